@@ -1,0 +1,51 @@
+"""What commands need of the world. Each port has a real adapter and an in-memory one, and one conformance suite."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from domain.event import Event, Id
+from schemas.envelope import Metadata, Recorded
+
+
+class Append(Struct, frozen=True):
+    """Events for one stream, given that it stands at ``expected_version`` (0: it does not exist yet)."""
+
+    stream_id: Id
+    expected_version: int
+    events: tuple[Event, ...]
+
+
+class Conflict(Exception):
+    """A stream was not at the expected version: somebody else was first. Nothing of the append was recorded.
+
+    ``stream_ids`` are the streams at fault. Load again and decide again.
+    """
+
+    def __init__(self, stream_ids: Sequence[Id]) -> None:
+        super().__init__(f"streams moved on: {', '.join(stream_ids)}")
+        self.stream_ids = tuple(stream_ids)
+
+
+class StoreUnavailable(Exception):
+    """The event store did not answer. What was asked may or may not have happened: retry with the same command id."""
+
+
+class EventStore(Protocol):
+    """The log: streams with optimistic concurrency, and one total order of all events."""
+
+    async def load(self, stream_ids: Sequence[Id]) -> Mapping[Id, Sequence[Recorded]]:
+        """The events of each stream, oldest first; a stream that does not exist is empty."""
+
+    async def append(self, appends: Sequence[Append], meta: Metadata) -> int:
+        """Record all of it or nothing, durably. Gives the position of the last event. Raises ``Conflict``."""
+
+    async def read(self, after: int, limit: int) -> Sequence[Recorded]:
+        """At most ``limit`` events with a position greater than ``after``, in order."""
+
+    async def head(self) -> int:
+        """The position of the newest event; 0 in an empty log."""
+
+    def follow(self, after: int) -> AsyncIterator[Sequence[Recorded]]:
+        """All events after that position, in order, in batches, and then new ones as they are committed; endless."""

@@ -1,0 +1,4 @@
+"""Events, states and decisions: the rules of Moot, pure.
+
+Imports nothing of ours, reads no clock, draws no randomness.
+"""

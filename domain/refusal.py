@@ -1,0 +1,51 @@
+"""The one way a decision says no.
+
+``Refusal`` is the only exception a decider raises. Its ``code`` is stable and part of the public API, its
+``message`` is a sentence for a person that also says what to do next, and ``field`` names the input at
+fault, where one is.
+"""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Every reason for which a command is refused. Codes are append-only: clients match on them."""
+
+    ACCOUNT_NOT_FOUND = "ACCOUNT_NOT_FOUND"
+    ANONYMOUS_NOT_ALLOWED = "ANONYMOUS_NOT_ALLOWED"
+    BLOCKED = "BLOCKED"
+    COMMENT_DELETED = "COMMENT_DELETED"
+    COMMENT_NOT_FOUND = "COMMENT_NOT_FOUND"
+    COMMENTS_TOO_DEEP = "COMMENTS_TOO_DEEP"
+    COMMUNITY_NOT_FOUND = "COMMUNITY_NOT_FOUND"
+    INVALID_CHARACTERS = "INVALID_CHARACTERS"
+    INVALID_URL = "INVALID_URL"
+    INVALID_VALUE = "INVALID_VALUE"
+    LAST_MODERATOR = "LAST_MODERATOR"
+    NAME_INVALID = "NAME_INVALID"
+    NAME_RESERVED = "NAME_RESERVED"
+    NAME_TAKEN = "NAME_TAKEN"
+    NOT_A_MEMBER = "NOT_A_MEMBER"
+    NOT_INVITED = "NOT_INVITED"
+    NOT_MODERATOR = "NOT_MODERATOR"
+    NOT_THE_AUTHOR = "NOT_THE_AUTHOR"
+    NOT_YOURSELF = "NOT_YOURSELF"
+    POST_DELETED = "POST_DELETED"
+    POST_LOCKED = "POST_LOCKED"
+    POST_NOT_FOUND = "POST_NOT_FOUND"
+    POSTING_RESTRICTED = "POSTING_RESTRICTED"
+    TOO_LONG = "TOO_LONG"
+    TOO_SHORT = "TOO_SHORT"
+
+
+class Refusal(Exception):
+    """A command that may not happen; nothing was changed.
+
+    ``code`` is stable, ``message`` is for people and says what to do next, ``field`` is the input's name.
+    """
+
+    def __init__(self, code: Code, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field

@@ -1,0 +1,12 @@
+-- One account's standing in one community.
+CREATE TABLE {table} (
+    community_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    invited boolean NOT NULL,
+    joined boolean NOT NULL,
+    moderator boolean NOT NULL,
+    joined_at timestamptz,
+    position bigint NOT NULL,
+    PRIMARY KEY (community_id, account_id)
+);
+CREATE INDEX ON {table} (account_id, community_id);
