@@ -1,0 +1,313 @@
+"""Reddit's monthly archives: one line of an ``RS_*`` or ``RC_*`` file, read into what happened then.
+
+The archives were written by several collectors over twenty years, and no field but the id kept its type:
+``created_utc`` is an integer, a float or a string, ``edited`` is false, true or a time, ``score`` may be missing
+or hidden, names of fields come and go. The public project ArthurHeitmann/arctic_shift publishes the fields and
+types of every month. Everything here is pure; ``streams/importer.py`` reads the files and writes the log.
+"""
+
+import html
+import json
+import re
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from domain.event import Id
+from domain.ids import derived
+
+SOURCE = "reddit"
+
+TITLE_LENGTH_MAX = 1_000
+"""Characters of a title that are kept. Reddit's own limit is 300; entities made some longer."""
+BODY_LENGTH_MAX = 100_000
+"""Characters of a text that are kept. Reddit's own limit is 40,000 for posts and 10,000 for comments."""
+
+GONE = frozenset({"[deleted]", "[removed]", "[ removed by reddit ]", "[deleted by user]"})
+"""What the archives put in place of an author or a text that they no longer know."""
+
+_EARLIEST = datetime(2005, 1, 1, tzinfo=UTC)
+_ID = re.compile(r"(?:t[0-9]_)?([0-9a-z]{1,13})\Z")
+_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,40}\Z")
+_UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f\u200b\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+class BadRecordError(ValueError):
+    """A line that is no record of an archive. The message is the reason, for the person who imports it."""
+
+
+class Line(Struct, frozen=True, gc=False):
+    """The fields of either kind of record that matter here, typed as loosely as the archives are."""
+
+    id: str | None = None
+    name: str | None = None
+    author: str | None = None
+    subreddit: str | None = None
+    created_utc: int | float | str | None = None
+    created: int | float | str | None = None
+    edited: bool | int | float | str | None = None
+    score: int | float | None = None
+    ups: int | float | None = None
+    downs: int | float | None = None
+    upvote_ratio: float | None = None
+    locked: bool | None = None
+    title: str | None = None
+    selftext: str | None = None
+    is_self: bool | None = None
+    url: str | None = None
+    permalink: str | None = None
+    body: str | None = None
+    link_id: str | int | None = None
+    parent_id: str | int | None = None
+
+
+class Author(Struct, frozen=True, gc=False):
+    """An author as the archive names him."""
+
+    account_id: Id
+    name: str
+
+
+class Community(Struct, frozen=True, gc=False):
+    """A subreddit as the archive names it."""
+
+    community_id: Id
+    name: str
+
+
+class Submission(Struct, frozen=True, gc=False):
+    """A post of an archive. ``removed`` when not even its title is known any more."""
+
+    source_id: str
+    post_id: Id
+    community: Community
+    author: Author | None
+    submitted_at: datetime
+    edited_at: datetime | None
+    kind: Literal["text", "link"]
+    title: str
+    body: str
+    url: str | None
+    up: int
+    down: int
+    locked: bool
+    removed: bool
+
+
+class Reply(Struct, frozen=True, gc=False):
+    """A comment of an archive. ``parent_id`` is ``None`` directly below the post."""
+
+    source_id: str
+    comment_id: Id
+    post_id: Id
+    parent_id: Id | None
+    community: Community
+    author: Author | None
+    submitted_at: datetime
+    edited_at: datetime | None
+    body: str
+    up: int
+    down: int
+    removed: bool
+
+
+_decode = msgspec.json.Decoder(Line, strict=True).decode
+
+
+def read_line(line: bytes) -> Submission | Reply:
+    """The record in one line of an archive. Raises ``BadRecordError`` with the reason when there is none."""
+    try:
+        record = _decoded(line)
+    except msgspec.ValidationError as error:
+        raise BadRecordError(f"a field has the wrong type: {error}") from None
+    except UnicodeDecodeError:
+        raise BadRecordError("not UTF-8") from None
+    except ValueError as error:
+        raise BadRecordError(f"not JSON, perhaps cut off: {error}") from None
+    if record.link_id is not None or (record.body is not None and record.title is None):
+        return _reply(record)
+    if record.title is not None:
+        return _submission(record)
+    raise BadRecordError("neither a submission (no title) nor a comment (no link_id)")
+
+
+def _decoded(line: bytes) -> Line:
+    try:
+        return _decode(line)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if b"\\ud" not in line.lower():
+            raise
+    # Half of a surrogate pair, as some posts were cut in the middle of an emoji: the lenient decoder keeps it and
+    # ``_text`` takes it out.
+    return msgspec.convert(json.loads(line), Line)
+
+
+def post_id(source_id: str) -> Id:
+    """The post that an archive calls ``t3_`` and this, in base 36."""
+    return derived(SOURCE, "t3", source_id)
+
+
+def comment_id(source_id: str) -> Id:
+    """The comment that an archive calls ``t1_`` and this, in base 36."""
+    return derived(SOURCE, "t1", source_id)
+
+
+def _submission(record: Line) -> Submission:
+    own = _source_id(record)
+    title = _text(record.title or "", TITLE_LENGTH_MAX).replace("\n", " ").strip()
+    body = _text(record.selftext or "", BODY_LENGTH_MAX)
+    url = None if record.is_self else _url(record.url, record.permalink)
+    up, down = _votes(record)
+    return Submission(
+        source_id=f"t3_{own}",
+        post_id=post_id(own),
+        community=_community(record),
+        author=_author(record),
+        submitted_at=_submitted_at(record),
+        edited_at=_edited_at(record),
+        kind="text" if url is None else "link",
+        title="" if title.lower() in GONE else title,
+        body=body if url is None or body.lower() not in GONE else "",
+        url=url,
+        up=up,
+        down=down,
+        locked=bool(record.locked),
+        removed=not title or title.lower() in GONE,
+    )
+
+
+def _reply(record: Line) -> Reply:
+    own = _source_id(record)
+    thread = _reference(record.link_id, "link_id")
+    body = _text(record.body or "", BODY_LENGTH_MAX)
+    removed = record.body is None or body.lower() in GONE
+    up, down = _votes(record)
+    return Reply(
+        source_id=f"t1_{own}",
+        comment_id=comment_id(own),
+        post_id=post_id(thread),
+        parent_id=_parent(record.parent_id),
+        community=_community(record),
+        author=_author(record),
+        submitted_at=_submitted_at(record),
+        edited_at=_edited_at(record),
+        body="" if removed else body,
+        up=up,
+        down=down,
+        removed=removed,
+    )
+
+
+def _source_id(record: Line) -> str:
+    found = _ID.match((record.id or record.name or "").lower())
+    if found is None:
+        raise BadRecordError(f"no id: {(record.id or record.name)!r}")
+    return found[1]
+
+
+def _reference(value: str | int | None, field: str) -> str:
+    if isinstance(value, int):
+        return _base36(value)
+    found = _ID.match((value or "").lower())
+    if found is None:
+        raise BadRecordError(f"no {field}: {value!r}")
+    return found[1]
+
+
+def _parent(value: str | int | None) -> Id | None:
+    """The comment answered; ``None`` for an answer to the post, or where the archive does not say."""
+    if value is None or (isinstance(value, str) and (not value or value.startswith("t3_"))):
+        return None
+    return comment_id(_reference(value, "parent_id"))
+
+
+def _base36(number: int) -> str:
+    if number < 0:
+        raise BadRecordError(f"a negative id: {number}")
+    digits = ""
+    while True:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+        if number == 0:
+            return digits
+
+
+def _author(record: Line) -> Author | None:
+    name = (record.author or "").strip()
+    if not name or name.lower() in GONE:
+        return None
+    if not _NAME.match(name):
+        raise BadRecordError(f"no author's name: {name[:60]!r}")
+    return Author(derived(SOURCE, "account", name.lower()), name)
+
+
+def _community(record: Line) -> Community:
+    name = (record.subreddit or "").strip()
+    if not name:
+        raise BadRecordError("no subreddit (an advertisement has none)")
+    if not _NAME.match(name):
+        raise BadRecordError(f"no subreddit's name: {name[:60]!r}")
+    return Community(derived(SOURCE, "community", name.lower()), name)
+
+
+def _submitted_at(record: Line) -> datetime:
+    value = record.created_utc if record.created_utc is not None else record.created
+    if value is None:
+        raise BadRecordError("no created_utc")
+    at = _time(value)
+    if at is None or at < _EARLIEST:
+        raise BadRecordError(f"no time in created_utc: {value!r}")
+    return at
+
+
+def _edited_at(record: Line) -> datetime | None:
+    """When it was edited; ``None`` when never, or when the archive says only that it was."""
+    value = record.edited
+    return None if value is None or isinstance(value, bool) else _time(value)
+
+
+def _time(value: float | str) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(float(value), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _votes(record: Line) -> tuple[int, int]:
+    """Up and down votes, from what the archive has of them.
+
+    With ``upvote_ratio`` r above a half and a score s above 0, up - down = s and up / (up + down) = r give
+    up = s·r / (2r - 1). Else ``ups`` and ``downs`` where they agree with the score; else the score alone.
+    """
+    ups, downs = int(record.ups or 0), int(record.downs or 0)
+    score = int(record.score) if record.score is not None else ups - downs
+    ratio = record.upvote_ratio
+    if ratio is not None and 0.5 < ratio <= 1 and score > 0:
+        up = round(score * ratio / (2 * ratio - 1))
+        return up, up - score
+    if downs > 0 and ups - downs == score:
+        return ups, downs
+    return max(score, 0), max(-score, 0)
+
+
+def _text(text: str, length_max: int) -> str:
+    """The text a person wrote: entities undone once, without what no database and no reader can take."""
+    if "&" in text:
+        text = html.unescape(text)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _UNWANTED.sub("", text)[:length_max].strip()
+
+
+def _url(url: str | None, permalink: str | None) -> str | None:
+    """The link of a submission, if it is one that can be followed. Links within the site are made whole."""
+    text = _text(url or "", 2_000).replace("\n", "")
+    if text.startswith("/"):
+        text = "https://www.reddit.com" + text
+    if not text.lower().startswith(("http://", "https://")) or " " in text:
+        return None
+    return None if permalink and text.rstrip("/").endswith(permalink.rstrip("/")) else text
