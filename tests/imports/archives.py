@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import zstandard
+from backports import zstd
 
 WORDS = (
     "the of and to in is that it for was on are with as they be at one have this from or had by hot but some what "
@@ -156,12 +156,21 @@ def lines(records: Iterable[dict[str, Any]]) -> Iterator[bytes]:
         yield json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
+def long_window(log: int) -> dict[int, int]:
+    """Options of the compressor for matches as far apart as two to the ``log`` bytes."""
+    parameter = zstd.CompressionParameter
+    return {
+        parameter.compression_level: 1,
+        parameter.window_log: log,
+        parameter.enable_long_distance_matching: 1,
+    }
+
+
 def write(path: Path, content: Iterable[bytes]) -> Path:
     """Write an archive: ``.zst`` with the long window of the monthly files, ``.gz``, or plain, by the name."""
     with path.open("wb") as raw:
         if path.suffix == ".zst":
-            parameters = zstandard.ZstdCompressionParameters.from_level(3, window_log=27, enable_ldm=True)
-            with zstandard.ZstdCompressor(compression_params=parameters).stream_writer(raw, closefd=False) as out:
+            with zstd.ZstdFile(raw, "w", options=long_window(27)) as out:
                 _copy(content, out)
         elif path.suffix == ".gz":
             with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as out:
