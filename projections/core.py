@@ -15,13 +15,13 @@ for position and times.
 """
 
 import inspect
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence, Set
 from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
 
 from domain.event import Event
-from schemas.envelope import Recorded
+from schemas.envelope import Recorded, Undecodable
 
 Key = Hashable
 """The key of a row: the value of its key field, or the tuple of the values where it has several."""
@@ -39,23 +39,45 @@ class Row(Struct, frozen=True, gc=False):
         return values[0] if len(values) == 1 else values
 
 
-KeyOf = Callable[[Any], Key | None]
-Fold = Callable[[Any, Any, Recorded], Row | None]
+KeysOf = Callable[[Any, Recorded], Iterable[Key]]
+Fold = Callable[..., Row | None]
 
 
 class Handler(Struct, frozen=True):
-    """How one kind of event changes the rows it touches: which ones, and each one into what."""
+    """How one kind of event changes the rows it touches: which ones, and each one into what.
 
-    keys: Callable[[Any, Recorded], Iterable[Key]]
+    Either ``key`` (at most one row) or ``keys`` (any number) is set. ``whole`` says that the fold takes the
+    ``Recorded`` event as its third parameter.
+    """
+
+    key: Callable[[Any], Key | None] | None
+    keys: KeysOf | None
     fold: Fold
+    whole: bool
+
+    def touched(self, recorded: Recorded) -> Iterable[Key]:
+        """The keys of the rows that the event changes."""
+        if self.key is not None:
+            key = self.key(recorded.event)
+            return () if key is None else (key,)
+        assert self.keys is not None
+        return self.keys(recorded.event, recorded)
 
 
 class Parked(Struct, frozen=True):
-    """An event that a fold could not take, or that came after such a one for the same key."""
+    """An event that a fold could not take, or that came after such a one for the same key.
+
+    ``key`` is a row's key, or ``stream_key`` of a stream whose events cannot be told apart any further.
+    """
 
     key: Key
     position: int
     error: str
+
+
+def stream_key(recorded: Recorded) -> str:
+    """The key under which a whole stream waits: its first such event could not be decoded, or has no keys."""
+    return f"stream:{recorded.stream_id}"
 
 
 class Rows(Protocol):
@@ -66,6 +88,10 @@ class Rows(Protocol):
 
     def load(self, keys: Collection[Key]) -> Mapping[Key, Row]:
         """Those of the rows that exist."""
+        ...
+
+    def has_parked(self) -> bool:
+        """Whether any event of this projection is parked. Usually not, and then no key is looked up."""
         ...
 
     def parked_keys(self, keys: Collection[Key]) -> Collection[Key]:
@@ -104,26 +130,62 @@ class Projection:
         self.row = row
         self.signal = signal
         self.handlers: dict[type[Event], list[Handler]] = {}
+        self.new: Callable[[Any], Row] = row if len(row.key_fields) == 1 else lambda key: row(*key)
+        """Makes the row that nothing has happened to yet, from its key."""
 
     def on(
-        self,
-        *kinds: type[Event],
-        key: Callable[[Any], Key | None] | None = None,
-        keys: Callable[[Any, Recorded], Iterable[Key]] | None = None,
-    ) -> Callable[[Callable[..., Row | None]], Callable[..., Row | None]]:
-        """Fold these kinds of events into the row with that ``key`` (``None``: into no row), or into those ``keys``."""
-        keys_of = keys if keys is not None else _single(key)
+        self, *kinds: type[Event], key: Callable[[Any], Key | None] | None = None, keys: KeysOf | None = None
+    ) -> Callable[[Fold], Fold]:
+        """Fold these kinds of events into the row with that ``key`` (``None``: into no row), or into those ``keys``.
 
-        def register(fold: Callable[..., Row | None]) -> Callable[..., Row | None]:
+        ``keys`` of one event are distinct.
+        """
+        if (key is None) == (keys is None):
+            raise TypeError("a handler needs one of key= and keys=")
+
+        def register(fold: Fold) -> Fold:
+            handler = Handler(key, keys, fold, len(inspect.signature(fold).parameters) == 3)
             for kind in kinds:
-                self.handlers.setdefault(kind, []).append(Handler(keys_of, _with_three_parameters(fold)))
+                self.handlers.setdefault(kind, []).append(handler)
             return fold
 
         return register
 
-    def new(self, key: Key) -> Row:
-        """The row that nothing has happened to yet."""
-        return self.row(*key) if isinstance(key, tuple) else self.row(key)
+
+class Touches(Struct, frozen=True):
+    """Which rows a batch touches, in the order of the log; in place of a handler, why there is none."""
+
+    keys: Set[Key]
+    each: Sequence[tuple[Key, Handler | str, Recorded]]
+    streams: Set[Key]
+    """Streams with an event in this batch that has no keys because it is poison."""
+
+
+def touches(projection: Projection, batch: Sequence[Recorded]) -> Touches:
+    """What a batch will touch, before anything is loaded."""
+    handlers = projection.handlers
+    each: list[tuple[Key, Handler | str, Recorded]] = []
+    streams: set[Key] = set()
+    for recorded in batch:
+        kind = type(recorded.event)
+        found = handlers.get(kind)
+        if found is None:
+            if kind is Undecodable:
+                streams.add(stream_key(recorded))
+                each.append((stream_key(recorded), recorded.event.reason, recorded))  # type: ignore[attr-defined]
+            continue
+        for handler in found:
+            try:
+                if handler.key is not None:
+                    key = handler.key(recorded.event)
+                    if key is not None:
+                        each.append((key, handler, recorded))
+                else:
+                    each.extend([(key, handler, recorded) for key in handler.touched(recorded)])
+            except Exception as error:  # noqa: BLE001 - recorded: the event's stream is parked with this reason
+                streams.add(stream_key(recorded))
+                each.append((stream_key(recorded), f"{type(error).__name__}: {error}", recorded))
+    return Touches({key for key, _, _ in each} - streams, each, streams)
 
 
 class Stepped(Struct, frozen=True):
@@ -133,54 +195,79 @@ class Stepped(Struct, frozen=True):
     parked: Sequence[Parked]
 
 
-def step(projection: Projection, batch: Sequence[Recorded], rows: Rows, *, expected: int, to: int) -> Stepped:
+BEHIND = "an earlier event of this key is parked"
+
+
+def step(
+    projection: Projection,
+    batch: Sequence[Recorded],
+    rows: Rows,
+    *,
+    expected: int,
+    to: int,
+    touched: Touches | None = None,
+) -> Stepped:
     """Fold a batch of the log into the rows and move the checkpoint from ``expected`` to ``to``.
 
     The batch holds the events of positions greater than ``expected`` up to ``to``, in order; kinds that the
     projection does not handle may be left out. An exception of a fold parks its key: that event and all later
-    ones of the key go to the dead letters, in order, and every other key moves on. Nothing is committed here:
-    ``rows`` is one transaction of its owner.
+    ones of the key go to the dead letters, in order, and every other key moves on. An event that cannot even be
+    decoded parks its stream likewise. Nothing is committed here: ``rows`` is one transaction of its owner.
+    ``touched`` is ``touches(projection, batch)`` for a caller that already knows it.
     """
-    touches = [
-        (key, handler.fold, recorded)
-        for recorded in batch
-        for handler in projection.handlers.get(type(recorded.event), ())
-        for key in handler.keys(recorded.event, recorded)
-    ]
-    keys = {key for key, _, _ in touches}
-    current: dict[Key, Row | None] = dict(rows.load(keys))
-    blocked = set(rows.parked_keys(keys))
+    if touched is None:
+        touched = touches(projection, batch)
+    if not touched.each:
+        rows.advance(expected, to)
+        return Stepped({}, ())
+    current: dict[Key, Row | None] = dict(rows.load(touched.keys)) if touched.keys else {}
+    blocked: set[Key] = set()
+    if rows.has_parked():
+        blocked.update(rows.parked_keys(touched.keys | {stream_key(recorded) for _, _, recorded in touched.each}))
     changed: dict[Key, Row | None] = {}
-    parked: list[Parked] = []
-    for key, fold, recorded in touches:
-        if key in blocked:
-            parked.append(Parked(key, recorded.position, "an earlier event of this key is parked"))
-            continue
-        row = current.get(key) or projection.new(key)
-        try:
-            current[key] = changed[key] = fold(row, recorded.event, recorded)
-        except Exception as error:  # noqa: BLE001 - whatever a fold raises, it is recorded and the rest moves on
-            blocked.add(key)
-            parked.append(Parked(key, recorded.position, f"{type(error).__name__}: {error}"))
-    rows.save(changed)
+    parked = fold_touches(projection, touched.each, current, changed, blocked)
+    if changed:
+        rows.save(changed)
     if parked:
         rows.park(parked)
     rows.advance(expected, to)
     return Stepped(changed, parked)
 
 
-def _single(key: Callable[[Any], Key | None] | None) -> Callable[[Any, Recorded], Iterable[Key]]:
-    if key is None:
-        raise TypeError("a handler needs key= or keys=")
-
-    def keys_of(event: Any, _: Recorded) -> Iterable[Key]:
-        found = key(event)
-        return () if found is None else (found,)
-
-    return keys_of
-
-
-def _with_three_parameters(fold: Callable[..., Row | None]) -> Fold:
-    if len(inspect.signature(fold).parameters) == 3:
-        return fold
-    return lambda row, event, _: fold(row, event)
+def fold_touches(
+    projection: Projection,
+    each: Iterable[tuple[Key, Handler | str, Recorded]],
+    current: dict[Key, Row | None],
+    changed: dict[Key, Row | None],
+    blocked: set[Key],
+) -> list[Parked]:
+    """Fold each touch into ``current`` and ``changed`` unless its key is ``blocked``; give what must be parked."""
+    parked: list[Parked] = []
+    new = projection.new
+    get = current.get
+    for key, handler, recorded in each:
+        if blocked:
+            stream = stream_key(recorded)
+            if stream in blocked:
+                last = parked[-1] if parked else None
+                if last is None or (last.key, last.position) != (stream, recorded.position):
+                    parked.append(Parked(stream, recorded.position, BEHIND))
+                continue
+            if key in blocked:
+                parked.append(Parked(key, recorded.position, BEHIND))
+                continue
+        if isinstance(handler, str):
+            blocked.add(key)
+            parked.append(Parked(key, recorded.position, handler))
+            continue
+        row = get(key)
+        if row is None:
+            row = new(key)
+        try:
+            row = handler.fold(row, recorded.event, recorded) if handler.whole else handler.fold(row, recorded.event)
+        except Exception as error:  # noqa: BLE001 - whatever a fold raises, it is recorded and the rest moves on
+            blocked.add(key)
+            parked.append(Parked(key, recorded.position, f"{type(error).__name__}: {error}"))
+        else:
+            current[key] = changed[key] = row
+    return parked
