@@ -1,0 +1,91 @@
+"""What one operation knows: who asks, with which request, and the loaders that batch its look-ups.
+
+A context lives as long as one operation and never longer: over a WebSocket every operation, and every event
+of a subscription, has its own, so that nothing a loader remembers is ever stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from domain.event import Id
+from read_api.errors import unauthenticated
+
+if TYPE_CHECKING:
+    from infra.composition import Moot
+
+    from read_api.cursors import Sealer
+    from read_api.loaders import Loaders
+
+
+class Context:
+    """One operation's.
+
+    ``viewer_id`` is the signed-in account, ``None`` for a visitor, and ``session_id`` the session that the access
+    token belongs to. ``cookies`` came with the request; what is appended to ``set_cookies`` (whole ``Set-Cookie``
+    values) leaves with the response, over HTTP only. ``position`` is the position of the log that the client
+    asked to have seen, if it did, and ``stale`` whether the views had not reached it in time.
+    """
+
+    __slots__ = (
+        "_loaders",
+        "cookies",
+        "moot",
+        "position",
+        "request_id",
+        "sealer",
+        "session_id",
+        "set_cookies",
+        "stale",
+        "viewer_id",
+    )
+
+    def __init__(
+        self,
+        moot: Moot,
+        sealer: Sealer,
+        *,
+        request_id: str,
+        viewer_id: Id | None = None,
+        session_id: str | None = None,
+        cookies: Mapping[str, str] | None = None,
+        position: int | None = None,
+    ) -> None:
+        self.moot = moot
+        self.sealer = sealer
+        self.request_id = request_id
+        self.viewer_id = viewer_id
+        self.session_id = session_id
+        self.cookies: Mapping[str, str] = cookies or {}
+        self.set_cookies: list[str] = []
+        self.position = position
+        self.stale = False
+        self._loaders: Loaders | None = None
+
+    @property
+    def loaders(self) -> Loaders:
+        """The batched look-ups of this operation, made when first used."""
+        if self._loaders is None:
+            from read_api.loaders import Loaders  # noqa: PLC0415 - loaders know contexts
+
+            self._loaders = Loaders(self.moot.pool, self.viewer_id)
+        return self._loaders
+
+    def renewed(self) -> Context:
+        """The same caller with empty loaders: for the next event of a subscription."""
+        return Context(
+            self.moot,
+            self.sealer,
+            request_id=self.request_id,
+            viewer_id=self.viewer_id,
+            session_id=self.session_id,
+            cookies=self.cookies,
+            position=self.position,
+        )
+
+    def require_viewer(self) -> Id:
+        """The signed-in account. Raises ``ApiError`` with ``UNAUTHENTICATED`` for a visitor."""
+        if self.viewer_id is None:
+            raise unauthenticated()
+        return self.viewer_id
