@@ -1,0 +1,100 @@
+"""Connections to PostgreSQL on which a ``uuid`` is a ``str``, in text and in binary, alone and in arrays.
+
+Ids are canonical text everywhere in Moot; making and hashing ``uuid.UUID`` objects costs ten times as much.
+"""
+
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, BaseConnection, Connection
+from psycopg.abc import AdaptContext, Buffer
+from psycopg.adapt import AdaptersMap, Loader
+from psycopg.pq import Format
+from psycopg.rows import TupleRow
+from psycopg.types.string import TextLoader
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+POOL_SIZE_MAX = 8
+"""Connections of a pool at most, unless told otherwise: two cores are busy with fewer."""
+CONNECT_SECONDS_MAX = 5.0
+"""How long a caller waits for a connection, a free one of a pool included, before it is refused."""
+
+
+class _UuidTextLoader(Loader):
+    """The 16 bytes of a ``uuid`` in binary format, as canonical text."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> str:
+        text = bytes(data).hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def register(adapters: AdaptersMap) -> None:
+    """Make ``uuid`` values arrive as ``str`` wherever these adapters are used."""
+    adapters.register_loader("uuid", TextLoader)
+    adapters.register_loader("uuid", _UuidTextLoader)
+
+
+class _Context:
+    """The adapters that every connection of Moot starts with."""
+
+    def __init__(self) -> None:
+        self.adapters = AdaptersMap(psycopg.adapters)
+        register(self.adapters)
+
+    @property
+    def connection(self) -> BaseConnection[Any] | None:
+        return None
+
+
+CONTEXT: AdaptContext = _Context()
+"""Pass as ``context`` to whatever opens a connection of its own."""
+
+
+def connect(conninfo: str, *, autocommit: bool = True) -> Connection[TupleRow]:
+    """One connection, in autocommit unless told otherwise. Raises ``psycopg.OperationalError``."""
+    return Connection.connect(
+        conninfo, autocommit=autocommit, context=CONTEXT, connect_timeout=max(2, int(CONNECT_SECONDS_MAX))
+    )
+
+
+async def connect_async(conninfo: str, *, autocommit: bool = True) -> AsyncConnection[TupleRow]:
+    """One connection for an event loop, in autocommit unless told otherwise. Raises ``psycopg.OperationalError``."""
+    return await AsyncConnection.connect(
+        conninfo, autocommit=autocommit, context=CONTEXT, connect_timeout=max(2, int(CONNECT_SECONDS_MAX))
+    )
+
+
+def pool(
+    conninfo: str, *, min_size: int = 1, max_size: int = POOL_SIZE_MAX, autocommit: bool = True
+) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
+    """A pool for an event loop, still closed: ``await pool.open()`` it there, ``await pool.close()`` it at the end.
+
+    After an outage it tries afresh for each caller rather than at growing distances, so it is back as soon as the
+    server is.
+    """
+    return AsyncConnectionPool(
+        conninfo,
+        kwargs={"context": CONTEXT, "autocommit": autocommit},
+        min_size=min_size,
+        max_size=max_size,
+        open=False,
+        timeout=CONNECT_SECONDS_MAX,
+        reconnect_timeout=CONNECT_SECONDS_MAX,
+    )
+
+
+def sync_pool(
+    conninfo: str, *, min_size: int = 1, max_size: int = POOL_SIZE_MAX, autocommit: bool = True
+) -> ConnectionPool[Connection[TupleRow]]:
+    """The same for threads, also still closed."""
+    return ConnectionPool(
+        conninfo,
+        kwargs={"context": CONTEXT, "autocommit": autocommit},
+        min_size=min_size,
+        max_size=max_size,
+        open=False,
+        timeout=CONNECT_SECONDS_MAX,
+        reconnect_timeout=CONNECT_SECONDS_MAX,
+    )
