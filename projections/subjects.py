@@ -1,0 +1,114 @@
+"""Which events touch a post, comment, account or community: the index behind ``moot explain``.
+
+Internal: it also leads from an anonymous author to the post, so nothing of it may reach another person.
+"""
+
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Any, ClassVar
+
+from domain.account import AccountImported, AccountRegistered, DisplayNameChanged
+from domain.ballot import VoteCast
+from domain.block import AccountBlocked, AccountUnblocked
+from domain.comment import CommentAttached, CommentDeleted, CommentEdited, CommentImported, CommentSubmitted
+from domain.community import CommunityCreated, CommunityEdited, CommunityImported
+from domain.event import Event, Id
+from domain.follow import AccountFollowed, AccountUnfollowed
+from domain.membership import MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
+from domain.name import NameClaimed
+from domain.post import (
+    PostDeleted,
+    PostEdited,
+    PostImported,
+    PostLocked,
+    PostStickied,
+    PostSubmitted,
+    PostUnlocked,
+    PostUnstickied,
+)
+from domain.save import ItemSaved, ItemUnsaved
+from projections.core import Projection, Row
+from schemas.envelope import Recorded
+
+BUCKET_BITS = 14
+"""A row holds the positions of one bucket of 2**14: at most 32 kB, and dense subjects have few rows."""
+
+TOUCHED: dict[type[Event], tuple[str, ...]] = {
+    AccountRegistered: ("account_id",),
+    AccountImported: ("account_id",),
+    DisplayNameChanged: ("account_id",),
+    NameClaimed: ("holder_id",),
+    VoteCast: ("voter_id", "target_id", "post_id", "community_id", "author_id"),
+    AccountBlocked: ("blocker_id", "blocked_id"),
+    AccountUnblocked: ("blocker_id", "blocked_id"),
+    AccountFollowed: ("follower_id", "followed_id"),
+    AccountUnfollowed: ("follower_id", "followed_id"),
+    CommunityCreated: ("community_id", "creator_id"),
+    CommunityImported: ("community_id",),
+    CommunityEdited: ("community_id", "editor_id"),
+    MemberInvited: ("community_id", "account_id", "inviter_id"),
+    MemberJoined: ("community_id", "account_id"),
+    MemberLeft: ("community_id", "account_id"),
+    ModeratorAppointed: ("community_id", "account_id", "appointer_id"),
+    PostSubmitted: ("post_id", "community_id", "author_id"),
+    PostImported: ("post_id", "community_id", "author_id"),
+    PostEdited: ("post_id", "community_id", "author_id"),
+    PostDeleted: ("post_id", "community_id", "author_id", "deleter_id"),
+    PostLocked: ("post_id", "community_id", "moderator_id"),
+    PostUnlocked: ("post_id", "community_id", "moderator_id"),
+    PostStickied: ("post_id", "community_id", "moderator_id"),
+    PostUnstickied: ("post_id", "community_id", "moderator_id"),
+    CommentSubmitted: ("comment_id", "post_id", "community_id", "author_id", "parent_id", "replied_to_id"),
+    CommentImported: ("comment_id", "post_id", "community_id", "author_id", "parent_id"),
+    CommentAttached: ("comment_id", "post_id"),
+    CommentEdited: ("comment_id", "post_id", "community_id", "author_id"),
+    CommentDeleted: ("comment_id", "post_id", "community_id", "author_id", "deleter_id"),
+    ItemSaved: ("account_id", "target_id"),
+    ItemUnsaved: ("account_id", "target_id"),
+}
+"""Which fields of each kind of event name a subject that it touches: every field that holds the id of one."""
+
+
+class Subject(Row, frozen=True, gc=False):
+    """The events of one bucket that touch the subject: ``position % 2**14`` of each, two bytes, ascending."""
+
+    key_fields: ClassVar[tuple[str, ...]] = ("subject_id", "bucket")
+    subject_id: Id
+    bucket: int
+    offsets: bytes = b""
+
+    @property
+    def positions(self) -> list[int]:
+        """The positions, ascending."""
+        first = self.bucket << BUCKET_BITS
+        offsets = self.offsets
+        return [first + int.from_bytes(offsets[i : i + 2], "big") for i in range(0, len(offsets), 2)]
+
+
+subjects = Projection("subjects", version=1, row=Subject)
+
+
+def _keys(names: tuple[str, ...]) -> Callable[[Any, Recorded], Iterable[tuple[Id, int]]]:
+    if len(names) == 1:
+        one = attrgetter(names[0])
+        return lambda e, at: ((one(e), at.position >> BUCKET_BITS),)
+    several = attrgetter(*names)
+
+    def keys(e: Any, at: Recorded) -> Iterable[tuple[Id, int]]:
+        bucket = at.position >> BUCKET_BITS
+        return [(subject, bucket) for subject in dict.fromkeys(several(e)) if subject is not None]
+
+    return keys
+
+
+def _touched(row: Subject, _e: Event, at: Recorded) -> Subject:
+    offset = (at.position & ((1 << BUCKET_BITS) - 1)).to_bytes(2, "big")
+    offsets = row.offsets
+    if offset > offsets[-2:]:
+        return Subject(row.subject_id, row.bucket, offsets + offset)
+    every = sorted({offset, *(offsets[i : i + 2] for i in range(0, len(offsets), 2))})
+    return Subject(row.subject_id, row.bucket, b"".join(every))
+
+
+for _kind, _names in TOUCHED.items():
+    subjects.on(_kind, keys=_keys(_names))(_touched)
