@@ -21,8 +21,7 @@ from typing import Any, ClassVar, Protocol
 from msgspec import Struct
 
 from domain.event import Event
-from schemas.envelope import Recorded
-from schemas.registry import Undecodable
+from schemas.envelope import Recorded, Undecodable
 
 Key = Hashable
 """The key of a row: the value of its key field, or the tuple of the values where it has several."""
@@ -173,7 +172,7 @@ def touches(projection: Projection, batch: Sequence[Recorded]) -> Touches:
         if found is None:
             if kind is Undecodable:
                 streams.add(stream_key(recorded))
-                each.append((stream_key(recorded), recorded.event.error, recorded))  # type: ignore[attr-defined]
+                each.append((stream_key(recorded), recorded.event.reason, recorded))  # type: ignore[attr-defined]
             continue
         for handler in found:
             try:

@@ -28,6 +28,16 @@ class Metadata(Struct, frozen=True, gc=False):
     recorded_at: datetime
 
 
+class Undecodable(Event, frozen=True):
+    """Stands in for a recorded event that this version of the code cannot read, so that the log can be read past it.
+
+    ``wire`` is its name in the log, ``reason`` why it could not be decoded. It is never stored.
+    """
+
+    wire: str
+    reason: str
+
+
 _decode_metadata = Decoder(Metadata).decode
 
 
