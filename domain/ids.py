@@ -11,10 +11,17 @@ NAMESPACE = UUID("6f0c5b0e-9f5b-5d0e-8a4e-3a5d1c7b9e20").bytes
 
 def derived(*parts: str) -> Id:
     """The UUIDv5 of the parts joined by a unit separator: the same parts always give the same id."""
-    digest = bytearray(sha1(NAMESPACE + "\x1f".join(parts).encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
+    # An id that a client made up may hold half of a surrogate pair; it names nothing, but must not break anything.
+    name = "\x1f".join(parts).encode("utf-8", "surrogatepass")
+    return uuid_text(sha1(NAMESPACE + name, usedforsecurity=False).digest(), version=5)
+
+
+def uuid_text(value: bytes, *, version: int) -> Id:
+    """The first 16 bytes as a UUID of that version, in canonical text (RFC 9562, section 4)."""
+    octets = bytearray(value[:16])
+    octets[6] = octets[6] & 0x0F | version << 4
+    octets[8] = octets[8] & 0x3F | 0x80
+    text = octets.hex()
     return Id(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
 
 
@@ -41,3 +48,8 @@ def block_id(blocker_id: Id, blocked_id: Id) -> Id:
 def save_id(account_id: Id, target_id: Id) -> Id:
     """The stream of one account having saved one post or comment."""
     return derived("save", account_id, target_id)
+
+
+def moderators_id(community_id: Id) -> Id:
+    """The stream of the list of one community's moderators."""
+    return derived("moderators", community_id)

@@ -1,0 +1,42 @@
+"""Every limit of the rules, by name. The settings build one of these; the defaults are what a site starts with."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Limits(Struct, frozen=True):
+    """Lengths are in characters (Unicode code points, after normalisation to NFC)."""
+
+    account_name_length_min: Positive = 3
+    """Shorter names would run out at once and are hard to search for."""
+    account_name_length_max: Positive = 20
+    """A name stands beside every post and comment, on the narrowest screen."""
+    community_name_length_min: Positive = 3
+    """Shorter names would run out at once."""
+    community_name_length_max: Positive = 21
+    """A name is part of addresses and stands beside every post in a mixed feed."""
+    display_name_length_max: Positive = 50
+    """Room for a full name in any script, on one line."""
+    community_title_length_max: Positive = 100
+    """One line on top of the community's page."""
+    community_description_length_max: Positive = 5_000
+    """A page of rules and links; it is sent with the community wherever that is shown in full."""
+    post_title_length_max: Positive = 300
+    """Titles are read in lists; three lines of one are enough."""
+    post_body_length_max: Positive = 40_000
+    """About twenty printed pages; longer texts belong behind a link."""
+    comment_body_length_max: Positive = 10_000
+    """A comment is one of hundreds that are sent together."""
+    url_length_max: Positive = 2_000
+    """What browsers, proxies and link checkers are known to take."""
+    comment_depth_max: Annotated[int, Meta(ge=1, le=250)] = 100
+    """Levels of comments below a post, 1 being directly below it. The path of a comment has ten bytes a level
+    and is in an index of PostgreSQL, whose entries hold about 2,700 bytes."""
+    moderators_max: Positive = 100
+    """Moderators of one community; their list is one small stream."""
+    attempts_max: Positive = 16
+    """Times that a command is decided again because somebody else wrote to the same stream first. Each time one
+    of those who collide gets through, so this is how many may write to one stream at the same moment."""
