@@ -16,14 +16,15 @@ from domain.refusal import Code, Refusal
 
 Kind = Literal["account", "community"]
 
-RESERVED: Final = frozenset(
-    "about account accounts admin administrator administrators all anonymous api app archive auth automod "
-    "automoderator blog bot communities community console deleted doctor everyone feed feeds graphiql graphql guest "
-    "help home hot inbox info legal live login logout mail me mod moderation moderator moderators mods moot new nobody "
-    "none null official owner popular post posts privacy random register removed rising robots root saved search "
-    "security self session settings signin signout signup site staff static status support sysadmin system team terms "
-    "test top trending undefined unknown user users void webmaster www you".split()
-)
+_WORDS: Final = """
+    about account accounts admin administrator administrators all anonymous api app archive auth automod automoderator
+    communities community console deleted everyone feed feeds graphiql graphql help home inbox legal login logout mail
+    me mod moderation moderator moderators mods moot nobody none null official owner popular post posts privacy register
+    removed robots root saved search security self session settings signin signout signup site staff static status
+    support sysadmin system terms undefined unknown user users void webmaster www you
+"""
+
+RESERVED: Final = frozenset(_WORDS.split())
 """Words that a page, a role or a machine speaks of itself with; somebody holding one could pose as the site."""
 
 _ALLOWED: Final = {"account": re.compile(r"[A-Za-z0-9_-]*\Z"), "community": re.compile(r"[A-Za-z0-9_]*\Z")}
