@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.inspect import Metadata as FieldMetadata
 from msgspec.inspect import StructType, Type, UnionType, type_info
 
-from domain import account, ballot, block, comment, community, follow, membership, name, post, save
+from domain import account, ballot, block, comment, community, follow, membership, moderators, name, post, save
 from domain.event import Event
 
 WIRE: dict[str, type[Event]] = {
@@ -31,6 +31,8 @@ WIRE: dict[str, type[Event]] = {
     "member.joined@1": membership.MemberJoined,
     "member.left@1": membership.MemberLeft,
     "moderator.appointed@1": membership.ModeratorAppointed,
+    "moderator.listed@1": moderators.ModeratorListed,
+    "moderator.delisted@1": moderators.ModeratorDelisted,
     "post.submitted@1": post.PostSubmitted,
     "post.imported@1": post.PostImported,
     "post.edited@1": post.PostEdited,
@@ -76,17 +78,6 @@ class UnknownEvent(LookupError):
         self.wire = wire
 
 
-class Undecodable(Event, frozen=True):
-    """Stands in a page of the log for an event that could not be read, so that everything else goes on.
-
-    It is never written. ``state`` is the stored envelope as it is.
-    """
-
-    wire: str
-    error: str
-    state: bytes
-
-
 _NAMES = {kind: wire for wire, kind in WIRE.items()}
 
 
@@ -116,7 +107,7 @@ def _is_personal(kind: Type) -> bool:
 
 
 def check_registry(wire: Mapping[str, type[Event]], upcasters: Mapping[str, Upcaster]) -> None:
-    """Raises ``ValueError`` when a class with personal fields names nobody whose key encrypts them, or a name clashes."""
+    """Raises ``ValueError`` when a class with personal fields names no subject, or a wire name is both old and new."""
     for name_, kind in wire.items():
         if personal_fields(kind) and kind.subject is None:
             raise ValueError(f"{name_} has personal fields but {kind.__name__} names no subject")
