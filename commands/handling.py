@@ -1,0 +1,154 @@
+"""Carrying out commands: load, decide, append; once in effect, however often it is asked.
+
+A command's id comes from who asks, the kind of command and the client's idempotency key, and what it creates
+gets its id from that. A retry therefore meets its own events in the command's own stream and gets the first
+outcome; it needs no table of receipts. A command whose effect already holds records nothing.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+
+from commands import accounts, comments, communities, posts, votes
+from commands.ports import Append, Conflict, EventStore
+from commands.use_case import Act, Streams, UseCase
+from domain.account import Register
+from domain.command import Command
+from domain.event import Id
+from domain.ids import derived, uuid_text
+from domain.limits import Limits
+from domain.name import folded, keyed_id
+from schemas.envelope import Metadata, Recorded
+
+USE_CASES: Final[dict[type[Command], UseCase]] = {
+    **accounts.cases,
+    **communities.cases,
+    **posts.cases,
+    **comments.cases,
+    **votes.cases,
+}
+"""Every command there is, and how it is carried out."""
+
+
+class Caller(Struct, frozen=True):
+    """Who asks, and in which request.
+
+    ``account_id`` is ``None`` for somebody who is not signed in. ``idempotency_key`` is the client's own word for
+    this wish of his, the same in every retry; without one, a retry is another wish.
+    """
+
+    account_id: Id | None
+    correlation_id: Id
+    idempotency_key: str | None = None
+
+
+class Outcome(Struct, frozen=True):
+    """What a command led to.
+
+    ``subject_id`` is what it made, or else what it was about: the account, community, post or comment. A view
+    that has folded the log up to ``position`` shows the effect.
+    """
+
+    subject_id: Id
+    position: int
+
+
+class NotSignedIn(Exception):
+    """The command needs somebody who is signed in; nothing was changed."""
+
+
+class Contended(Exception):
+    """Others wrote to the same stream first, at every one of ``Limits.attempts_max`` attempts; nothing was changed.
+
+    The same command may be sent again.
+    """
+
+
+class Commands:
+    """Carries out commands over a store of events.
+
+    ``clock`` gives the time as an aware datetime in UTC. ``name_key`` is the secret behind the ids of claims to
+    names and of accounts; with another key, names would no longer be unique.
+    """
+
+    def __init__(
+        self, store: EventStore, clock: Callable[[], datetime], name_key: bytes, limits: Limits | None = None
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._name_key = name_key
+        self._limits = limits or Limits()
+
+    def account_id(self, name: str, idempotency_key: str) -> Id:
+        """The account that ``Register`` of that name makes when it comes with that idempotency key.
+
+        Another name with the same key is another account, so a key that leaked, or is used by two, gives nobody
+        somebody else's. The id tells neither: it is a keyed hash.
+        """
+        return keyed_id(self._name_key, "account", idempotency_key, folded(name))
+
+    async def execute(self, command: Command, caller: Caller) -> Outcome:
+        """Carry out the command and say when it is in the log, durably.
+
+        Raises ``Refusal`` when the rules say no, ``NotSignedIn``, ``Contended``, and what the store raises.
+        """
+        case = USE_CASES[type(command)]
+        act = self._act(command, caller)
+        stream_id, subject_id = case.stream(command, act), case.subject(command, act)
+        for _ in range(self._limits.attempts_max):
+            streams = Streams(self._store.load)
+            await streams.fetch(stream_id, *case.reads(command, act))
+            own = streams.events(stream_id)
+            if (position := _position(own, act.command_id)) is not None:
+                return Outcome(subject_id, position)
+            decision = await case.decide(command, act, streams)
+            if not decision.events:
+                return Outcome(subject_id, own[-1].position if own else 0)
+            appends = [
+                Append(other_id, streams.version(other_id), events) for other_id, events in decision.others if events
+            ]
+            appends.append(Append(stream_id, streams.version(stream_id), decision.events))
+            try:
+                return Outcome(subject_id, await self._store.append(appends, self._metadata(act, caller)))
+            except Conflict:
+                continue  # somebody was first: what they wrote may change the decision
+        raise Contended(f"{type(command).__name__} met other writers {self._limits.attempts_max} times")
+
+    def _act(self, command: Command, caller: Caller) -> Act:
+        at, key, kind = self._clock(), caller.idempotency_key, type(command).__name__
+        if isinstance(command, Register):
+            actor_id = _fresh_id(at) if key is None else self.account_id(command.name, key)
+            command_id = derived("command", kind, actor_id)
+        elif caller.account_id is None:
+            raise NotSignedIn(f"{kind} needs somebody who is signed in")
+        else:
+            actor_id = caller.account_id
+            command_id = _fresh_id(at) if key is None else derived("command", kind, actor_id, key)
+        return Act(actor_id, command_id, at, self._limits, self._name_key)
+
+    def _metadata(self, act: Act, caller: Caller) -> Metadata:
+        return Metadata(
+            command_id=act.command_id,
+            correlation_id=caller.correlation_id,
+            causation_id=None,
+            actor_id=act.actor_id,
+            occurred_at=act.at,
+            recorded_at=self._clock(),
+        )
+
+
+def _position(own: Sequence[Recorded], command_id: Id) -> int | None:
+    """Where the command was recorded in its own stream, if it was. The newest events are the likeliest."""
+    for recorded in reversed(own):
+        if recorded.meta.command_id == command_id:
+            return recorded.position
+    return None
+
+
+def _fresh_id(at: datetime) -> Id:
+    """A UUIDv7 (RFC 9562): the time in milliseconds, and randomness."""
+    milliseconds = int(at.timestamp() * 1000)
+    return uuid_text(milliseconds.to_bytes(6, "big") + os.urandom(10), version=7)

@@ -1,0 +1,43 @@
+"""Posts: submitting, editing, deleting, and what moderators do with them."""
+
+from commands import standing
+from commands.use_case import Act, Decision, Streams, UseCases
+from domain import post
+from domain.event import Id
+from domain.post import DeletePost, EditPost, LockPost, StickyPost, SubmitPost, UnlockPost, UnstickyPost
+
+cases = UseCases()
+
+
+def _new(_command: SubmitPost, act: Act) -> Id:
+    return act.new_id("post")
+
+
+@cases.on(SubmitPost, stream=_new, reads=lambda c, act: standing.access_streams(c.community_id, act.actor_id))
+async def _(command: SubmitPost, act: Act, streams: Streams) -> Decision:
+    events = post.decide_submit(
+        command,
+        post_id=_new(command, act),
+        author_id=act.actor_id,
+        access=standing.access(streams, command.community_id, act.actor_id),
+        limits=act.limits,
+    )
+    return Decision(events)
+
+
+Change = EditPost | DeletePost | LockPost | UnlockPost | StickyPost | UnstickyPost
+
+
+def _post(command: Change, _act: Act) -> Id:
+    return command.post_id
+
+
+@cases.on(EditPost, DeletePost, LockPost, UnlockPost, StickyPost, UnstickyPost, stream=_post)
+async def _(command: Change, act: Act, streams: Streams) -> Decision:
+    state = streams.state(post, command.post_id)
+    community_id = state.community_id if state else None
+    await streams.fetch(*standing.access_streams(community_id, act.actor_id))
+    access = standing.access(streams, community_id, act.actor_id)
+    if isinstance(command, EditPost | DeletePost):
+        return Decision(post.decide_own(command, state, actor_id=act.actor_id, access=access, limits=act.limits))
+    return Decision(post.decide_moderation(command, state, actor_id=act.actor_id, access=access))
