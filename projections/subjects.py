@@ -15,6 +15,7 @@ from domain.community import CommunityCreated, CommunityEdited, CommunityImporte
 from domain.event import Event, Id
 from domain.follow import AccountFollowed, AccountUnfollowed
 from domain.membership import MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
+from domain.moderators import ModeratorDelisted, ModeratorListed
 from domain.name import NameClaimed
 from domain.post import (
     PostDeleted,
@@ -50,6 +51,8 @@ TOUCHED: dict[type[Event], tuple[str, ...]] = {
     MemberJoined: ("community_id", "account_id"),
     MemberLeft: ("community_id", "account_id"),
     ModeratorAppointed: ("community_id", "account_id", "appointer_id"),
+    ModeratorListed: ("community_id", "account_id"),
+    ModeratorDelisted: ("community_id", "account_id"),
     PostSubmitted: ("post_id", "community_id", "author_id"),
     PostImported: ("post_id", "community_id", "author_id"),
     PostEdited: ("post_id", "community_id", "author_id"),
@@ -76,6 +79,11 @@ class Subject(Row, frozen=True, gc=False):
     subject_id: Id
     bucket: int
     offsets: bytes = b""
+
+    @staticmethod
+    def bucket_of(position: int) -> int:
+        """The bucket that holds the position."""
+        return position >> BUCKET_BITS
 
     @property
     def positions(self) -> list[int]:

@@ -6,3 +6,4 @@ CREATE TABLE {table} (
     position bigint NOT NULL,
     PRIMARY KEY (blocker_id, blocked_id)
 );
+CREATE INDEX ON {table} (blocker_id, position);

@@ -16,7 +16,10 @@ CREATE TABLE {table} (
     source_id text,
     position bigint NOT NULL            -- of the event that submitted it
 );
+-- The whole thread of a post in order; what is directly below a post, and below a comment.
 CREATE INDEX ON {table} (post_id, path);
+CREATE INDEX ON {table} (post_id, submitted_at, comment_id) WHERE depth = 1;
+CREATE INDEX ON {table} (parent_id, submitted_at, comment_id) WHERE NOT orphan;
+-- What is new below a post since a position; what an author wrote, newest first.
 CREATE INDEX ON {table} (post_id, position);
-CREATE INDEX ON {table} (parent_id, position);
-CREATE INDEX ON {table} (author_id, position);
+CREATE INDEX ON {table} (author_id, submitted_at, comment_id) WHERE NOT deleted;

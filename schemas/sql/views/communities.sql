@@ -15,3 +15,5 @@ CREATE TABLE {table} (
 );
 CREATE INDEX ON {table} (lower(name));
 CREATE INDEX ON {table} (members DESC, community_id);
+-- The few that not everybody sees.
+CREATE INDEX ON {table} (community_id) WHERE visibility = 'private';

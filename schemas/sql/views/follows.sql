@@ -7,3 +7,4 @@ CREATE TABLE {table} (
     PRIMARY KEY (follower_id, followed_id)
 );
 CREATE INDEX ON {table} (followed_id, position);
+CREATE INDEX ON {table} (follower_id, position);

@@ -9,4 +9,5 @@ CREATE TABLE {table} (
     position bigint NOT NULL,
     PRIMARY KEY (community_id, account_id)
 );
-CREATE INDEX ON {table} (account_id, community_id);
+CREATE INDEX ON {table} (account_id, position);
+CREATE INDEX ON {table} (community_id, position) WHERE joined;

@@ -16,3 +16,9 @@ CREATE TABLE {table} (
     source_id text,
     position bigint NOT NULL            -- of the event that submitted it
 );
+-- By time, newest first: of a community, of all, of an author.
+CREATE INDEX ON {table} (community_id, submitted_at, post_id) WHERE NOT deleted;
+CREATE INDEX ON {table} (submitted_at, post_id) WHERE NOT deleted;
+CREATE INDEX ON {table} (author_id, submitted_at, post_id) WHERE NOT deleted;
+-- What is new in a community since a position.
+CREATE INDEX ON {table} (community_id, position);

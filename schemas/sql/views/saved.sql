@@ -7,4 +7,4 @@ CREATE TABLE {table} (
     position bigint NOT NULL,
     PRIMARY KEY (account_id, target_id)
 );
-CREATE INDEX ON {table} (account_id, position DESC);
+CREATE INDEX ON {table} (account_id, position);

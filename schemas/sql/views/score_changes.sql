@@ -8,6 +8,9 @@ CREATE TABLE {table} (
     up integer NOT NULL,                -- change of the up votes: -1, 0 or 1
     down integer NOT NULL
 );
-CREATE INDEX ON {table} (post_id, position);
-CREATE INDEX ON {table} (community_id, position);
-CREATE INDEX ON {table} (occurred_at);
+-- What happened to the posts of a community since a position, and in the last hour: there, and everywhere.
+CREATE INDEX ON {table} (community_id, position) WHERE target_id = post_id;
+CREATE INDEX ON {table} (community_id, occurred_at) WHERE target_id = post_id;
+CREATE INDEX ON {table} (occurred_at) WHERE target_id = post_id;
+-- What happened to the comments of a post since a position.
+CREATE INDEX ON {table} (post_id, position) WHERE target_id <> post_id;

@@ -1,0 +1,124 @@
+"""Communities: what they say of themselves, who is in them, and what a viewer is in them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from domain.event import Id
+from infra.queries.rows import Connection, Page, Slice, by_position, columns, fetch, sees, sliced
+from projections.communities import Community
+from projections.memberships import Membership
+from projections.profiles import Profile
+
+_COMMUNITY = columns(Community, "c")
+
+
+class Member(Struct, frozen=True):
+    """Somebody in a list of members, with the cursor of the item."""
+
+    profile: Profile
+    moderator: bool
+    joined_at: datetime | None
+    position: int
+
+
+class Joined(Struct, frozen=True):
+    """A community in the list of those that somebody is in, with the cursor of the item."""
+
+    community: Community
+    moderator: bool
+    joined_at: datetime | None
+    position: int
+
+
+class BySize(Struct, frozen=True, array_like=True):
+    """The cursor of a list of communities by size."""
+
+    members: int
+    community_id: Id
+
+
+async def by_ids(connection: Connection, viewer_id: Id | None, community_ids: Sequence[Id]) -> list[Community]:
+    """Those of the communities that exist and that the viewer may see. Primary key."""
+    sql = f"""SELECT {_COMMUNITY} FROM views.communities c
+        WHERE c.community_id = ANY(%(ids)s::uuid[]) AND c.created_at IS NOT NULL AND {_seen_or_invited()}"""
+    return await fetch(connection, sql, {"viewer": viewer_id, "ids": list(community_ids)}, Community)
+
+
+async def by_names(connection: Connection, viewer_id: Id | None, names: Sequence[str]) -> list[Community]:
+    """The same by name, without regard to case. Index on ``lower(name)``."""
+    sql = f"""SELECT {_COMMUNITY} FROM views.communities c
+        WHERE lower(c.name) = ANY(SELECT lower(n) FROM unnest(%(names)s::text[]) n)
+        AND c.created_at IS NOT NULL AND {_seen_or_invited()}"""
+    return await fetch(connection, sql, {"viewer": viewer_id, "names": list(names)}, Community)
+
+
+def _seen_or_invited() -> str:
+    """Who is invited to a private community sees what it is, to join it; its posts come with joining."""
+    return """(c.visibility <> 'private' OR EXISTS (SELECT FROM views.memberships m
+        WHERE m.community_id = c.community_id AND m.account_id = %(viewer)s::uuid))"""
+
+
+async def listing(
+    connection: Connection, viewer_id: Id | None, *, size: int, after: BySize | None = None, backward: bool = False
+) -> Page[Community]:
+    """The communities that the viewer may see, the largest first. Index (members, community_id).
+
+    Not snapshot-stable: a community that grows past the cursor between two pages shows on neither. The cursor of
+    an item is ``BySize(members, community_id)``.
+    """
+    direction, compare = ("ASC", ">") if backward else ("DESC", "<")
+    far = BySize(-1, Id("00000000-0000-0000-0000-000000000000"))
+    near = BySize(2**63 - 1, Id("ffffffff-ffff-ffff-ffff-ffffffffffff"))
+    at = after or (far if backward else near)
+    sql = f"""SELECT {_COMMUNITY} FROM views.communities c
+        WHERE (c.members, c.community_id) {compare} (%(members)s, %(id)s::uuid)
+        AND c.created_at IS NOT NULL AND {sees("c.community_id")}
+        ORDER BY c.members {direction}, c.community_id {direction} LIMIT %(limit)s"""
+    parameters = {"viewer": viewer_id, "members": at.members, "id": at.community_id, "limit": size + 1}
+    rows = await fetch(connection, sql, parameters, Community)
+    return sliced(rows, Slice(size, None if after is None else after.members, backward))
+
+
+async def memberships(connection: Connection, account_id: Id, community_ids: Sequence[Id]) -> list[Membership]:
+    """The account's standing in each of the communities where it has one. Primary key."""
+    sql = f"""SELECT {columns(Membership, "m")} FROM views.memberships m
+        WHERE m.account_id = %(account)s::uuid AND m.community_id = ANY(%(ids)s::uuid[])"""
+    return await fetch(connection, sql, {"account": account_id, "ids": list(community_ids)}, Membership)
+
+
+async def joined(connection: Connection, viewer_id: Id | None, account_id: Id, where: Slice) -> Page[Joined]:
+    """The communities that the account is in, of those the viewer sees, last joined first.
+
+    Index (account_id, position).
+    """
+    condition, order, parameters = by_position(where, "m.position")
+    sql = f"""SELECT m.moderator, m.joined_at, m.position, {_COMMUNITY}
+        FROM views.memberships m JOIN views.communities c USING (community_id)
+        WHERE m.account_id = %(account)s::uuid AND m.joined AND c.created_at IS NOT NULL
+        AND {sees("c.community_id")} AND {condition} {order}"""
+    rows = await fetch(connection, sql, {"viewer": viewer_id, "account": account_id, **parameters}, _as_joined)
+    return sliced(rows, where)
+
+
+def _as_joined(moderator: bool, joined_at: datetime | None, position: int, *community: object) -> Joined:
+    return Joined(Community(*community), moderator, joined_at, position)  # type: ignore[arg-type]
+
+
+async def members(
+    connection: Connection, viewer_id: Id | None, community_id: Id, where: Slice, *, moderators: bool = False
+) -> Page[Member]:
+    """Who is in the community, or moderates it, last joined first. Index (community_id, position) of members."""
+    condition, order, parameters = by_position(where, "m.position")
+    only = "AND m.moderator" if moderators else ""
+    sql = f"""SELECT m.moderator, m.joined_at, m.position, {columns(Profile, "p")}
+        FROM views.memberships m JOIN views.profiles p ON p.account_id = m.account_id
+        WHERE m.community_id = %(community)s::uuid AND m.joined {only} AND p.created_at IS NOT NULL
+        AND {sees("m.community_id")} AND {condition} {order}"""
+    rows = await fetch(connection, sql, {"viewer": viewer_id, "community": community_id, **parameters}, _as_member)
+    return sliced(rows, where)
+
+
+def _as_member(moderator: bool, joined_at: datetime | None, position: int, *profile: object) -> Member:
+    return Member(Profile(*profile), moderator, joined_at, position)  # type: ignore[arg-type]
