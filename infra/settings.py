@@ -10,8 +10,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from domain.limits import Limits
 from infra.failures import Failure
 
 PREFIX = "MOOT_"
@@ -31,7 +33,7 @@ def setting(default: Any, unit: str, why: str, **bounds: Any) -> Any:
 class Settings(BaseModel):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
 
     # The machine.
     data_dir: Path = setting(
@@ -98,10 +100,86 @@ class Settings(BaseModel):
         10.0, "seconds", "How long a read may wait for a connection before it fails as unavailable.", gt=0
     )
 
+    # The API over GraphQL.
+    graphql_body_bytes_max: int = setting(
+        256 * 1024, "bytes", "The largest request body: the longest post, its variables and a long query fit.", ge=1024
+    )
+    graphql_tokens_max: int = setting(
+        2_000, "tokens", "Of a document, comments as much: the parser's time grows with them.", ge=100
+    )
+    graphql_depth_max: int = setting(
+        16, "levels", "Of fields in a document: five levels of replies, each as edges and node.", ge=3
+    )
+    graphql_cost_max: int = setting(
+        20_000, "fields", "What one operation may resolve at most, each page counted in full.", ge=100
+    )
+    graphql_aliases_max: int = setting(
+        50, "aliases", "Of a document: they are how one asks for the same thing often.", ge=0
+    )
+    graphql_directives_max: int = setting(50, "directives", "Of a document.", ge=0)
+    graphql_page_size_max: int = setting(100, "items", "The largest `first`, `last` or list of `ids`.", ge=1, le=1_000)
+    graphql_cached_characters_max: int = setting(
+        256 * 1024,
+        "characters",
+        "Of the documents kept parsed and validated. Kept, a document takes some 300 times its text.",
+        ge=0,
+    )
+    graphql_idempotency_key_length_max: int = setting(
+        200, "characters", "Of a client's idempotency key: a UUID or two, or a sentence.", ge=36
+    )
+    allowed_origins: str = setting(
+        "", "origins", "Other sites whose pages may call the API from a browser, separated by spaces; `*`: all of them."
+    )
+    position_wait_seconds_max: float = setting(
+        2.0, "seconds", "How long a read waits for the views to reach a position before it answers as they stand.", gt=0
+    )
+
+    redis_publish_seconds_max: float = setting(
+        1.0, "seconds", "How long the runner waits for Redis to take its signals; the rows are committed already.", gt=0
+    )
+
+    # Signing in.
+    password_hashes_at_once_max: int = setting(
+        2, "hashes", "Argon2id takes 64 MiB and two threads' worth of work each; a core more gains nothing.", ge=1
+    )
+    password_hashes_waiting_max: int = setting(
+        32, "hashes", "Sign-ins that may wait for theirs, about three seconds; the next is told to come back.", ge=0
+    )
+    access_token_seconds: int = setting(
+        15 * 60, "seconds", "Life of an access token: short, as it is not looked up.", ge=1
+    )
+    access_token_skew_seconds: int = setting(10, "seconds", "How far clocks may be apart when a token is judged.", ge=0)
+    refresh_token_seconds: int = setting(
+        7 * 24 * 60 * 60, "seconds", "Life of a refresh token: who stays away for longer signs in again.", ge=60
+    )
+    refresh_retry_seconds: int = setting(
+        60, "seconds", "For how long a refresh whose answer was lost may be asked for again with the same key.", ge=0
+    )
+    session_seconds_max: int = setting(
+        90 * 24 * 60 * 60, "seconds", "Life of a session, however often it is refreshed.", ge=60
+    )
+    sessions_max: int = setting(50, "sessions", "Of one account; one more ends the oldest.", ge=1)
+    session_redis_seconds_max: float = setting(
+        0.5, "seconds", "How long Redis may take to say whether a session has ended, before PostgreSQL is asked.", gt=0
+    )
+
+    # The rules of the forum, each a setting by its own name.
+    rules: Limits = Limits()
+
     @property
     def embedded(self) -> bool:
         """Whether any engine is ours to start."""
         return self.database_url is None or self.redis_url is None
+
+    def engine_urls(self) -> tuple[str, str]:
+        """Where PostgreSQL and Redis answer. Raises ``SettingsError`` when that is not known yet."""
+        if self.database_url is None or self.redis_url is None:
+            raise SettingsError(
+                "No engines are running.",
+                "database_url and redis_url are not set, and the embedded engines were not started.",
+                "Start them (start_engines) and use the settings they give.",
+            )
+        return self.database_url.get_secret_value(), self.redis_url.get_secret_value()
 
     @property
     def logs_dir(self) -> Path:
@@ -115,20 +193,29 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
     Raises ``SettingsError`` naming every variable that is unknown or cannot be used.
     """
     environ = os.environ if environ is None else environ
-    known = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    known = {PREFIX + name.upper(): name for name in (*Settings.model_fields, *_RULES) if name != "rules"}
     found = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
     unknown = [_unknown(name, known) for name in sorted(found.keys() - known.keys())]
     if unknown:
         raise SettingsError(
             "Unknown settings:", "\n".join(unknown), "Unset them, or see docs/settings.md for the names."
         )
-    values = {known[name]: value for name, value in found.items()}
+    named = {known[name]: value for name, value in found.items()}
+    problems: list[str] = []
+    rules = {name: _rule(name, named.pop(name), problems) for name in _RULES if name in named}
     overrides = {name: value for name, value in given.items() if value is not None}
     try:
-        settings = Settings(**{**values, **overrides})
+        settings = Settings(**{"rules": Limits(**rules), **named, **overrides})
     except ValidationError as error:
-        raise _explained(error, overrides) from None
+        problems += _problems(error, overrides)
+    if problems:
+        raise SettingsError(
+            "Some settings cannot be used:", "\n".join(problems), "Correct them, or unset them to use the defaults."
+        )
     return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().absolute()})
+
+
+_RULES = {field.name: field.type for field in msgspec.structs.fields(Limits)}
 
 
 def _unknown(name: str, known: Mapping[str, str]) -> str:
@@ -136,7 +223,15 @@ def _unknown(name: str, known: Mapping[str, str]) -> str:
     return f"  {name} is no setting" + (f"; did you mean {close[0]}?" if close else ".")
 
 
-def _explained(error: ValidationError, overrides: Mapping[str, Any]) -> SettingsError:
+def _rule(name: str, value: str, problems: list[str]) -> Any:
+    try:
+        return msgspec.convert(value, _RULES[name], strict=False)
+    except msgspec.ValidationError as error:
+        problems.append(f"  {PREFIX}{name.upper()} = {value!r}: {error}")
+        return 1
+
+
+def _problems(error: ValidationError, overrides: Mapping[str, Any]) -> list[str]:
     lines = []
     for problem in error.errors():
         field = str(problem["loc"][0]) if problem["loc"] else "?"
@@ -144,6 +239,4 @@ def _explained(error: ValidationError, overrides: Mapping[str, Any]) -> Settings
         value = "(hidden)" if secret else repr(problem["input"])
         name = f"--{field.replace('_', '-')}" if field in overrides else PREFIX + field.upper()
         lines.append(f"  {name} = {value}: {problem['msg']}")
-    return SettingsError(
-        "Some settings cannot be used:", "\n".join(lines), "Correct them, or unset them to use the defaults."
-    )
+    return lines
