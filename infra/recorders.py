@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
-import psycopg
 import psycopg_pool
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
@@ -174,7 +173,7 @@ class Datastore(PostgresDatastore):
             max_overflow=pool_size_max - 1,
         )
         kwargs = cast("dict[str, Any]", self.pool.kwargs)
-        kwargs |= parts | {"context": postgres.CONTEXT, "isolation_level": psycopg.IsolationLevel.READ_COMMITTED}
+        kwargs |= parts | {"context": postgres.CONTEXT}
         # A pool that gives up soon starts afresh with the next caller, and is back as soon as the server is.
         self.pool.reconnect_timeout = CONNECT_SECONDS_MAX
 
@@ -187,6 +186,8 @@ class Datastore(PostgresDatastore):
             library(connection)
             connection.adapters.register_dumper(_Array, _ArrayDumper)
             connection.execute(f"SET lock_timeout = '{int(lock_seconds_max)}s'")
+            # What is checked under the lock must be seen as it is then, whatever the server's default is.
+            connection.execute("SET default_transaction_isolation = 'read committed'")
 
         return after_connect
 
