@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from pydantic import SecretStr
+
 from infra.embedded_postgres import EmbeddedPostgres
 from infra.embedded_redis import EmbeddedRedis
 from infra.engine_process import EngineFailure, runner_for, socket_folder
@@ -25,19 +27,18 @@ _POLL_SECONDS = 0.05
 class Engines:
     """Where the engines answer. A context manager: leaving it stops those that nobody else uses.
 
-    ``started`` names those that this call started; the others were running already or are not ours.
+    ``settings`` are those that were given, and where the engines answer. ``started`` names those that this call
+    started; the others were running already or are not ours.
     """
 
     def __init__(self, settings: Settings, engines: list[EmbeddedPostgres | EmbeddedRedis], users: int) -> None:
         self.started = [engine.name for engine in engines if engine.started]
-        self.database_url = settings.database_url.get_secret_value() if settings.database_url else ""
-        self.redis_url = settings.redis_url.get_secret_value() if settings.redis_url else ""
-        for engine in engines:
-            if isinstance(engine, EmbeddedPostgres):
-                self.database_url = engine.dsn
-            else:
-                self.redis_url = engine.url
-        self._settings = settings
+        urls = {
+            "database_url" if isinstance(engine, EmbeddedPostgres) else "redis_url": SecretStr(engine.url)
+            for engine in engines
+        }
+        self.settings = settings.model_copy(update=urls)
+        self.database_url, self.redis_url = self.settings.engine_urls()
         self._engines = engines
         self._users = users
 
@@ -45,7 +46,7 @@ class Engines:
         """Leave the engines; true when they were stopped because nobody else uses them. Again: does nothing."""
         if self._users < 0:
             return False
-        with _starting(self._settings):
+        with _starting(self.settings):
             last = _try_lock(self._users, fcntl.LOCK_EX)
             if last and self._engines:
                 _together(self._engines, "stop")

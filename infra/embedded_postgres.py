@@ -25,7 +25,7 @@ class EmbeddedPostgres:
 
     def __init__(self, settings: Settings, runner: Runner, sockets: Path, *, durable: bool = True) -> None:
         self.folder = settings.data_dir / "postgres"
-        self.dsn = make_conninfo(host=str(sockets), user=USER, dbname=DATABASE)
+        self.url = make_conninfo(host=str(sockets), user=USER, dbname=DATABASE)
         self._maintenance = make_conninfo(host=str(sockets), user=USER, dbname="postgres", connect_timeout=5)
         self._settings = settings
         self._runner = runner

@@ -11,7 +11,9 @@ import pytest
 import redis
 
 from infra.embedded import Engines, start_engines
-from infra.settings import load_settings
+from infra.migrate import migrate
+from infra.secrets import load_or_create_secrets
+from infra.settings import Settings, load_settings
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +49,11 @@ def redis_url(engines: Engines) -> str:
     with redis.Redis.from_url(engines.redis_url) as client:
         client.flushall()
     return engines.redis_url
+
+
+@pytest.fixture
+def settings(database: str, redis_url: str, tmp_path: Path) -> Settings:
+    """Settings over an empty, migrated database, an empty Redis and secrets of their own: enough for ``open_moot``."""
+    migrate(database)
+    load_or_create_secrets(tmp_path, has_data=False)
+    return load_settings({}, data_dir=tmp_path, database_url=database, redis_url=redis_url)

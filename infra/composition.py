@@ -1,0 +1,146 @@
+"""The composition root: which adapters stand behind the ports, chosen in this one file, from validated settings."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from msgspec import Struct
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+from redis.asyncio import Redis
+
+from commands.handling import Commands
+from infra import postgres
+from infra.attempts import Attempts
+from infra.credentials import Credentials
+from infra.event_store import GroupCommitStore, postgres_store
+from infra.keyring import Keyring
+from infra.mail import Mailbox
+from infra.passwords import Passwords
+from infra.secrets import Secrets, load_secrets
+from infra.sessions import SessionLimits, Sessions
+from infra.settings import Settings
+from infra.sign_in import SignIn, SignInLimits
+from infra.signals import RedisPublisher, RedisSignals
+from infra.tokens import AccessTokens
+
+
+class Moot(Struct, frozen=True, kw_only=True, weakref=True):
+    """One process's Moot: everything that requests, subscriptions and commands need, open and ready.
+
+    ``store``, ``keyring`` and ``publisher`` may be used from any thread; the rest belongs to the event loop that
+    opened it. ``database_url`` is for those who open connections of their own: the runner, a rebuild.
+    """
+
+    settings: Settings
+    database_url: str
+    clock: Callable[[], datetime]
+    store: GroupCommitStore
+    keyring: Keyring
+    commands: Commands
+    pool: AsyncConnectionPool[AsyncConnection[Any]]
+    redis: Redis
+    signals: RedisSignals
+    publisher: RedisPublisher
+    sessions: Sessions
+    sign_in: SignIn
+    mailbox: Mailbox
+    secrets: Secrets
+
+
+def utc_now() -> datetime:
+    """The clock of this machine."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now) -> AsyncIterator[Moot]:
+    """Moot over the engines that the settings name (see ``Engines.settings``), until the block is left.
+
+    The database must be migrated and the data directory must hold the secrets. Raises ``Failure`` where they do not,
+    and ``PoolTimeout`` when PostgreSQL does not answer.
+    """
+    database_url, redis_url = settings.engine_urls()
+    secrets = load_secrets(settings.data_dir)
+    async with AsyncExitStack() as stack:
+        store = postgres_store(database_url, secrets.master_key, clock=clock)
+        stack.callback(store.close)
+        pool = postgres.pool(
+            database_url, min_size=settings.pool_connections_min, max_size=settings.pool_connections_max
+        )
+        await pool.open(wait=True, timeout=settings.pool_wait_seconds_max)
+        stack.push_async_callback(pool.close)
+        client = Redis.from_url(redis_url)
+        stack.push_async_callback(client.aclose)
+        signals = RedisSignals(client)
+        await signals.open()
+        stack.push_async_callback(signals.close)
+        publishing = redis.Redis.from_url(
+            redis_url,
+            socket_timeout=settings.redis_publish_seconds_max,
+            socket_connect_timeout=settings.redis_publish_seconds_max,
+        )
+        stack.callback(publishing.close)
+        passwords = Passwords(
+            at_once=settings.password_hashes_at_once_max, waiting_max=settings.password_hashes_waiting_max
+        )
+        stack.callback(passwords.close)
+        commands = Commands(store, clock, secrets.name_key, settings.rules)
+        sessions = _sessions(settings, secrets, pool, client, clock)
+        mailbox = Mailbox(pool, clock=clock)
+        yield Moot(
+            settings=settings,
+            database_url=database_url,
+            clock=clock,
+            store=store,
+            keyring=store.codec.keyring,
+            commands=commands,
+            pool=pool,
+            redis=client,
+            signals=signals,
+            publisher=RedisPublisher(publishing),
+            sessions=sessions,
+            sign_in=SignIn(
+                store=store,
+                commands=commands,
+                name_key=secrets.name_key,
+                credentials=Credentials(pool),
+                passwords=passwords,
+                sessions=sessions,
+                attempts=Attempts(
+                    client, secrets.token_key, clock=clock, redis_seconds_max=settings.session_redis_seconds_max
+                ),
+                mailbox=mailbox,
+                clock=clock,
+                limits=SignInLimits(),
+            ),
+            mailbox=mailbox,
+            secrets=secrets,
+        )
+
+
+def _sessions(
+    settings: Settings,
+    secrets: Secrets,
+    pool: AsyncConnectionPool[AsyncConnection[Any]],
+    client: Redis,
+    clock: Callable[[], datetime],
+) -> Sessions:
+    limits = SessionLimits(
+        access_seconds=settings.access_token_seconds,
+        refresh_seconds=settings.refresh_token_seconds,
+        session_seconds_max=settings.session_seconds_max,
+        retry_seconds=settings.refresh_retry_seconds,
+        skew_seconds=settings.access_token_skew_seconds,
+        sessions_max=settings.sessions_max,
+        redis_seconds_max=settings.session_redis_seconds_max,
+    )
+    tokens = AccessTokens(
+        [secrets.token_key],
+        lifetime_seconds=limits.access_seconds,
+        skew_seconds=limits.skew_seconds,
+        clock=clock,
+    )
+    return Sessions(pool, client, tokens, secrets.token_key, clock=clock, limits=limits)
