@@ -21,6 +21,7 @@ from domain.event import Id
 from domain.ids import derived, uuid_text
 from domain.limits import Limits
 from domain.name import folded, keyed_id
+from domain.refusal import Code, Refusal
 from schemas.envelope import Metadata, Recorded
 
 USE_CASES: Final[dict[type[Command], UseCase]] = {
@@ -104,6 +105,7 @@ class Commands:
             own = streams.events(stream_id)
             if (position := _position(own, act.command_id)) is not None:
                 return Outcome(subject_id, position)
+            self._refuse_too_many(command, own)
             decision = await case.decide(command, act, streams)
             if not decision.events:
                 return Outcome(subject_id, own[-1].position if own else 0)
@@ -116,6 +118,11 @@ class Commands:
             except Conflict:
                 continue  # somebody was first: what they wrote may change the decision
         raise Contended(f"{type(command).__name__} met other writers {self._limits.attempts_max} times")
+
+    def _refuse_too_many(self, command: Command, own: Sequence[Recorded]) -> None:
+        if len(own) >= self._limits.changes_max and not command.ends:
+            message = f"This was changed {len(own)} times already. It can only be ended or deleted now."
+            raise Refusal(Code.TOO_MANY_CHANGES, message)
 
     def _act(self, command: Command, caller: Caller) -> Act:
         at, key, kind = self._clock(), caller.idempotency_key, type(command).__name__

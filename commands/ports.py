@@ -36,7 +36,7 @@ class EventStore(Protocol):
     """The log: streams with optimistic concurrency, and one total order of all events."""
 
     async def load(self, stream_ids: Sequence[Id]) -> Mapping[Id, Sequence[Recorded]]:
-        """The events of each stream, oldest first; a stream that does not exist is empty."""
+        """The events of each stream, oldest first; one that does not exist is empty, as is one whose id is no UUID."""
 
     async def append(self, appends: Sequence[Append], meta: Metadata) -> int:
         """Record all of it or nothing, durably. Gives the position of the last event. Raises ``Conflict``."""

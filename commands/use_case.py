@@ -17,8 +17,7 @@ append, so whether a command was already carried out, and where the log stood th
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from re import compile as pattern
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -33,8 +32,6 @@ S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 
 Load = Callable[[Sequence[Id]], Awaitable[Mapping[Id, Sequence[Recorded]]]]
-
-_CANONICAL: Final = pattern("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
 class Act(Struct, frozen=True):
@@ -90,12 +87,11 @@ class Streams:
         self._streams: dict[Id, Sequence[Recorded]] = {}
 
     async def fetch(self, *stream_ids: Id | None) -> None:
-        """Load those that are not loaded yet, in one go. An id that is no UUID is of a stream without events."""
+        """Load those that are not loaded yet, in one go. Raises ``UnreadableStream``."""
         wanted = {stream_id for stream_id in stream_ids if stream_id is not None} - self._streams.keys()
-        possible = [stream_id for stream_id in wanted if _CANONICAL(stream_id)]
-        found = await self._load(possible) if possible else {}
+        found = await self._load(tuple(wanted)) if wanted else {}
         for stream_id in wanted:
-            events = found.get(stream_id, ())
+            events = found[stream_id]
             if any(type(recorded.event) is Undecodable for recorded in events):
                 raise UnreadableStream(f"stream {stream_id} holds an event that cannot be read")
             self._streams[stream_id] = events

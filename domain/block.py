@@ -1,5 +1,7 @@
 """One account blocking another. Each direction is a stream of its own."""
 
+from typing import ClassVar
+
 from msgspec import Struct
 
 from domain import account
@@ -32,6 +34,7 @@ class Block(Command, frozen=True):
 class Unblock(Command, frozen=True):
     """See and hear it again."""
 
+    ends: ClassVar[bool] = True
     account_id: Id
 
 

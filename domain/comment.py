@@ -122,6 +122,7 @@ class EditComment(Command, frozen=True):
 class DeleteComment(Command, frozen=True):
     """Take one's own comment away, or as a moderator anybody's. Its replies stay."""
 
+    ends: ClassVar[bool] = True
     comment_id: Id
 
 

@@ -1,5 +1,7 @@
 """One account following another."""
 
+from typing import ClassVar
+
 from domain import account
 from domain.account import Account
 from domain.block import Blocks
@@ -31,6 +33,7 @@ class Follow(Command, frozen=True):
 class Unfollow(Command, frozen=True):
     """See them no longer."""
 
+    ends: ClassVar[bool] = True
     account_id: Id
 
 

@@ -1,6 +1,6 @@
 """One account's standing in one community."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -54,6 +54,7 @@ class JoinCommunity(Command, frozen=True):
 class LeaveCommunity(Command, frozen=True):
     """Be a member no longer, nor a moderator, nor invited."""
 
+    ends: ClassVar[bool] = True
     community_id: Id
 
 

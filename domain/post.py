@@ -129,6 +129,7 @@ class EditPost(Command, frozen=True):
 class DeletePost(Command, frozen=True):
     """Take one's own post away, or as a moderator anybody's."""
 
+    ends: ClassVar[bool] = True
     post_id: Id
 
 

@@ -1,5 +1,7 @@
 """One account having saved one post or comment."""
 
+from typing import ClassVar
+
 from domain import item as items
 from domain.access import Access
 from domain.command import Command
@@ -32,6 +34,7 @@ class SaveItem(Command, frozen=True):
 class UnsaveItem(Command, frozen=True):
     """Take it off the list; also when it is deleted or hidden meanwhile, for the list is one's own."""
 
+    ends: ClassVar[bool] = True
     target_id: Id
 
 

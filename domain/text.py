@@ -32,11 +32,10 @@ def line(text: str, field: str, *, length_max: int) -> str:
 
     Raises ``TOO_SHORT`` when nothing is left, ``TOO_LONG``, ``INVALID_CHARACTERS``.
     """
-    text = unicodedata.normalize("NFC", text)
+    text = unicodedata.normalize("NFC", text).strip()
     _refuse(_NEVER, text, field)
-    _refuse(_UNSEEN, text.strip(), field)
-    text = _SPACES.sub(" ", text).strip()
-    return _measured(text, field, length_max, required=True)
+    _refuse(_UNSEEN, text, field)
+    return _measured(_SPACES.sub(" ", text), field, length_max, required=True)
 
 
 def markdown(text: str, field: str, *, length_max: int, required: bool) -> str:
