@@ -22,8 +22,19 @@ from commands.ports import Append, Conflict, StoreUnavailable
 from domain.event import Id
 from infra.codec import Codec, Keys
 from infra.gathering import Gatherer, GathererClosed, TooManyWaiting
-from infra.keyring import Keyring, KeysUnavailable, MemoryKeys, PostgresKeys
-from infra.recorders import CHANNEL, Datastore, Entry, MemoryRecorder, NotSent, Outcome, PostgresRecorder, Recorder
+from infra.keyring import CACHED_KEYS_MAX, Keyring, KeysUnavailable, MemoryKeys, PostgresKeys
+from infra.recorders import (
+    CHANNEL,
+    CONNECT_SECONDS_MAX,
+    POOL_SIZE_MAX,
+    Datastore,
+    Entry,
+    MemoryRecorder,
+    NotSent,
+    Outcome,
+    PostgresRecorder,
+    Recorder,
+)
 from infra.watch import POLL_SECONDS, Listener, Watch
 from schemas.envelope import Metadata, Recorded
 
@@ -383,14 +394,24 @@ def memory_store(*, clock: Callable[[], datetime] = _now, keyring: Keyring | Non
 
 
 def postgres_store(
-    conninfo: str, master_key: bytes, *, clock: Callable[[], datetime] = _now, waiting_max: int = WAITING_MAX
+    conninfo: str,
+    master_key: bytes,
+    *,
+    clock: Callable[[], datetime] = _now,
+    waiting_max: int = WAITING_MAX,
+    batch_events_max: int = BATCH_EVENTS_MAX,
+    pool_size_max: int = POOL_SIZE_MAX,
+    connect_seconds_max: float = CONNECT_SECONDS_MAX,
+    cached_keys_max: int = CACHED_KEYS_MAX,
 ) -> GroupCommitStore:
     """The store in PostgreSQL, whose migrations have run. ``close`` it."""
-    datastore = Datastore(conninfo)
+    datastore = Datastore(conninfo, pool_size_max=pool_size_max, connect_seconds_max=connect_seconds_max)
+    keyring = Keyring(PostgresKeys(datastore.connection), master_key, cached_max=cached_keys_max)
     return GroupCommitStore(
         PostgresRecorder(datastore),
-        Codec(Keyring(PostgresKeys(datastore.connection), master_key)),
+        Codec(keyring),
         listen=lambda heard: Listener(conninfo, CHANNEL, heard),
         clock=clock,
         waiting_max=waiting_max,
+        batch_events_max=batch_events_max,
     )

@@ -5,6 +5,7 @@ lock, inside the one statement that appends, so that a conflict costs nothing an
 positions cannot arise. The library's own methods keep working on the same table.
 """
 
+import logging
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,10 @@ CONNECT_SECONDS_MAX = 3.0
 """How long one try waits for a connection while the server is away."""
 LOCK_SECONDS_MAX = 10
 """How long an append waits for another process that appends; a big import holds the lock for a fraction of a second."""
+
+
+# The library silences the pool, and with it the only place that says why the server cannot be reached.
+logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -161,13 +166,15 @@ def _last(entries: Sequence[Entry]) -> tuple[Id, int, bytes]:
 class Datastore(PostgresDatastore):
     """The library's pool of connections, from a conninfo; connections give ``uuid`` as ``str``."""
 
-    def __init__(self, conninfo: str, *, pool_size_max: int = POOL_SIZE_MAX) -> None:
+    def __init__(
+        self, conninfo: str, *, pool_size_max: int = POOL_SIZE_MAX, connect_seconds_max: float = CONNECT_SECONDS_MAX
+    ) -> None:
         parts: dict[str, Any] = conninfo_to_dict(conninfo)
         named = [str(parts.pop(name, "") or "") for name in ("dbname", "host", "port", "user", "password")]
         super().__init__(
             *named,
             schema="log",
-            connect_timeout=CONNECT_SECONDS_MAX,
+            connect_timeout=connect_seconds_max,
             lock_timeout=LOCK_SECONDS_MAX,
             pool_size=1,
             max_overflow=pool_size_max - 1,
@@ -175,7 +182,7 @@ class Datastore(PostgresDatastore):
         kwargs = cast("dict[str, Any]", self.pool.kwargs)
         kwargs |= parts | {"context": postgres.CONTEXT}
         # A pool that gives up soon starts afresh with the next caller, and is back as soon as the server is.
-        self.pool.reconnect_timeout = CONNECT_SECONDS_MAX
+        self.pool.reconnect_timeout = connect_seconds_max
 
     def after_connect_func(self) -> Callable[[Connection[Any]], None]:
         """Sets up each new connection."""
