@@ -3,8 +3,9 @@
 import gzip
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 from backports import zstd
 from msgspec import Struct
@@ -54,7 +55,7 @@ class ArchiveFile:
         self.size = path.stat().st_size
         beginning = self._raw.read(4096)
         self._raw.seek(0)
-        self._stream: BinaryIO | None = None
+        self._stream: BufferedIOBase | None = None
         try:
             self._stream = self._opened(beginning)
         except NotAnArchiveError:
@@ -97,12 +98,12 @@ class ArchiveFile:
             if len(rest) > LINE_BYTES_MAX:
                 rest, overlong = b"", True
 
-    def _opened(self, beginning: bytes) -> BinaryIO:
+    def _opened(self, beginning: bytes) -> BufferedIOBase:
         if beginning.startswith(_ZSTD) or (len(beginning) >= 4 and beginning[1:4] == b"\x2a\x4d\x18"):
             options = {int(zstd.DecompressionParameter.window_log_max): WINDOW_LOG_MAX}
-            return cast("BinaryIO", zstd.ZstdFile(self._raw, options=options))
+            return cast("BufferedIOBase", zstd.ZstdFile(self._raw, options=options))
         if beginning.startswith(_GZIP):
-            return cast("BinaryIO", gzip.GzipFile(fileobj=self._raw))
+            return cast("BufferedIOBase", gzip.GzipFile(fileobj=self._raw))
         for magic, what in _OTHERS.items():
             if beginning.startswith(magic):
                 raise NotAnArchiveError(f"{self.path} is {what}")
@@ -119,7 +120,7 @@ class ArchiveFile:
     def _chunk(self) -> bytes:
         assert self._stream is not None
         try:
-            return self._stream.read(CHUNK_BYTES)
+            return self._stream.read1(CHUNK_BYTES)  # what precedes damage is given before the damage is met
         except EOFError as error:
             raise CutOffError(f"{self.path} is cut off: the compressed stream does not end") from error
         except (zstd.ZstdError, zlib.error, gzip.BadGzipFile) as error:

@@ -37,14 +37,16 @@ class Month:
         self, year: int, month: int, *, posts: int, comments: int, seed: int = 1, authors: int = 2_000
     ) -> None:
         self.year = year
-        self.random = random.Random(f"{year}-{month}-{seed}")
+        self.seed = f"{year}-{month}-{seed}"
+        self.random = random.Random(self.seed)
         self.start = int(datetime(year, month, 1, tzinfo=UTC).timestamp())
         self.first_id = (year * 12 + month) * 10_000_000
         self.posts, self.replies, self.authors = posts, comments, authors
         self.communities = ["reddit.com"] if year < 2008 else ["python", "AskReddit", "pics", "science", "u_somebody"]
 
     def submissions(self) -> Iterator[dict[str, Any]]:
-        """The records of ``RS_*``."""
+        """The records of ``RS_*``, the same ones each time."""
+        self.random = random.Random(f"{self.seed} RS")
         for number in range(self.posts):
             own = base36(self.first_id + number)
             is_self = self.year >= 2008 and self.random.random() < 0.5
@@ -77,6 +79,7 @@ class Month:
 
     def comments(self) -> Iterator[dict[str, Any]]:
         """The records of ``RC_*``: most answer the post or a recent comment, a few what no file holds."""
+        self.random = random.Random(f"{self.seed} RC")
         recent: list[tuple[str, int]] = []
         for number in range(self.replies):
             own = base36(self.first_id + 5_000_000 + number)
