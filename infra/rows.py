@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from psycopg import Connection, Cursor
 
@@ -36,10 +36,21 @@ class Checkpoint:
         self.parked = parked
 
 
+class Executor(Protocol):
+    """The transaction that rows belong to."""
+
+    moves: dict[str, tuple[int, int]]
+    """Where the checkpoint of each projection is to be moved from and to when the transaction ends."""
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> Cursor[Any]:
+        """Run a statement."""
+        ...
+
+
 class PostgresRows:
     """``projections.core.Rows`` over one table. Its checkpoint is moved by the ``Transaction`` it belongs to."""
 
-    def __init__(self, transaction: "Transaction", table: Table, parked: bool) -> None:
+    def __init__(self, transaction: Executor, table: Table, parked: bool) -> None:
         self._transaction = transaction
         self._table = table
         self._parked = parked
@@ -176,21 +187,26 @@ def read_checkpoints(connection: Connection[Any]) -> dict[str, Checkpoint]:
 
 
 def create_missing(connection: Connection[Any], projections: Sequence[Projection]) -> list[str]:
-    """Create the tables and checkpoints of projections that never ran; give their names."""
+    """Create the tables and checkpoints that are not there; give the names of the projections that begin anew."""
     created = []
     with connection.transaction():
-        present = read_checkpoints(connection)
+        present = lock_checkpoints(connection, [projection.name for projection in projections])
         for projection in projections:
-            if projection.name in present:
+            table = f"{SCHEMA}.{projection.name}"
+            if not exists(connection, table):
+                connection.execute(definition(projection, table))
+            elif projection.name in present:
                 continue
-            (table,) = connection.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.{projection.name}",)).fetchone() or (
-                None,
-            )
-            if table is None:
-                connection.execute(definition(projection).replace("{table}", f"{SCHEMA}.{projection.name}").encode())
             connection.execute(
-                "INSERT INTO views.checkpoints (projection, partition, position, version) VALUES (%s, %s, 0, %s)",
+                "INSERT INTO views.checkpoints (projection, partition, position, version) VALUES (%s, %s, 0, %s)"
+                " ON CONFLICT (projection, partition) DO UPDATE SET position = 0, version = excluded.version",
                 (projection.name, PARTITION, projection.version),
             )
+            connection.execute("DELETE FROM views.dead_letters WHERE projection = %s", (projection.name,))
             created.append(projection.name)
     return created
+
+
+def exists(connection: Connection[Any], table: str) -> bool:
+    """Whether there is such a table."""
+    return connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,)).fetchall() == [(True,)]

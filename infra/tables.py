@@ -129,6 +129,7 @@ class Table:
         return {made.key: made for made in [row(*values) for values in tuples]}
 
 
-def definition(projection: Projection) -> str:
-    """The DDL of a projection's table, with ``{table}`` where its name goes."""
-    return files("schemas").joinpath("sql", "views", f"{projection.name}.sql").read_text("utf-8")
+def definition(projection: Projection, table: str) -> bytes:
+    """The DDL of a projection's table under that name."""
+    text = files("schemas").joinpath("sql", "views", f"{projection.name}.sql").read_text("utf-8")
+    return text.replace("{table}", table).encode()

@@ -16,6 +16,7 @@ for position and times.
 
 import inspect
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
@@ -55,13 +56,13 @@ class Handler(Struct, frozen=True):
     fold: Fold
     whole: bool
 
-    def touched(self, recorded: Recorded) -> Iterable[Key]:
+    def touched(self, recorded: Recorded) -> Sequence[Key]:
         """The keys of the rows that the event changes."""
         if self.key is not None:
             key = self.key(recorded.event)
             return () if key is None else (key,)
         assert self.keys is not None
-        return self.keys(recorded.event, recorded)
+        return tuple(self.keys(recorded.event, recorded))
 
 
 class Parked(Struct, frozen=True):
@@ -152,40 +153,135 @@ class Projection:
         return register
 
 
-class Touches(Struct, frozen=True):
-    """Which rows a batch touches, in the order of the log; in place of a handler, why there is none."""
+def narrowed(projection: Projection, only: Set[Key]) -> Projection:
+    """The same projection as if it had no other rows than those with these keys."""
+    narrow = Projection(projection.name, version=projection.version, row=projection.row)
+    for kind, handlers in projection.handlers.items():
+        for handler in handlers:
 
-    keys: Set[Key]
-    each: Sequence[tuple[Key, Handler | str, Recorded]]
-    streams: Set[Key]
-    """Streams with an event in this batch that has no keys because it is poison."""
+            def keys(_: Event, at: Recorded, of: Handler = handler) -> list[Key]:
+                return [key for key in of.touched(at) if key in only]
+
+            narrow.handlers.setdefault(kind, []).append(Handler(None, keys, handler.fold, handler.whole))
+    return narrow
 
 
-def touches(projection: Projection, batch: Sequence[Recorded]) -> Touches:
-    """What a batch will touch, before anything is loaded."""
-    handlers = projection.handlers
-    each: list[tuple[Key, Handler | str, Recorded]] = []
-    streams: set[Key] = set()
-    for recorded in batch:
-        kind = type(recorded.event)
-        found = handlers.get(kind)
-        if found is None:
-            if kind is Undecodable:
-                streams.add(stream_key(recorded))
-                each.append((stream_key(recorded), recorded.event.reason, recorded))  # type: ignore[attr-defined]
-            continue
-        for handler in found:
+class View:
+    """Rows of one projection that are being folded: all those that the events at hand touch, if they exist.
+
+    ``blocked`` are the keys that wait behind a poison event, ``parked`` what folding added to the dead letters.
+    """
+
+    __slots__ = ("blocked", "parked", "projection", "rows")
+
+    def __init__(self, projection: Projection, rows: dict[Key, Row], blocked: set[Key]) -> None:
+        self.projection = projection
+        self.rows = rows
+        self.blocked = blocked
+        self.parked: list[Parked] = []
+
+    def waits(self, key: Key, recorded: Recorded) -> bool:
+        """Whether the event must wait because this key does; parked then."""
+        if key not in self.blocked:
+            return False
+        self.parked.append(Parked(key, recorded.position, "an earlier event of this key is parked"))
+        return True
+
+    def poison(self, key: Key, recorded: Recorded, error: Exception) -> None:
+        """Park an event and block its key."""
+        self.blocked.add(key)
+        self.parked.append(Parked(key, recorded.position, f"{type(error).__name__}: {error}"))
+
+    def one(self, key: Key, handler: Handler, recorded: Recorded) -> None:
+        """Fold one event into one row."""
+        if self.blocked and self.waits(key, recorded):
+            return
+        row = self.rows.get(key) or self.projection.new(key)
+        try:
+            after = handler.fold(row, recorded.event, recorded) if handler.whole else handler.fold(row, recorded.event)
+        except Exception as error:  # noqa: BLE001 - whatever a fold raises, it is recorded and the rest moves on
+            self.poison(key, recorded, error)
+            return
+        if after is None:
+            self.rows.pop(key, None)
+        else:
+            self.rows[key] = after
+
+    def every(self, handlers: Sequence[Handler], recorded: Recorded) -> None:
+        """Fold one event into all rows it touches, once it is known which."""
+        try:
+            touched = [(key, handler) for handler in handlers for key in handler.touched(recorded)]
+        except Exception as error:  # noqa: BLE001 - recorded: without its keys, the event's whole stream is parked
+            self.poison(stream_key(recorded), recorded, error)
+            return
+        for key, handler in touched:
+            self.one(key, handler, recorded)
+
+
+class _Unreadable(Exception):
+    """An event without keys, because it could not be decoded."""
+
+
+def _unreadable(event: Any, _: Recorded) -> Iterable[Key]:
+    raise _Unreadable(event.reason)
+
+
+_UNREADABLE = (Handler(None, _unreadable, lambda row, _: row, False),)
+
+
+class _Plan(dict[type[Event], list[Any]]):
+    """For each kind of event, what to do with it in each of the views; made when first asked for."""
+
+    def __init__(self, views: Sequence[View]) -> None:
+        self._views = views
+
+    def __missing__(self, kind: type[Event]) -> list[Any]:
+        entries = []
+        for view in self._views:
+            handlers = _UNREADABLE if kind is Undecodable else tuple(view.projection.handlers.get(kind, ()))
+            if handlers:
+                first = handlers[0]
+                simple = first.key if len(handlers) == 1 else None
+                rows = view.rows
+                entries.append((simple, first.fold, first.whole, rows.get, rows, view.projection.new, view, handlers))
+        self[kind] = entries
+        return entries
+
+
+def fold(views: Sequence[View], events: Iterable[Recorded]) -> None:
+    """Fold the events, in order, into the rows of all the views.
+
+    An exception of a fold parks its key: that event and all later ones of the key become dead letters, in order,
+    and every other key moves on. An event that has no keys because it could not be decoded parks its stream
+    likewise.
+    """
+    plan = _Plan(views)
+    for recorded in events:
+        event = recorded.event
+        for key_of, fold_one, whole, get, rows, new, view, handlers in plan[type(event)]:
+            # The short way is what `View.every` does, for what is nearly always the case: one handler with one key,
+            # and nothing parked. It is most of the time that a rebuild takes.
+            if view.blocked and view.waits(stream_key(recorded), recorded):
+                continue
+            if key_of is None or view.blocked:
+                view.every(handlers, recorded)
+                continue
+            key = None
             try:
-                if handler.key is not None:
-                    key = handler.key(recorded.event)
-                    if key is not None:
-                        each.append((key, handler, recorded))
-                else:
-                    each.extend([(key, handler, recorded) for key in handler.touched(recorded)])
-            except Exception as error:  # noqa: BLE001 - recorded: the event's stream is parked with this reason
-                streams.add(stream_key(recorded))
-                each.append((stream_key(recorded), f"{type(error).__name__}: {error}", recorded))
-    return Touches({key for key, _, _ in each} - streams, each, streams)
+                key = key_of(event)
+                if key is None:
+                    continue
+                row = get(key)
+                if row is None:
+                    row = new(key)
+                row = fold_one(row, event, recorded) if whole else fold_one(row, event)
+            except Exception as error:  # noqa: BLE001 - whatever a fold raises, it is recorded and the rest moves on
+                view.poison(stream_key(recorded) if key is None else key, recorded, error)
+                continue
+            if row is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = row
 
 
 class Stepped(Struct, frozen=True):
@@ -195,7 +291,15 @@ class Stepped(Struct, frozen=True):
     parked: Sequence[Parked]
 
 
-BEHIND = "an earlier event of this key is parked"
+def touched_keys(projection: Projection, batch: Iterable[Recorded]) -> set[Key]:
+    """The keys of all rows that a batch touches. An event whose keys cannot be told is left to ``fold``."""
+    handlers = projection.handlers
+    found: set[Key] = set()
+    for recorded in batch:
+        for handler in handlers.get(type(recorded.event), ()):
+            with suppress(Exception):
+                found.update(handler.touched(recorded))
+    return found
 
 
 def step(
@@ -205,69 +309,25 @@ def step(
     *,
     expected: int,
     to: int,
-    touched: Touches | None = None,
+    touched: Collection[Key] | None = None,
 ) -> Stepped:
-    """Fold a batch of the log into the rows and move the checkpoint from ``expected`` to ``to``.
+    """Fold a batch of the log into the rows, as ``fold`` does, and move the checkpoint from ``expected`` to ``to``.
 
     The batch holds the events of positions greater than ``expected`` up to ``to``, in order; kinds that the
-    projection does not handle may be left out. An exception of a fold parks its key: that event and all later
-    ones of the key go to the dead letters, in order, and every other key moves on. An event that cannot even be
-    decoded parks its stream likewise. Nothing is committed here: ``rows`` is one transaction of its owner.
-    ``touched`` is ``touches(projection, batch)`` for a caller that already knows it.
+    projection does not handle may be left out. Nothing is committed here: ``rows`` is one transaction of its
+    owner. ``touched`` is ``touched_keys(projection, batch)`` for a caller that already knows it.
     """
     if touched is None:
-        touched = touches(projection, batch)
-    if not touched.each:
-        rows.advance(expected, to)
-        return Stepped({}, ())
-    current: dict[Key, Row | None] = dict(rows.load(touched.keys)) if touched.keys else {}
-    blocked: set[Key] = set()
+        touched = touched_keys(projection, batch)
+    view = View(projection, dict(rows.load(touched)) if touched else {}, set())
     if rows.has_parked():
-        blocked.update(rows.parked_keys(touched.keys | {stream_key(recorded) for _, _, recorded in touched.each}))
-    changed: dict[Key, Row | None] = {}
-    parked = fold_touches(projection, touched.each, current, changed, blocked)
+        view.blocked.update(rows.parked_keys({*touched, *map(stream_key, batch)}))
+    waiting = frozenset(view.blocked)
+    fold((view,), batch)
+    changed = {key: view.rows.get(key) for key in touched if key not in waiting}
     if changed:
         rows.save(changed)
-    if parked:
-        rows.park(parked)
+    if view.parked:
+        rows.park(view.parked)
     rows.advance(expected, to)
-    return Stepped(changed, parked)
-
-
-def fold_touches(
-    projection: Projection,
-    each: Iterable[tuple[Key, Handler | str, Recorded]],
-    current: dict[Key, Row | None],
-    changed: dict[Key, Row | None],
-    blocked: set[Key],
-) -> list[Parked]:
-    """Fold each touch into ``current`` and ``changed`` unless its key is ``blocked``; give what must be parked."""
-    parked: list[Parked] = []
-    new = projection.new
-    get = current.get
-    for key, handler, recorded in each:
-        if blocked:
-            stream = stream_key(recorded)
-            if stream in blocked:
-                last = parked[-1] if parked else None
-                if last is None or (last.key, last.position) != (stream, recorded.position):
-                    parked.append(Parked(stream, recorded.position, BEHIND))
-                continue
-            if key in blocked:
-                parked.append(Parked(key, recorded.position, BEHIND))
-                continue
-        if isinstance(handler, str):
-            blocked.add(key)
-            parked.append(Parked(key, recorded.position, handler))
-            continue
-        row = get(key)
-        if row is None:
-            row = new(key)
-        try:
-            row = handler.fold(row, recorded.event, recorded) if handler.whole else handler.fold(row, recorded.event)
-        except Exception as error:  # noqa: BLE001 - whatever a fold raises, it is recorded and the rest moves on
-            blocked.add(key)
-            parked.append(Parked(key, recorded.position, f"{type(error).__name__}: {error}"))
-        else:
-            current[key] = changed[key] = row
-    return parked
+    return Stepped(changed, view.parked)

@@ -8,6 +8,7 @@ CREATE TABLE views.checkpoints (
     position bigint NOT NULL,               -- the last event folded into the view
     version integer NOT NULL,               -- of the declaration that the view was built by
     previous_version integer,               -- of the table kept as views.<projection>_previous, if there is one
+    previous_position bigint,               -- how far that one had come when it was replaced
     built_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (projection, partition)
 ) WITH (fillfactor = 20);                   -- rewritten by every batch: leave room to do so in place

@@ -1,0 +1,370 @@
+"""Rebuilding views from the log: a bulk load beside the live tables, then an exchange of names.
+
+The log is read once for all views that are rebuilt, a page ahead in a thread; rows are folded in memory and
+copied into tables without indexes; the indexes are made; the tables catch up with what was recorded meanwhile and
+take the live names in one short transaction each, at the very position where the live view stands then. Readers
+and the live runner go on all the time. Nothing is signalled. One transaction a view holds all of it until the
+exchange, so a rebuild that is killed leaves nothing behind.
+"""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Final, Protocol
+
+from msgspec import Struct
+from psycopg import Error
+
+from commands.ports import StoreUnavailable
+from infra.postgres import connect
+from infra.shadow import Busy, Shadow
+from projections.core import Key, Projection, Row, fold, step, touched_keys
+from schemas.envelope import Recorded
+
+_LOCK_CLASS: Final = 0x7265_6275
+"""The first half of the advisory lock of a rebuild, ``rebu`` in ASCII; the second is a hash of the view's name."""
+
+
+class Log(Protocol):
+    """The log as a thread reads it."""
+
+    def read_sync(self, after: int, limit: int) -> Sequence[Recorded]:
+        """At most ``limit`` events with a position greater than ``after``, in order."""
+        ...
+
+    def head_sync(self) -> int:
+        """The position of the newest event; 0 in an empty log."""
+        ...
+
+
+class RebuildFailure(Exception):
+    """A rebuild did not happen; the live views are as they were. The subclass and the message say why."""
+
+
+class RebuildRunning(RebuildFailure):
+    """Another rebuild of one of the views is under way."""
+
+
+class SwitchFailed(RebuildFailure):
+    """Readers or the runner held the live view for so long that its name could not be taken."""
+
+
+class RebuildLimits(Struct, frozen=True):
+    """The limits of a rebuild.
+
+    It reads ``page_events`` at a time and copies ``copy_rows`` at a time, at most ``copies_waiting_max`` of them
+    waiting. When more than ``rows_max`` rows are held in memory, those of the largest view are written out and
+    merged from then on. It catches up without a lock until at most ``lag_events_max`` events are left; the
+    runner waits for the rest. The exchange waits ``lock_seconds`` for readers, who queue behind it, and is tried
+    ``switch_attempts_max`` times, ``switch_pause_seconds`` apart; it waits ``batch_seconds_max`` for the runner's
+    batch to end.
+    """
+
+    page_events: int = 10_000
+    copy_rows: int = 20_000
+    copies_waiting_max: int = 8
+    rows_max: int = 6_000_000
+    lag_events_max: int = 500
+    lock_seconds: float = 0.1
+    batch_seconds_max: float = 10.0
+    switch_attempts_max: int = 100
+    switch_pause_seconds: float = 0.1
+    writers: int = 2
+
+
+class Progress(Struct, frozen=True):
+    """Where a rebuild stands. ``phase`` is ``fold``, ``index``, ``catch up`` or ``switch``."""
+
+    phase: str
+    events: int
+    total: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Events a second so far."""
+        return self.events / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the folding will still take at this rate."""
+        return (self.total - self.events) / self.rate if self.rate else 0.0
+
+
+class Rebuilt(Struct, frozen=True):
+    """What became of one view. ``differences``: rows that were not in both the old and the new table, if compared."""
+
+    name: str
+    version: int
+    position: int
+    rows: int
+    parked: int
+    differences: int | None
+
+
+class RebuildSummary(Struct, frozen=True):
+    """What a rebuild did. ``events`` were read from the log, once for all views."""
+
+    views: Sequence[Rebuilt]
+    events: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Events a second, all phases included."""
+        return self.events / self.seconds if self.seconds else 0.0
+
+
+def rebuild(
+    conninfo: str,
+    log: Log,
+    projections: Sequence[Projection],
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    compare: bool = False,
+    limits: RebuildLimits | None = None,
+) -> RebuildSummary:
+    """Rebuild these views from the log and put the new tables in the place of the old ones.
+
+    ``compare`` counts differences to the live view while it is held still: for large views that takes a while.
+    Raises ``RebuildFailure``, or ``psycopg.Error`` and ``StoreUnavailable`` when the database fails. Views already
+    exchanged by then stay so, the others are as they were.
+    """
+    making = _Rebuild(
+        conninfo, log, projections, progress=progress, compare=compare, limits=limits or RebuildLimits()
+    )
+    return making.run()
+
+
+class _Making:
+    """One view in the making. Its connection is used by one thread at a time."""
+
+    def __init__(self, shadow: Shadow) -> None:
+        self.shadow = shadow
+        self.view = shadow.view
+        self.lock = threading.Lock()
+        self.once = "position" in shadow.projection.row.key_fields
+        """No two events touch the same row, so a row is done as soon as it is made."""
+        self.spilled = False
+        self.gone: set[Key] = set()
+        """Keys that are not in ``view.rows`` because there is no such row; known only once spilled."""
+
+    def prepare(self, page: Sequence[Recorded]) -> set[Key]:
+        """Once spilled: have in memory what the page touches. Gives the keys it touches."""
+        touched = touched_keys(self.view.projection, page)
+        missing = touched - self.view.rows.keys() - self.gone
+        if missing:
+            with self.lock:
+                self.view.rows.update(self.shadow.load(missing))
+        return touched
+
+    def folded(self, touched: set[Key]) -> None:
+        """Once spilled: remember which rows are gone."""
+        self.gone -= touched
+        self.gone |= touched - self.view.rows.keys()
+
+    def take(self) -> list[Row]:
+        """The rows in memory, which are not there any more."""
+        rows = list(self.view.rows.values())
+        self.view.rows.clear()
+        return rows
+
+
+class _Rebuild:
+    def __init__(
+        self,
+        conninfo: str,
+        log: Log,
+        projections: Sequence[Projection],
+        *,
+        progress: Callable[[Progress], None] | None,
+        compare: bool,
+        limits: RebuildLimits,
+    ) -> None:
+        self._conninfo = conninfo
+        self._log = log
+        self._projections = projections
+        self._progress = progress or (lambda _: None)
+        self._compare = compare
+        self._limits = limits
+        self._waiting = threading.BoundedSemaphore(limits.copies_waiting_max)
+        self._failed: BaseException | None = None
+        self._events = 0
+        self._total = 0
+        self._started = time.perf_counter()
+
+    def run(self) -> RebuildSummary:
+        with ExitStack() as stack, _no_collections():
+            making = [self._begin(stack, projection) for projection in self._projections]
+            self._total = self._log.head_sync()
+            writers = stack.enter_context(_pool(self._limits.writers))
+            position = self._fold(making, writers)
+            self._say("index")
+            finished = [writers.submit(self._finish, one, position) for one in making]
+            views = [future.result() for future in finished]
+        return RebuildSummary(views, self._events, time.perf_counter() - self._started)
+
+    def _say(self, phase: str) -> None:
+        self._progress(Progress(phase, self._events, self._total, time.perf_counter() - self._started))
+
+    def _begin(self, stack: ExitStack, projection: Projection) -> _Making:
+        connection = stack.enter_context(connect(self._conninfo))
+        row = connection.execute(
+            "SELECT pg_try_advisory_lock(%s, hashtext(%s))", (_LOCK_CLASS, projection.name)
+        ).fetchone()
+        if not row or not row[0]:
+            raise RebuildRunning(f"{projection.name} is being rebuilt already; wait for that to end, or stop it")
+        shadow = Shadow(connection, projection)
+        shadow.create()
+        return _Making(shadow)
+
+    def _fold(self, making: Sequence[_Making], writers: ThreadPoolExecutor) -> int:
+        """Read the log to its end and fold it; the position reached."""
+        views = [one.view for one in making]
+        position = 0
+        for page in self._pages():
+            position = page[-1].position
+            self._events += len(page)
+            touched = [(one, one.prepare(page)) for one in making if one.spilled]
+            fold(views, page)
+            for one, keys in touched:
+                one.folded(keys)
+            for one in making:
+                if one.once and len(one.view.rows) >= self._limits.copy_rows:
+                    self._write(writers, one, one.take())
+            self._bound_memory(making)
+            self._total = max(self._total, position)
+            self._say("fold")
+        for one in making:
+            one.shadow.position = position
+        return position
+
+    def _pages(self) -> Iterator[Sequence[Recorded]]:
+        """The pages of the log, the next one read while the caller works on the last."""
+        with ThreadPoolExecutor(1, "rebuild-reader") as reader:
+            size = self._limits.page_events
+            following: Future[Sequence[Recorded]] | None = reader.submit(self._log.read_sync, 0, size)
+            while following is not None and (page := following.result()):
+                # A short page was the end of the log when it was read; what came since is caught up later.
+                full = len(page) == size
+                following = reader.submit(self._log.read_sync, page[-1].position, size) if full else None
+                yield page
+
+    def _bound_memory(self, making: Sequence[_Making]) -> None:
+        while sum(len(one.view.rows) for one in making) > self._limits.rows_max:
+            largest = max(making, key=lambda one: len(one.view.rows))
+            rows, gone = largest.take(), list(largest.gone)
+            largest.gone.clear()
+            with largest.lock:
+                if largest.spilled:
+                    for start in range(0, len(rows), self._limits.copy_rows):
+                        largest.shadow.replace(rows[start : start + self._limits.copy_rows], ())
+                    largest.shadow.replace((), gone)
+                    continue
+                self._copy(largest.shadow, rows)
+                if not largest.once:
+                    largest.shadow.index()
+                    largest.spilled = True
+
+    def _copy(self, shadow: Shadow, rows: Sequence[Row]) -> None:
+        for start in range(0, len(rows), self._limits.copy_rows):
+            shadow.copy(rows[start : start + self._limits.copy_rows])
+
+    def _write(self, writers: ThreadPoolExecutor, one: _Making, rows: list[Row]) -> None:
+        """Have the rows copied by a writer; waits while too many are waiting."""
+        if self._failed is not None:
+            raise self._failed
+
+        def write() -> None:
+            try:
+                with one.lock:
+                    self._copy(one.shadow, rows)
+            except BaseException as error:
+                self._failed = error
+                raise
+            finally:
+                self._waiting.release()
+
+        self._waiting.acquire()
+        writers.submit(write)
+
+    def _finish(self, one: _Making, position: int) -> Rebuilt:
+        """Write the rest, make the indexes, catch up and switch."""
+        with one.lock:
+            if self._failed is not None:
+                raise self._failed
+            rows = one.take()
+            if one.spilled:
+                for start in range(0, len(rows), self._limits.copy_rows):
+                    one.shadow.replace(rows[start : start + self._limits.copy_rows], ())
+                one.shadow.replace((), one.gone)
+            else:
+                self._copy(one.shadow, rows)
+            one.shadow.index()
+            return self._switch(one.shadow)
+
+    def _switch(self, shadow: Shadow) -> Rebuilt:
+        for _ in range(self._limits.switch_attempts_max):
+            self._catch_up(shadow)
+            try:
+                with shadow.attempt():
+                    live = shadow.lock(self._limits.batch_seconds_max)
+                    self._catch_up_to(shadow, live)
+                    differences = shadow.differences() if self._compare else None
+                    shadow.switch(self._limits.lock_seconds)
+            except Busy:
+                time.sleep(self._limits.switch_pause_seconds)
+                continue
+            shadow.commit()
+            return Rebuilt(
+                shadow.projection.name,
+                shadow.projection.version,
+                shadow.position,
+                shadow.count(),
+                len(shadow.view.parked),
+                differences,
+            )
+        raise SwitchFailed(f"{shadow.projection.name}: its readers left no moment to exchange the tables; try again")
+
+    def _catch_up(self, shadow: Shadow) -> None:
+        while self._step(shadow, self._limits.page_events) > self._limits.lag_events_max:
+            pass
+
+    def _catch_up_to(self, shadow: Shadow, position: int) -> None:
+        while shadow.position < position:
+            self._step(shadow, min(position - shadow.position, self._limits.page_events))
+
+    def _step(self, shadow: Shadow, limit: int) -> int:
+        page = self._log.read_sync(shadow.position, limit)
+        if page:
+            step(shadow.projection, page, shadow.stepping(), expected=shadow.position, to=page[-1].position)
+        return len(page)
+
+
+@contextmanager
+def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that do no more than what they began when the block fails."""
+    pool = ThreadPoolExecutor(threads, "rebuild-writer")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """No cyclic collections meanwhile: rows and events are in no cycle, and millions of them would be looked at."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+FAILURES = (RebuildFailure, Error, StoreUnavailable)
+"""What ``rebuild`` raises."""
