@@ -19,6 +19,7 @@ from infra.event_store import GroupCommitStore, postgres_store
 from infra.keyring import Keyring
 from infra.mail import Mailbox
 from infra.passwords import Passwords
+from infra.progress import Progress
 from infra.secrets import Secrets, load_secrets
 from infra.sessions import SessionLimits, Sessions
 from infra.settings import Settings
@@ -44,6 +45,7 @@ class Moot(Struct, frozen=True, kw_only=True, weakref=True):
     redis: Redis
     signals: RedisSignals
     publisher: RedisPublisher
+    progress: Progress
     sessions: Sessions
     sign_in: SignIn
     mailbox: Mailbox
@@ -77,6 +79,9 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
         signals = RedisSignals(client)
         await signals.open()
         stack.push_async_callback(signals.close)
+        progress = Progress(signals, pool)
+        await progress.open()
+        stack.push_async_callback(progress.close)
         publishing = redis.Redis.from_url(
             redis_url,
             socket_timeout=settings.redis_publish_seconds_max,
@@ -101,6 +106,7 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             redis=client,
             signals=signals,
             publisher=RedisPublisher(publishing),
+            progress=progress,
             sessions=sessions,
             sign_in=SignIn(
                 store=store,

@@ -1,0 +1,111 @@
+"""Reading one's own writes: wait until the views have reached a position of the log."""
+
+import asyncio
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from infra.signals import PROGRESS, Signals
+from projections.catalogue import ALL
+
+WAIT_SECONDS_MAX = 2.0
+"""How long a query waits for the views unless told otherwise. They are behind by milliseconds, or in trouble."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Progress:
+    """How far the views have come, as this process knows it. ``open`` it in its event loop, ``close`` it there.
+
+    The runner signals every step, so a wait costs no query; the checkpoints are read when that may have failed: at the
+    start, after signals were lost, and before giving up.
+    """
+
+    def __init__(
+        self,
+        signals: Signals,
+        pool: AsyncConnectionPool[AsyncConnection[Any]],
+        *,
+        wait_seconds_max: float = WAIT_SECONDS_MAX,
+    ) -> None:
+        self._signals = signals
+        self._pool = pool
+        self._wait_seconds_max = wait_seconds_max
+        self._reached = 0
+        self._certain = False
+        self._reading = asyncio.Lock()
+        self._changed: asyncio.Future[None] | None = None
+        self._stack = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Start to listen."""
+        await self._stack.enter_async_context(self._signals.watch(PROGRESS, self._wake))
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._stack.aclose()
+
+    async def wait(self, position: int, *, names: Collection[str] | None = None, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - giving up is an answer here, not an exception
+        """Wait until those views, or all that are kept up to date, have folded the log up to that position.
+
+        Whether they have, within ``timeout`` seconds (``None``: the usual bound). False as well when the database does
+        not say.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (self._wait_seconds_max if timeout is None else timeout)
+        while True:
+            changed = self._next_change()
+            if await self._has(position, names):
+                return True
+            left = deadline - loop.time()
+            if left <= 0:
+                return False
+            done, _ = await asyncio.wait([changed], timeout=left)
+            if not done:
+                self._certain = False  # nothing was heard all the while: ask once more, then give up
+
+    async def _has(self, position: int, names: Collection[str] | None) -> bool:
+        if names is None and position <= self._reached:
+            return True
+        if names is None and self._certain:
+            return False
+        async with self._reading:
+            if names is None and (position <= self._reached or self._certain):
+                return position <= self._reached
+            self._certain = True  # unless a signal is lost while we read
+            try:
+                checkpoints = await self._read()
+            except (psycopg.OperationalError, PoolTimeout) as error:
+                _log.warning("progress.unknown", error=f"{type(error).__name__}: {error}")
+                self._certain = False
+                return False
+        if names is not None:
+            return all(checkpoints.get(name, (-1, 0))[0] >= position for name in names)
+        kept = [at for name, (at, version) in checkpoints.items() if name in ALL and ALL[name].version == version]
+        self._reached = max(self._reached, min(kept, default=0))
+        return position <= self._reached
+
+    async def _read(self) -> dict[str, tuple[int, int]]:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT projection, min(position), min(version) FROM views.checkpoints GROUP BY projection"
+            )
+            return {name: (position, version) for name, position, version in await cursor.fetchall()}
+
+    def _wake(self, position: int | None) -> None:
+        if position is None:
+            self._certain = False
+        else:
+            self._reached = max(self._reached, position)
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    def _next_change(self) -> asyncio.Future[None]:
+        if self._changed is None or self._changed.done():
+            self._changed = asyncio.get_running_loop().create_future()
+        return self._changed

@@ -1,0 +1,166 @@
+"""Waiting for the views to reach a position."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from infra import postgres
+from infra.migrate import migrate
+from infra.progress import Progress
+from infra.signals import MemorySignals
+from projections.catalogue import ALL
+
+SECONDS = 10.0
+
+
+@pytest.fixture
+def views(database: str) -> str:
+    """The conninfo of a migrated database in which all views stand at position 10."""
+    migrate(database)
+    with psycopg.connect(database, autocommit=True) as connection:
+        for name, projection in ALL.items():
+            connection.execute(
+                "INSERT INTO views.checkpoints (projection, position, version) VALUES (%s, 10, %s)",
+                (name, projection.version),
+            )
+    return database
+
+
+class Opened:
+    def __init__(self, progress: Progress, signals: MemorySignals, pool: Any) -> None:
+        self.progress = progress
+        self.signals = signals
+        self._pool = pool
+
+    async def set(self, position: int, *names: str) -> None:
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                "UPDATE views.checkpoints SET position = %s WHERE projection = ANY(%s)",
+                (position, list(names) or list(ALL)),
+            )
+
+    def signal(self, position: int) -> None:
+        self.signals.publish({}, position)
+
+
+@asynccontextmanager
+async def opened(views: str) -> AsyncIterator[Opened]:
+    signals, pool = MemorySignals(), postgres.pool(views)
+    await pool.open(wait=True)
+    progress = Progress(signals, pool, wait_seconds_max=SECONDS)
+    await progress.open()
+    try:
+        yield Opened(progress, signals, pool)
+    finally:
+        await progress.close()
+        await pool.close()
+
+
+def scenario(views: str, play: Callable[[Opened], Any]) -> None:
+    async def run() -> None:
+        async with opened(views) as at:
+            await play(at)
+
+    asyncio.run(run())
+
+
+def test_what_is_reached_already_is_not_waited_for(views: str) -> None:
+    async def play(at: Opened) -> None:
+        assert await at.progress.wait(10)
+        assert await at.progress.wait(10, names=["scores", "posts"])
+        assert await at.progress.wait(0)
+
+    scenario(views, play)
+
+
+def test_a_position_ahead_is_waited_for_and_seen_by_its_signal(views: str) -> None:
+    async def play(at: Opened) -> None:
+        waiting = [asyncio.create_task(at.progress.wait(position)) for position in (11, 12, 12)]
+        await asyncio.wait(waiting, timeout=0.05)
+        assert not any(task.done() for task in waiting)
+        at.signal(11)
+        assert await asyncio.wait_for(waiting[0], SECONDS)
+        assert not waiting[1].done()
+        at.signal(12)
+        assert await asyncio.wait_for(asyncio.gather(*waiting), SECONDS) == [True, True, True]
+
+    scenario(views, play)
+
+
+def test_it_gives_up_in_time_and_says_so(views: str) -> None:
+    async def play(at: Opened) -> None:
+        assert not await asyncio.wait_for(at.progress.wait(11, timeout=0.05), SECONDS)
+        assert not await asyncio.wait_for(at.progress.wait(11, names=["scores"], timeout=0.05), SECONDS)
+
+    scenario(views, play)
+
+
+def test_without_any_signal_the_checkpoints_are_asked_before_giving_up(views: str) -> None:
+    async def play(at: Opened) -> None:
+        assert not await at.progress.wait(11, timeout=0.0)
+        await at.set(11)
+        assert await at.progress.wait(11, timeout=0.05)
+
+    scenario(views, play)
+
+
+def test_when_signals_were_lost_the_checkpoints_are_asked_at_once(views: str) -> None:
+    async def play(at: Opened) -> None:
+        waiting = asyncio.create_task(at.progress.wait(11))
+        await asyncio.wait([waiting], timeout=0.05)
+        await at.set(11)
+        at.progress._wake(None)
+        assert await asyncio.wait_for(waiting, SECONDS / 2)
+
+    scenario(views, play)
+
+
+def test_only_the_views_that_are_named_are_waited_for(views: str) -> None:
+    async def play(at: Opened) -> None:
+        await at.set(11, "scores")
+        assert await at.progress.wait(11, names=["scores"])
+        assert not await at.progress.wait(11, names=["scores", "posts"], timeout=0.05)
+        waiting = asyncio.create_task(at.progress.wait(11, names=["scores", "posts"]))
+        await asyncio.wait([waiting], timeout=0.05)
+        await at.set(11, "posts")
+        at.signal(10)
+        assert await asyncio.wait_for(waiting, SECONDS / 2)
+
+    scenario(views, play)
+
+
+def test_a_view_that_another_version_built_holds_nobody_up(views: str) -> None:
+    async def play(at: Opened) -> None:
+        async with at._pool.connection() as connection:
+            await connection.execute(
+                "UPDATE views.checkpoints SET position = 1, version = version + 1 WHERE projection = 'karma'"
+            )
+        assert await at.progress.wait(10)
+
+    scenario(views, play)
+
+
+def test_a_wait_that_signals_answer_asks_the_database_nothing(views: str) -> None:
+    async def play(at: Opened) -> None:
+        assert await at.progress.wait(10)
+        async with at._pool.connection() as connection:
+            await connection.execute("DROP TABLE views.checkpoints")
+        waiting = asyncio.create_task(at.progress.wait(12))
+        await asyncio.wait([waiting], timeout=0.05)
+        at.signal(11)
+        at.signal(12)
+        assert await asyncio.wait_for(waiting, SECONDS)
+
+    scenario(views, play)
+
+
+def test_while_the_database_is_away_the_answer_is_no(views: str) -> None:
+    async def play(at: Opened) -> None:
+        await at._pool.close()
+        assert not await at.progress.wait(11, timeout=0.05)
+
+    scenario(views, play)
