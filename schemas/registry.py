@@ -2,7 +2,7 @@
 
 A wire name is ``name@version`` and never a class path. Classes may be renamed and moved; wire names are for ever.
 To change a published event, give the new class the next version here, put the old name into ``UPCASTERS`` with a
-function from the old data to the new, and run ``python -m schemas.golden``.
+function from the old data to the new, and run ``python -m tests.golden``.
 """
 
 from collections.abc import Callable, Mapping
