@@ -169,6 +169,15 @@ class Expected:
         return above[:990] + milliseconds.to_bytes(6, "big") + bytes.fromhex(comment_id(own)[:8])
 
 
+def test_a_reply_in_a_later_file_needs_no_attaching(site: Site) -> None:
+    content = list(lines(records(MAY)))
+    known = Expected(content)
+    missing = sum(row[4] for row in known.tree())
+    assert site.load(content[:700]).orphans + site.load(content[700:]).orphans == missing
+    assert tree(site) == known.tree()
+    assert site.rows("SELECT count(*) FROM log.stored_events WHERE topic = 'comment.attached@1'") == [(0,)]
+
+
 def test_a_chain_deeper_than_the_limit_is_kept_at_the_limit(site: Site) -> None:
     post = {"id": "deep", "title": "t", "subreddit": "a", "created_utc": 1400000000, "author": "x"}
     chain = [
