@@ -23,13 +23,16 @@ class Context:
     """One operation's.
 
     ``viewer_id`` is the signed-in account, ``None`` for a visitor, and ``session_id`` the session that the access
-    token belongs to. ``cookies`` came with the request; what is appended to ``set_cookies`` (whole ``Set-Cookie``
+    token belongs to. ``address`` is the network address that the request came from and ``client`` its User-Agent.
+    ``cookies`` came with the request; what is appended to ``set_cookies`` (whole ``Set-Cookie``
     values) leaves with the response, over HTTP only. ``position`` is the position of the log that the client
     asked to have seen, if it did, and ``stale`` whether the views had not reached it in time.
     """
 
     __slots__ = (
         "_loaders",
+        "address",
+        "client",
         "cookies",
         "moot",
         "position",
@@ -49,6 +52,8 @@ class Context:
         request_id: str,
         viewer_id: Id | None = None,
         session_id: str | None = None,
+        address: str = "",
+        client: str = "",
         cookies: Mapping[str, str] | None = None,
         position: int | None = None,
     ) -> None:
@@ -57,6 +62,8 @@ class Context:
         self.request_id = request_id
         self.viewer_id = viewer_id
         self.session_id = session_id
+        self.address = address
+        self.client = client
         self.cookies: Mapping[str, str] = cookies or {}
         self.set_cookies: list[str] = []
         self.position = position
@@ -72,6 +79,10 @@ class Context:
             self._loaders = Loaders(self.moot.pool, self.viewer_id)
         return self._loaders
 
+    def forget(self) -> None:
+        """Drop what the loaders remember: something may have changed since."""
+        self._loaders = None
+
     def renewed(self) -> Context:
         """The same caller with empty loaders: for the next event of a subscription."""
         return Context(
@@ -80,6 +91,8 @@ class Context:
             request_id=self.request_id,
             viewer_id=self.viewer_id,
             session_id=self.session_id,
+            address=self.address,
+            client=self.client,
             cookies=self.cookies,
             position=self.position,
         )

@@ -1,0 +1,202 @@
+"""Look-ups in batches: what the fields of one operation ask for in the same moment goes out as one statement.
+
+A loader answers at once with what it already knows, so that a resolver of something loaded before costs no
+coroutine; otherwise with a future, which the executor awaits. Nothing is remembered beyond one operation.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Generic, TypeVar, cast
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from domain.event import Id
+from infra.queries import accounts, communities, items
+from projections.comments import Comment as CommentRow
+from projections.communities import Community as CommunityRow
+from projections.feed import FeedPost
+from projections.memberships import Membership
+from projections.posts import Post as PostRow
+from projections.profiles import Profile
+from projections.scores import Score as ScoreRow
+from read_api.schema.accounts import Account
+from read_api.schema.comments import Comment
+from read_api.schema.communities import Community
+from read_api.schema.posts import Post
+
+K = TypeVar("K", bound=str)
+V = TypeVar("V")
+Connection = AsyncConnection[Any]
+Pool = AsyncConnectionPool[Connection]
+
+
+class Loader(Generic[K, V]):
+    """Batches look-ups by key with one function, which gives those it found; the rest get ``missing``."""
+
+    __slots__ = ("_fetch", "_known", "_missing", "_pool", "_tasks", "_waiting")
+
+    def __init__(
+        self,
+        pool: Pool,
+        fetch: Callable[[Connection, Sequence[K]], Awaitable[Mapping[K, V]]],
+        missing: V,
+    ) -> None:
+        self._pool = pool
+        self._fetch = fetch
+        self._missing = missing
+        self._known: dict[K, V] = {}
+        self._waiting: dict[K, asyncio.Future[V]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def get(self, key: K) -> V:
+        """For resolvers: the value if it is known already, else a future of it. The executor takes either."""
+        if key in self._known:
+            return self._known[key]
+        return cast("V", self._future(key))
+
+    async def load(self, key: K) -> V:
+        """The value."""
+        if key in self._known:
+            return self._known[key]
+        return await self._future(key)
+
+    async def load_many(self, keys: Sequence[K]) -> list[V]:
+        """The values, in the order of the keys, in one batch."""
+        futures = [self._future(key) for key in keys if key not in self._known]
+        if futures:
+            await asyncio.gather(*futures)
+        return [self._known[key] for key in keys]
+
+    def prime(self, key: K, value: V) -> None:
+        """Remember what came from elsewhere."""
+        self._known[key] = value
+
+    def _future(self, key: K) -> asyncio.Future[V]:
+        future = self._waiting.get(key)
+        if future is None:
+            loop = asyncio.get_running_loop()
+            if not self._waiting:
+                loop.call_soon(self._dispatch)
+            future = self._waiting[key] = loop.create_future()
+        return future
+
+    def _dispatch(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        task = asyncio.create_task(self._answer(waiting))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, waiting: dict[K, asyncio.Future[V]]) -> None:
+        try:
+            async with self._pool.connection() as connection:
+                found = await self._fetch(connection, list(waiting))
+        except BaseException as error:
+            for future in waiting.values():
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # it is reported by whoever waits; nobody has to
+            if not isinstance(error, Exception):
+                raise
+            return
+        for key, future in waiting.items():
+            value = self._known[key] = found.get(key, self._missing)
+            if not future.done():
+                future.set_result(value)
+
+
+class Loaders:
+    """The loaders of one operation. Those of a visitor know without asking that he voted and saved nothing."""
+
+    def __init__(self, pool: Pool, viewer_id: Id | None) -> None:
+        self._pool = pool
+        self._viewer_id = viewer_id
+        self.accounts: Loader[Id, Account | None] = Loader(pool, self._accounts, None)
+        self.communities: Loader[Id, Community | None] = Loader(pool, self._communities, None)
+        self.posts: Loader[Id, Post | None] = Loader(pool, self._posts, None)
+        self.comments: Loader[Id, Comment | None] = Loader(pool, self._comments, None)
+        self.post_standings: Loader[Id, FeedPost | None] = Loader(pool, self._post_standings, None)
+        self.scores: Loader[Id, ScoreRow | None] = Loader(pool, self._scores, None)
+        self.karma: Loader[Id, accounts.TotalKarma | None] = Loader(pool, self._karma, None)
+        self.votes: Loader[Id, int] = Loader(pool, self._votes, 0)
+        self.saved: Loader[Id, bool] = Loader(pool, self._saved, False)  # noqa: FBT003 - the value of what is not there
+        self.memberships: Loader[Id, Membership | None] = Loader(pool, self._memberships, None)
+        self.followed: Loader[Id, bool] = Loader(pool, self._followed, False)  # noqa: FBT003
+        self.blocked: Loader[Id, bool] = Loader(pool, self._blocked, False)  # noqa: FBT003
+
+    def read(self, query: Callable[..., Awaitable[V]], *arguments: Any, **named: Any) -> Coroutine[Any, Any, V]:
+        """Run one of the functions of ``infra.queries`` on a connection of its own."""
+        return _read(self._pool, query, arguments, named)
+
+    def account(self, row: Profile) -> Account:
+        """The account of a row that came with something else; it is not looked up again."""
+        account = Account(row=row)
+        self.accounts.prime(row.account_id, account)
+        return account
+
+    def community(self, row: CommunityRow) -> Community:
+        """The community of a row that came with something else."""
+        community = Community(row=row)
+        self.communities.prime(row.community_id, community)
+        return community
+
+    def post(self, row: PostRow) -> Post:
+        """The post of a row that came with something else."""
+        post = Post(row=row)
+        self.posts.prime(row.post_id, post)
+        return post
+
+    def comment(self, row: CommentRow) -> Comment:
+        """The comment of a row that came with something else."""
+        comment = Comment(row=row)
+        self.comments.prime(row.comment_id, comment)
+        return comment
+
+    async def _accounts(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Account | None]:
+        return {row.account_id: Account(row=row) for row in await accounts.by_ids(connection, ids)}
+
+    async def _communities(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Community | None]:
+        rows = await communities.by_ids(connection, self._viewer_id, ids)
+        return {row.community_id: Community(row=row) for row in rows}
+
+    async def _posts(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Post | None]:
+        return {row.post_id: Post(row=row) for row in await items.posts(connection, self._viewer_id, ids)}
+
+    async def _comments(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Comment | None]:
+        return {row.comment_id: Comment(row=row) for row in await items.comments(connection, self._viewer_id, ids)}
+
+    async def _post_standings(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, FeedPost | None]:
+        return {row.post_id: row for row in await items.standings(connection, ids)}
+
+    async def _scores(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, ScoreRow | None]:
+        return {row.target_id: row for row in await items.scores(connection, ids)}
+
+    async def _karma(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, accounts.TotalKarma | None]:
+        return {row.account_id: row for row in await accounts.karma(connection, ids)}
+
+    async def _votes(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, int]:
+        assert self._viewer_id is not None
+        return {row.target_id: row.value for row in await items.votes(connection, self._viewer_id, ids)}
+
+    async def _saved(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
+        assert self._viewer_id is not None
+        return {row.target_id: True for row in await items.saved(connection, self._viewer_id, ids)}
+
+    async def _memberships(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Membership | None]:
+        assert self._viewer_id is not None
+        return {row.community_id: row for row in await communities.memberships(connection, self._viewer_id, ids)}
+
+    async def _followed(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
+        assert self._viewer_id is not None
+        return {row.followed_id: True for row in await accounts.followed_by(connection, self._viewer_id, ids)}
+
+    async def _blocked(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
+        assert self._viewer_id is not None
+        return {row.blocked_id: True for row in await accounts.blocked_by(connection, self._viewer_id, ids)}
+
+
+async def _read(
+    pool: Pool, query: Callable[..., Awaitable[V]], arguments: Sequence[Any], named: Mapping[str, Any]
+) -> V:
+    async with pool.connection() as connection:
+        return await query(connection, *arguments, **named)

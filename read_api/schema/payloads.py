@@ -1,0 +1,173 @@
+"""What mutations answer with: what they changed, as it now is, or why they changed nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import strawberry
+from msgspec import Struct
+from strawberry.utils.str_converters import to_camel_case
+
+from commands.handling import Caller, Contended, NotSignedIn, Outcome
+from domain.command import Command
+from domain.event import Id
+from domain.refusal import Code, Refusal
+from read_api.cursors import seal_position
+from read_api.errors import ApiCode, BadInput, UserError, user_error
+from read_api.request_ids import correlation_id
+from read_api.schema.accounts import Account
+from read_api.schema.comments import Comment
+from read_api.schema.common import Info
+from read_api.schema.communities import Community
+from read_api.schema.posts import Post
+
+Votable = Annotated[Post | Comment, strawberry.union("Votable", description="What can be voted on and saved.")]
+
+
+@strawberry.input(description="What every mutation takes besides its own fields.")
+class Input:
+    """What every mutation takes."""
+
+    idempotency_key: str | None = strawberry.field(
+        default=None,
+        description="Your own word for this wish, the same in every retry: it then happens once, and each retry gets "
+        "the first answer. Without one, a retry is another wish.",
+    )
+    client_mutation_id: str | None = strawberry.field(default=None, description="Comes back as it is in the payload.")
+
+
+class Done(Struct):
+    """What became of a command."""
+
+    outcome: Outcome | None
+    errors: list[UserError]
+
+
+@strawberry.type(description="What every mutation answers.")
+class Payload:
+    """What every mutation answers."""
+
+    errors: list[UserError] = strawberry.field(description="Why nothing was changed; empty if it was done.")
+    position: str | None = strawberry.field(
+        description="Pass it as the header `Moot-Position`, or as `position` in the operation's `extensions`, to read "
+        "views that have seen this. Null if nothing was done."
+    )
+    client_mutation_id: str | None = strawberry.field(description="As it was given.")
+    outcome: strawberry.Private[Outcome | None] = None
+
+    async def subject(self, info: Info) -> Id | None:
+        """What the command was about, once the views have seen it or the wait for that is over."""
+        if self.outcome is None:
+            return None
+        context = info.context
+        if not await context.moot.progress.wait(self.outcome.position):
+            context.position, context.stale = self.outcome.position, True
+        return self.outcome.subject_id
+
+
+@strawberry.type(description="The account as it is now.")
+class AccountPayload(Payload):
+    """About an account."""
+
+    @strawberry.field(description="The account as it is now; null if nothing was done.")
+    async def account(self, info: Info) -> Account | None:
+        """The account as it is now."""
+        subject = await self.subject(info)
+        return await info.context.loaders.accounts.load(subject) if subject else None
+
+
+@strawberry.type(description="The community as it is now.")
+class CommunityPayload(Payload):
+    """About a community."""
+
+    @strawberry.field(description="The community as it is now; null if nothing was done, or it is hidden from you now.")
+    async def community(self, info: Info) -> Community | None:
+        """The community as it is now."""
+        subject = await self.subject(info)
+        return await info.context.loaders.communities.load(subject) if subject else None
+
+
+@strawberry.type(description="The community as it is now, and the account that was let in or appointed.")
+class MemberPayload(CommunityPayload):
+    """About an account's standing in a community."""
+
+    account_id: strawberry.Private[Id | None] = None
+
+    @strawberry.field(description="The account that was let in or appointed; null if nothing was done.")
+    async def account(self, info: Info) -> Account | None:
+        """The account that was let in or appointed."""
+        if self.account_id is None or await self.subject(info) is None:
+            return None
+        return await info.context.loaders.accounts.load(self.account_id)
+
+
+@strawberry.type(description="The post as it is now.")
+class PostPayload(Payload):
+    """About a post."""
+
+    @strawberry.field(description="The post as it is now; null if nothing was done.")
+    async def post(self, info: Info) -> Post | None:
+        """The post as it is now."""
+        subject = await self.subject(info)
+        return await info.context.loaders.posts.load(subject) if subject else None
+
+
+@strawberry.type(description="The comment as it is now.")
+class CommentPayload(Payload):
+    """About a comment."""
+
+    @strawberry.field(description="The comment as it is now; null if nothing was done.")
+    async def comment(self, info: Info) -> Comment | None:
+        """The comment as it is now."""
+        subject = await self.subject(info)
+        return await info.context.loaders.comments.load(subject) if subject else None
+
+
+@strawberry.type(description="What was voted on or saved, as it is now.")
+class TargetPayload(Payload):
+    """About a post or a comment."""
+
+    @strawberry.field(description="The post or comment as it is now; null if nothing was done.")
+    async def target(self, info: Info) -> Votable | None:
+        """The post or comment as it is now."""
+        subject = await self.subject(info)
+        if subject is None:
+            return None
+        loaders = info.context.loaders
+        return await loaders.posts.load(subject) or await loaders.comments.load(subject)
+
+
+async def carry_out(info: Info, given: Input, build: Callable[[], Command]) -> Done:
+    """Build a command from the input and carry it out for the viewer. Whatever is refused is a user error."""
+    context = info.context
+    context.forget()  # an earlier mutation of the same operation may have changed what was loaded
+    try:
+        key = _idempotency_key(given, context.moot.settings.graphql_idempotency_key_length_max)
+        caller = Caller(context.viewer_id, correlation_id(context.request_id), key)
+        return Done(await context.moot.commands.execute(build(), caller), [])
+    except Refusal as refusal:
+        field = None if refusal.field is None else to_camel_case(refusal.field)
+        return Done(None, [user_error(refusal.code, refusal.message, field)])
+    except BadInput as error:
+        return Done(None, [user_error(error.code, error.message, error.field)])
+    except NotSignedIn:
+        return Done(None, [user_error(ApiCode.UNAUTHENTICATED, "Sign in first, then do this again.")])
+    except Contended:
+        return Done(
+            None, [user_error(Code.TOO_BUSY, "Too many people are changing this at this very moment. Try again.")]
+        )
+
+
+def _idempotency_key(given: Input, length_max: int) -> str | None:
+    key = given.idempotency_key
+    if key is not None and not 1 <= len(key) <= length_max:
+        raise BadInput(
+            ApiCode.IDEMPOTENCY_KEY_INVALID, f"An idempotency key has 1 to {length_max} characters.", "idempotencyKey"
+        )
+    return key
+
+
+def position_of(info: Info, done: Done) -> str | None:
+    """The token of where the command stands in the log."""
+    return None if done.outcome is None else seal_position(info.context.sealer, done.outcome.position)

@@ -1,0 +1,173 @@
+"""Posts: what they say, who wrote them, how they stand, and the comments below them."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import strawberry
+
+from infra.queries import threads
+from projections.feed import FeedPost
+from projections.posts import Post as PostRow
+from read_api.ids import Kind, global_id
+from read_api.markdown import to_html
+from read_api.schema.accounts import Account
+from read_api.schema.common import (
+    After,
+    Before,
+    CommentSort,
+    Connection,
+    First,
+    Info,
+    Last,
+    Node,
+    PostKind,
+    Score,
+    Vote,
+    connection,
+    paging,
+)
+from read_api.schema.communities import Community
+from read_api.schema.feeds import COMMENT_SORT, comment_page
+
+if TYPE_CHECKING:
+    from read_api.schema.comments import Comment
+
+LazyComment: TypeAlias = Annotated["Comment", strawberry.lazy("read_api.schema.comments")]
+
+
+@strawberry.type(description="A title with a text in Markdown or a link, in one community.")
+class Post(Node):
+    """A post. ``standing`` and ``visible`` are known where the post came with a feed."""
+
+    row: strawberry.Private[PostRow]
+    standing: strawberry.Private[FeedPost | None] = None
+    author_not_blocked: strawberry.Private[bool] = False
+
+    @strawberry.field(description="Opaque, and for ever.")
+    def id(self) -> strawberry.ID:
+        """The global id."""
+        return strawberry.ID(global_id(Kind.POST, self.row.post_id))
+
+    @strawberry.field(description="Where it was posted.")
+    def community(self, info: Info) -> Community | None:
+        """Where it was posted."""
+        assert self.row.community_id is not None
+        return info.context.loaders.communities.get(self.row.community_id)
+
+    @strawberry.field(
+        description="Who wrote it. Null if it is deleted, if an archive does not know, or if it is anonymous and you are "
+        "neither its author nor a moderator of its community."
+    )
+    def author(self, info: Info) -> Account | None:
+        """Who wrote it, as far as the viewer may know."""
+        row, context = self.row, info.context
+        if row.author_id is None or row.deleted:
+            return None
+        if row.anonymous and row.author_id != context.viewer_id:
+            return self._anonymous_author(info)  # type: ignore[return-value]  # the executor awaits it
+        return context.loaders.accounts.get(row.author_id)
+
+    async def _anonymous_author(self, info: Info) -> Account | None:
+        row, context = self.row, info.context
+        if context.viewer_id is None or row.community_id is None or row.author_id is None:
+            return None
+        standing = await context.loaders.memberships.load(row.community_id)
+        return await context.loaders.accounts.load(row.author_id) if standing and standing.moderator else None
+
+    @strawberry.field(description="Whether only moderators are shown its author.")
+    def anonymous(self) -> bool:
+        """Whether only moderators are shown its author."""
+        return self.row.anonymous
+
+    @strawberry.field(description="What it consists of, next to the title.")
+    def kind(self) -> PostKind:
+        """What it consists of."""
+        return PostKind(self.row.kind)
+
+    @strawberry.field(description="One line; null once deleted.")
+    def title(self) -> str | None:
+        """One line."""
+        return None if self.row.deleted else self.row.title
+
+    @strawberry.field(description="The text as it was written, in Markdown; null once deleted, or while `hidden`.")
+    async def body(self, info: Info) -> str | None:
+        """The text, in Markdown."""
+        return None if self.row.deleted or await self._is_hidden(info) else self.row.body
+
+    @strawberry.field(description="The text as HTML that is safe to put into a page; null when `body` is.")
+    async def body_html(self, info: Info) -> str | None:
+        """The text, as safe HTML."""
+        return None if self.row.deleted or await self._is_hidden(info) else to_html(self.row.body)
+
+    @strawberry.field(description="Where a link leads; null for a text, and once deleted.")
+    def url(self) -> str | None:
+        """Where a link leads."""
+        return None if self.row.deleted else self.row.url
+
+    @strawberry.field(description="When it was submitted.")
+    def submitted_at(self) -> datetime | None:
+        """When it was submitted."""
+        return self.row.submitted_at
+
+    @strawberry.field(description="When its text was last replaced; null if never.")
+    def edited_at(self) -> datetime | None:
+        """When its text was last replaced."""
+        return self.row.edited_at
+
+    @strawberry.field(description="Whether it was taken away; its comments stay.")
+    def deleted(self) -> bool:
+        """Whether it was taken away."""
+        return self.row.deleted
+
+    @strawberry.field(description="Whether only moderators may comment.")
+    def locked(self) -> bool:
+        """Whether only moderators may comment."""
+        return self.row.locked
+
+    @strawberry.field(description="Whether it stays on top of its community's feed.")
+    def sticky(self) -> bool:
+        """Whether it stays on top."""
+        return self.row.sticky
+
+    @strawberry.field(description="Whether its text is held back because you block its author.")
+    async def hidden(self, info: Info) -> bool:
+        """Whether its text is held back."""
+        return await self._is_hidden(info)
+
+    @strawberry.field(description="The votes on it.")
+    def score(self, info: Info) -> Score:
+        """The votes on it."""
+        if self.standing is not None:
+            return Score(up=self.standing.up, down=self.standing.down)
+        return self._loaded_score(info)  # type: ignore[return-value]  # the executor awaits it
+
+    async def _loaded_score(self, info: Info) -> Score:
+        found = await info.context.loaders.post_standings.load(self.row.post_id)
+        return Score(up=found.up if found else 0, down=found.down if found else 0)
+
+    @strawberry.field(description="How many comments are below it, at any depth, deleted ones not counted.")
+    def comment_count(self, info: Info) -> int:
+        """How many comments are below it."""
+        if self.standing is not None:
+            return self.standing.comments
+        return self._loaded_comment_count(info)  # type: ignore[return-value]  # the executor awaits it
+
+    async def _loaded_comment_count(self, info: Info) -> int:
+        found = await info.context.loaders.post_standings.load(self.row.post_id)
+        return found.comments if found else 0
+
+    @strawberry.field(description="What you voted; NONE for a visitor.")
+    def my_vote(self, info: Info) -> Vote:
+        """What the viewer voted."""
+        return Vote.NONE if info.context.viewer_id is None else info.context.loaders.votes.get(self.row.post_id)
+
+    @strawberry.field(description="Whether it is on your list of saved things.")
+    def saved(self, info: Info) -> bool:
+        """Whether the viewer saved it."""
+        return info.context.viewer_id is not None and info.context.loaders.saved.get(self.row.post_id)
+
+    async def _is_hidden(self, info: Info) -> bool:
+        row, context = self.row, info.context
+        if self.author_not_blocked or row.anonymous or row.author_id is None or context.viewer_id is None:
+            return False
+        return await context.loaders.blocked.load(row.author_id)
