@@ -20,6 +20,7 @@ from infra.keyring import Keyring
 from infra.mail import Mailbox
 from infra.passwords import Passwords
 from infra.progress import Progress
+from infra.progress import Progress
 from infra.secrets import Secrets, load_secrets
 from infra.sessions import SessionLimits, Sessions
 from infra.settings import Settings
@@ -44,6 +45,7 @@ class Moot(Struct, frozen=True, kw_only=True, weakref=True):
     pool: AsyncConnectionPool[AsyncConnection[Any]]
     redis: Redis
     signals: RedisSignals
+    progress: Progress
     publisher: RedisPublisher
     progress: Progress
     sessions: Sessions
@@ -82,6 +84,9 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
         progress = Progress(signals, pool)
         await progress.open()
         stack.push_async_callback(progress.close)
+        progress = Progress(signals, pool, wait_seconds_max=settings.position_wait_seconds_max)
+        await progress.open()
+        stack.push_async_callback(progress.close)
         publishing = redis.Redis.from_url(
             redis_url,
             socket_timeout=settings.redis_publish_seconds_max,
@@ -105,6 +110,7 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             pool=pool,
             redis=client,
             signals=signals,
+            progress=progress,
             publisher=RedisPublisher(publishing),
             progress=progress,
             sessions=sessions,

@@ -1,0 +1,105 @@
+"""What the commands have in common: two consoles, exit codes, options, and how an error is said."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import psycopg
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from commands.ports import StoreUnavailable
+from infra.failures import Failure
+
+OK: Final = 0
+ERROR: Final = 1
+PENDING: Final = 2
+REFUSED: Final = 3
+
+out = Console(soft_wrap=True)
+"""Data: standard output."""
+words = Console(stderr=True, soft_wrap=True)
+"""Words for a person: standard error."""
+
+
+PIPED_WIDTH: Final = 200
+"""Columns of a table that no terminal shows."""
+
+
+class Output(StrEnum):
+    """How data is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Refused(Failure):
+    """The command was not allowed to go on; nothing was changed."""
+
+
+Trouble = (Failure, psycopg.OperationalError, StoreUnavailable, OSError)
+"""What may happen on a machine that is all right but for something that can be put right."""
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="The data directory. [default: MOOT_DATA_DIR or .moot]", metavar="FOLDER"),
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to write the data.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def explain_error(error: Exception, *, internal: bool) -> int:
+    """Say what happened, why, and the fix. Gives the exit code."""
+    if isinstance(error, Failure):
+        say_failure(error.what, error.why, error.fix)
+        return REFUSED if isinstance(error, Refused) else ERROR
+    what = "Something unexpected happened in Moot itself." if internal else "The machine or an engine said no."
+    fix = "Run it again with --debug to see where." if internal else "Put that right, or run moot doctor for a check."
+    say_failure(what, f"{type(error).__name__}: {error}".strip(), fix)
+    return ERROR
+
+
+def say_failure(what: str, why: str, fix: str) -> None:
+    """The three parts of an error, on standard error."""
+    words.print(f"[bold red]error:[/] {escape(what)}\n", highlight=False)
+    words.print(f"{escape(why)}\n", highlight=False)
+    words.print(f"[bold]fix:[/] {escape(fix)}", highlight=False)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be undone. Raises ``Refused`` for a no, or where there is nobody to ask."""
+    if yes:
+        return
+    if not words.is_terminal:
+        raise Refused(question, "There is no terminal to ask at.", "Add --yes if you mean it.")
+    if not typer.confirm(question, err=True):
+        raise Refused("Nothing was changed.", "You said no.", "Run it again if you change your mind.")
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
+    """A table on standard output; plain columns where that is no terminal."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(text(value)) for value in row))
+    out.print(table, soft_wrap=False, width=None if out.is_terminal else PIPED_WIDTH)
+
+
+def show_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """One line of JSON on standard output."""
+    out.file.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
+    out.file.flush()
+
+
+def text(value: Any) -> str:
+    """A value in a cell."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)

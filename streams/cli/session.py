@@ -1,0 +1,38 @@
+"""The engines for the length of one command: those of the ``moot up`` that runs, or started and stopped again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.embedded import has_data, start_engines
+from infra.failures import Failure
+from infra.logging import configure_logging
+from infra.migrate import migrate
+from infra.secrets import load_or_create_secrets
+from infra.settings import Settings, load_settings
+from streams.cli.preflight import check_machine
+
+
+class NothingHere(Failure):
+    """The data directory holds no database yet."""
+
+
+@contextmanager
+def engines(data_dir: Path | None, *, create: bool = False) -> Iterator[Settings]:
+    """Settings that name running, migrated engines over the data directory, until the block is left.
+
+    With ``create`` an empty directory is set up first; otherwise it raises ``NothingHere``.
+    """
+    settings = load_settings(data_dir=data_dir)
+    if settings.embedded and not has_data(settings) and not create:
+        raise NothingHere(
+            f"There is no data in {settings.data_dir} yet.",
+            "The command works on what an earlier start has left there.",
+            "Start it once: ./task up",
+        )
+    check_machine(settings)
+    load_or_create_secrets(settings.data_dir, has_data=has_data(settings))
+    configure_logging(settings, name="cli")
+    with start_engines(settings) as running:
+        migrate(running.database_url)
+        yield running.settings

@@ -1,0 +1,95 @@
+"""The embedded default in one process: the API on an event loop, the runner on a thread beside it."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import structlog
+import uvicorn
+
+from infra.composition import open_moot
+from infra.settings import Settings
+from projections.catalogue import ALL
+from read_api.app import create_app
+from streams.runner import Runner
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_log = structlog.get_logger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it serves, and leaves signals alone.
+
+    uvicorn itself would raise a signal again once it has stopped, before anybody has cleaned up.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_serving: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_serving = on_serving
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer requests."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_serving()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Whoever serves handles the signals."""
+        yield
+
+
+async def serve(settings: Settings, listener: socket.socket, on_serving: Callable[[], None]) -> None:
+    """Serve on a bound socket until a stop signal, then finish what is under way; a second signal hurries.
+
+    ``settings`` name running engines, migrated. ``on_serving`` is called once requests are answered and the views
+    have been started.
+    """
+    async with open_moot(settings) as moot:
+        runner = Runner(moot.database_url, moot.store, ALL.values(), moot.publisher)
+        server = _Server(_config(settings, create_app(moot)), on_serving)
+        with _stopping(server):
+            runner.start()
+            try:
+                await server.serve(sockets=[listener])
+            finally:
+                stopped = await asyncio.to_thread(runner.stop, settings.shutdown_seconds_max)
+                _log.info("serving.stopped", runner_ended=stopped)
+
+
+def _config(settings: Settings, app: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]  # any ASGI application
+        loop="none",
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=True,
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds_max)),
+    )
+
+
+@contextlib.contextmanager
+def _stopping(server: uvicorn.Server) -> Iterator[None]:
+    """Turn stop signals into a graceful stop, the second one into a quick one."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        # From here on there is nothing left to hurry but the engines, and they must stop cleanly.
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
