@@ -51,8 +51,8 @@ def best(up: str, down: str) -> str:
 
 
 def contested(up: str, down: str) -> str:
-    """``ranking.controversial`` of what has both up and down votes; fails on what has none of the one."""
-    return f"power(({up} + {down})::float8, least({up}, {down})::float8 / greatest({up}, {down})::float8)"
+    """``ranking.controversial`` of what has both up and down votes; null of what has none at all."""
+    return f"power(({up} + {down})::float8, least({up}, {down})::float8 / nullif(greatest({up}, {down}), 0)::float8)"
 
 
 def controversial(up: str, down: str) -> str:

@@ -22,9 +22,9 @@ CREATE INDEX ON {table} (community_id, (up - down), submitted_at, post_id) WHERE
 CREATE INDEX ON {table} ((up - down), submitted_at, post_id) WHERE NOT deleted AND submitted_at IS NOT NULL;
 -- Controversial: only what has votes both ways.
 CREATE INDEX ON {table} (community_id,
-    power((up + down)::float8, least(up, down)::float8 / greatest(up, down)::float8), submitted_at, post_id)
+    power((up + down)::float8, least(up, down)::float8 / nullif(greatest(up, down), 0)::float8), submitted_at, post_id)
     WHERE up > 0 AND down > 0 AND NOT deleted AND submitted_at IS NOT NULL;
 CREATE INDEX ON {table} (
-    power((up + down)::float8, least(up, down)::float8 / greatest(up, down)::float8), submitted_at, post_id)
+    power((up + down)::float8, least(up, down)::float8 / nullif(greatest(up, down), 0)::float8), submitted_at, post_id)
     WHERE up > 0 AND down > 0 AND NOT deleted AND submitted_at IS NOT NULL;
 CREATE INDEX ON {table} (community_id, submitted_at) WHERE sticky AND NOT deleted;
