@@ -20,7 +20,6 @@ from infra.keyring import Keyring
 from infra.mail import Mailbox
 from infra.passwords import Passwords
 from infra.progress import Progress
-from infra.progress import Progress
 from infra.secrets import Secrets, load_secrets
 from infra.sessions import SessionLimits, Sessions
 from infra.settings import Settings
@@ -47,7 +46,6 @@ class Moot(Struct, frozen=True, kw_only=True, weakref=True):
     signals: RedisSignals
     progress: Progress
     publisher: RedisPublisher
-    progress: Progress
     sessions: Sessions
     sign_in: SignIn
     mailbox: Mailbox
@@ -81,9 +79,6 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
         signals = RedisSignals(client)
         await signals.open()
         stack.push_async_callback(signals.close)
-        progress = Progress(signals, pool)
-        await progress.open()
-        stack.push_async_callback(progress.close)
         progress = Progress(signals, pool, wait_seconds_max=settings.position_wait_seconds_max)
         await progress.open()
         stack.push_async_callback(progress.close)
@@ -112,7 +107,6 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             signals=signals,
             progress=progress,
             publisher=RedisPublisher(publishing),
-            progress=progress,
             sessions=sessions,
             sign_in=SignIn(
                 store=store,
