@@ -117,14 +117,14 @@ class Transaction:
     """One transaction over the rows and checkpoints of some projections, whose checkpoints it has locked."""
 
     def __init__(self, connection: Connection[Any], tables: Mapping[str, Table]) -> None:
-        self._connection = connection
+        self.connection = connection
         self._tables = tables
         self.moves: dict[str, tuple[int, int]] = {}
         self.checkpoints = lock_checkpoints(connection, list(tables))
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> Cursor[Any]:
         """Run one of the adapter's own statements, prepared."""
-        return self._connection.cursor().execute(sql, parameters, prepare=True)
+        return self.connection.cursor().execute(sql, parameters, prepare=True)
 
     def rows(self, name: str) -> PostgresRows:
         """The rows of one of the projections."""

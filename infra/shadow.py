@@ -169,7 +169,11 @@ class Shadow:
             " previous_position = c.position",
             (name, PARTITION, self.position, self.projection.version),
         )
-        self._connection.execute("DELETE FROM views.dead_letters WHERE projection = %s", (name,))
+        # The dead letters belong to the table that lacks them, and go back with it.
+        self._connection.execute("DELETE FROM views.dead_letters WHERE projection = %s", (f"{name}_previous",))
+        self._connection.execute(
+            "UPDATE views.dead_letters SET projection = %s WHERE projection = %s", (f"{name}_previous", name)
+        )
         PostgresRows(self, Table(self.projection), parked=False).park(self.view.parked)
 
     @contextmanager
