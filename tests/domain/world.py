@@ -1,0 +1,277 @@
+"""A small world for tests of the rules: people with fixed ids, a log in memory, ``given`` … ``when`` … ``then``.
+
+    given(*text_post()).when(CastVote(POST, 1), by=BOB).then(VoteCast(...))
+    given(*text_post(), locked).when(SubmitComment(POST, None, "Hi"), by=BOB).then_refused(Code.POST_LOCKED)
+
+The real ``Commands`` run over the real in-memory store, so that what a decision loads is tested with it.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from commands.handling import Caller, Commands, Outcome
+from commands.ports import Append
+from domain import account, ballot, block, comment, community, follow, membership, moderators, name, post, save
+from domain.command import Command
+from domain.event import Event, Id
+from domain.ids import ballot_id, block_id, derived, follow_id, membership_id, moderators_id, save_id
+from domain.limits import Limits
+from domain.name import claim_id
+from domain.refusal import Code, Refusal
+from infra.event_store import GroupCommitStore, memory_store
+from schemas.envelope import Metadata, Recorded
+
+NAME_KEY = bytes(range(32))
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+EARLIER = datetime(2026, 2, 1, 12, 0, tzinfo=UTC)
+
+ALICE, BOB, CAROL, NOBODY = (derived("test", "account", who) for who in ("alice", "bob", "carol", "nobody"))
+PLACE = derived("test", "community", "place")
+POST, OTHER_POST, COMMENT, REPLY = (derived("test", "item", what) for what in ("post", "other", "comment", "reply"))
+
+ACCOUNTS: tuple[Event, ...] = tuple(
+    account.AccountRegistered(account_id=account_id, name=name_, display_name=name_.title())
+    for account_id, name_ in ((ALICE, "alice"), (BOB, "bob"), (CAROL, "carol"))
+)
+"""Alice, Bob and Carol, who are always there. ``NOBODY`` never is."""
+
+
+class Claimed:
+    """A name that somebody holds already; it cannot be told from the event which one."""
+
+    def __init__(self, kind: name.Kind, called: str, holder_id: Id) -> None:
+        self.stream_id = claim_id(kind, called, NAME_KEY)
+        self.event = name.NameClaimed(kind=kind, holder_id=holder_id)
+
+
+def stream_of(event: Event) -> Id:
+    """The stream that an event belongs to, from what it says."""
+    e: Any = event
+    match event:
+        case ballot.VoteCast():
+            return ballot_id(e.voter_id, e.target_id)
+        case save.ItemSaved() | save.ItemUnsaved():
+            return save_id(e.account_id, e.target_id)
+        case follow.AccountFollowed() | follow.AccountUnfollowed():
+            return follow_id(e.follower_id, e.followed_id)
+        case block.AccountBlocked() | block.AccountUnblocked():
+            return block_id(e.blocker_id, e.blocked_id)
+        case moderators.ModeratorListed() | moderators.ModeratorDelisted():
+            return moderators_id(e.community_id)
+        case (
+            membership.MemberInvited()
+            | membership.MemberJoined()
+            | membership.MemberLeft()
+            | membership.ModeratorAppointed()
+        ):
+            return membership_id(e.community_id, e.account_id)
+        case _:
+            module = type(event).__module__.removeprefix("domain.")
+            subject: Id = getattr(event, f"{module}_id")
+            return subject
+
+
+def made(kind: str, command: type[Command], by: Id, key: str = "key") -> Id:
+    """The id of what that kind of command makes for that caller and idempotency key."""
+    return derived(kind, derived("command", command.__name__, by, key))
+
+
+def caller(by: Id | None, key: str | None = "key") -> Caller:
+    """Somebody who asks."""
+    return Caller(account_id=by, correlation_id=derived("test", "request"), idempotency_key=key)
+
+
+def metadata(at: datetime = EARLIER) -> Metadata:
+    """Of an event that was there before."""
+    return Metadata(
+        command_id=derived("test", "before"),
+        correlation_id=derived("test", "before"),
+        causation_id=None,
+        actor_id=None,
+        occurred_at=at,
+        recorded_at=at,
+    )
+
+
+def commands_over(store: GroupCommitStore, limits: Limits | None = None) -> Commands:
+    """Commands with a clock that stands still."""
+    return Commands(store, lambda: NOW, NAME_KEY, limits)
+
+
+def log_of(store: GroupCommitStore, after: int = 0) -> list[Recorded]:
+    """What was recorded after that position."""
+    return store.read_sync(after, 100_000)
+
+
+def put(store: GroupCommitStore, events: Iterable[Event | Claimed]) -> None:
+    """Record what happened before, each in its stream."""
+    versions: dict[Id, int] = {}
+    for event in events:
+        stream_id = event.stream_id if isinstance(event, Claimed) else stream_of(event)
+        said = event.event if isinstance(event, Claimed) else event
+        version = versions.setdefault(stream_id, len(store.load_sync([stream_id])[stream_id]))
+        store.append_sync([Append(stream_id, version, (said,))], metadata())
+        versions[stream_id] += 1
+
+
+class Then:
+    """What came of a command."""
+
+    def __init__(
+        self, recorded: Sequence[Recorded], outcome: Outcome | None, refusal: Refusal | None, store: GroupCommitStore
+    ) -> None:
+        self.recorded = recorded
+        self.outcome = outcome
+        self.refusal = refusal
+        self.store = store
+
+    def then(self, *events: Event) -> "Then":
+        """Exactly these were recorded, in this order, each in the stream where it belongs."""
+        assert self.refusal is None, f"refused: {self.refusal!r}"
+        assert [one.event for one in self.recorded] == list(events)
+        for one in self.recorded:
+            if not isinstance(one.event, name.NameClaimed):
+                assert one.stream_id == stream_of(one.event)
+        return self
+
+    def then_nothing(self) -> "Then":
+        """The effect holds already."""
+        return self.then()
+
+    def then_refused(self, code: Code, field: str | None = None) -> Refusal:
+        """It was refused with that code, for that input if one is given, and nothing was recorded."""
+        assert self.refusal is not None, f"not refused, but recorded {self.recorded}"
+        assert self.refusal.code is code, f"refused with {self.refusal!r}"
+        assert field is None or self.refusal.field == field
+        assert self.recorded == []
+        assert self.refusal.message.endswith(".")
+        return self.refusal
+
+
+class Given:
+    """What happened before."""
+
+    def __init__(self, events: Iterable[Event | Claimed]) -> None:
+        self.store = memory_store(clock=lambda: NOW)
+        put(self.store, events)
+
+    def when(
+        self, command: Command, *, by: Id | None = ALICE, key: str | None = "key", limits: Limits | None = None
+    ) -> Then:
+        """Somebody asks for this."""
+        before = self.store.head_sync()
+        outcome = refusal = None
+        try:
+            outcome = asyncio.run(commands_over(self.store, limits).execute(command, caller(by, key)))
+        except Refusal as error:
+            refusal = error
+        return Then(log_of(self.store, before), outcome, refusal, self.store)
+
+
+def given(*events: Event | Claimed) -> Given:
+    """Alice, Bob and Carol have accounts, and all this has happened."""
+    return Given((*ACCOUNTS, *events))
+
+
+def place(
+    visibility: community.Visibility = "public",
+    *,
+    anonymous_allowed: bool = False,
+    moderators_: Sequence[Id] = (CAROL,),
+) -> tuple[Event, ...]:
+    """A community that Carol founded."""
+    founding = community.CommunityCreated(
+        community_id=PLACE,
+        creator_id=CAROL,
+        name="place",
+        title="The place",
+        description="",
+        visibility=visibility,
+        anonymous_allowed=anonymous_allowed,
+    )
+    return (founding, *(event for moderator_id in moderators_ for event in moderating(moderator_id)))
+
+
+def moderating(account_id: Id) -> tuple[Event, ...]:
+    """Somebody is a moderator of the place."""
+    return (
+        moderators.ModeratorListed(community_id=PLACE, account_id=account_id),
+        membership.MemberJoined(community_id=PLACE, account_id=account_id),
+        membership.ModeratorAppointed(community_id=PLACE, account_id=account_id, appointer_id=CAROL),
+    )
+
+
+def joined(account_id: Id) -> Event:
+    """Somebody is a member of the place."""
+    return membership.MemberJoined(community_id=PLACE, account_id=account_id)
+
+
+def invited(account_id: Id) -> Event:
+    """Somebody is invited to the place."""
+    return membership.MemberInvited(community_id=PLACE, account_id=account_id, inviter_id=CAROL)
+
+
+def blocked(blocker_id: Id, blocked_id: Id) -> Event:
+    """One blocks the other."""
+    return block.AccountBlocked(blocker_id=blocker_id, blocked_id=blocked_id)
+
+
+def posted(
+    by: Id = ALICE, *, post_id: Id = POST, kind: post.PostKind = "text", anonymous: bool = False
+) -> post.PostSubmitted:
+    """A post in the place."""
+    return post.PostSubmitted(
+        post_id=post_id,
+        community_id=PLACE,
+        author_id=by,
+        anonymous=anonymous,
+        kind=kind,
+        title="A title",
+        body="The text" if kind == "text" else "",
+        url=None if kind == "text" else "https://example.org/",
+    )
+
+
+def commented(
+    by: Id = ALICE, *, comment_id: Id = COMMENT, parent: comment.CommentSubmitted | None = None
+) -> comment.CommentSubmitted:
+    """A comment below the post, or below another comment."""
+    return comment.CommentSubmitted(
+        comment_id=comment_id,
+        post_id=POST,
+        community_id=PLACE,
+        author_id=by,
+        parent_id=parent.comment_id if parent else None,
+        replied_to_id=None,
+        path=(parent.path if parent else b"") + comment.segment(comment_id, EARLIER),
+        depth=parent.depth + 1 if parent else 1,
+        body="A comment",
+    )
+
+
+def post_deleted() -> post.PostDeleted:
+    """Carol deleted the post."""
+    return post.PostDeleted(post_id=POST, community_id=PLACE, author_id=ALICE, deleter_id=CAROL)
+
+
+def comment_deleted() -> comment.CommentDeleted:
+    """Carol deleted the comment."""
+    return comment.CommentDeleted(
+        comment_id=COMMENT, post_id=POST, community_id=PLACE, author_id=ALICE, deleter_id=CAROL
+    )
+
+
+def voted(by: Id, value: ballot.Value, *, previous: ballot.Value = 0) -> ballot.VoteCast:
+    """A vote on the post, which is Alice's."""
+    return ballot.VoteCast(
+        voter_id=by,
+        target_id=POST,
+        target="post",
+        post_id=POST,
+        community_id=PLACE,
+        author_id=ALICE,
+        previous=previous,
+        value=value,
+    )
