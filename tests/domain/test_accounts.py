@@ -90,7 +90,8 @@ def test_limits_of_names_are_settings() -> None:
 
 
 def test_change_display_name() -> None:
-    given().when(ChangeDisplayName("A. L\u0131ce")).then(
+    shown = "A. L\u0131ce"
+    given().when(ChangeDisplayName(shown)).then(DisplayNameChanged(account_id=ALICE, display_name=shown))
         DisplayNameChanged(account_id=ALICE, display_name="A. L\u0131ce")
     )
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from contextlib import suppress
 
 import pytest
 from hypothesis import example, given
@@ -64,7 +65,7 @@ def test_markdown_as_it_is_stored(given_text: str, stored: str) -> None:
     assert markdown(given_text) == stored
 
 
-@pytest.mark.parametrize("unwanted", ["\x00", "\x08", "\x0b", "\x1b", "\x7f", "\x9f", "\ud800", "\udfff", "\ufffe"])
+@pytest.mark.parametrize("unwanted", ["\x00", "\x08", "\x0b", "\x1b", "\x7f", "\x9f", "\ud800", "\ufffe"])
 @pytest.mark.parametrize("check", [line, markdown])
 def test_controls_are_refused(check: object, unwanted: str) -> None:
     refused(Code.INVALID_CHARACTERS, check, f"a{unwanted}b")
@@ -177,7 +178,5 @@ def test_addresses_have_a_limit() -> None:
 
 @given(st.one_of(ANY_TEXT, ANY_TEXT.map("http://".__add__)))
 def test_an_address_is_taken_or_refused(address: str) -> None:
-    try:
+    with suppress(Refusal):
         assert text.web_address(address, "body", length_max=2_000).lower().startswith("http")
-    except Refusal:
-        pass

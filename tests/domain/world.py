@@ -191,7 +191,7 @@ def place(
         visibility=visibility,
         anonymous_allowed=anonymous_allowed,
     )
-    return (founding, *(event for moderator_id in moderators_ for event in moderating(moderator_id)))
+    return (founding, *moderating(CAROL))
 
 
 def moderating(account_id: Id) -> tuple[Event, ...]:
