@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from commands.handling import Commands
 from infra import postgres
-from infra.attempts import Attempts
+from infra.attempts import Attempts, Rate
 from infra.credentials import Credentials
 from infra.event_store import GroupCommitStore, postgres_store
 from infra.keyring import Keyring
@@ -120,11 +120,24 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
                 ),
                 mailbox=mailbox,
                 clock=clock,
-                limits=SignInLimits(),
+                limits=_sign_in_limits(settings),
             ),
             mailbox=mailbox,
             secrets=secrets,
         )
+
+
+def _sign_in_limits(settings: Settings) -> SignInLimits:
+    return SignInLimits(
+        per_account=Rate(settings.sign_ins_per_account_max, settings.sign_ins_per_account_seconds),
+        per_address=Rate(settings.sign_ins_per_address_max, settings.sign_ins_per_address_seconds),
+        sign_ups_per_address=Rate(settings.sign_ups_per_address_max, settings.sign_ups_per_address_seconds),
+        confirmations_per_account=Rate(
+            settings.confirmations_per_account_max, settings.confirmations_per_account_seconds
+        ),
+        abandoned_seconds=settings.sign_up_abandoned_seconds,
+        confirmation_seconds=settings.confirmation_seconds,
+    )
 
 
 def _sessions(

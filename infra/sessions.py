@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from domain.event import Id
 from domain.refusal import Code, Refusal
-from infra.tokens import AccessTokens, EndedSession, InvalidToken, fingerprint, new_refresh_token, successor
+from infra.tokens import AccessTokens, EndedSession, fingerprint, new_refresh_token, successor
 
 T = TypeVar("T")
 EndedBy = Literal["sign_out", "sign_out_everywhere", "reuse", "too_many"]
@@ -192,15 +192,6 @@ class Sessions:
         if not await self._goes_on(claims.session_id, claims.account_id):
             raise EndedSession
         return Viewer(claims.account_id, claims.session_id, claims.expires_at)
-
-    async def authenticate_header(self, authorization: bytes | None) -> Viewer | None:
-        """Who asks, by the ``Authorization`` header; ``None`` without one. Raises as ``authenticate`` does."""
-        if authorization is None:
-            return None
-        scheme, _, token = authorization.decode("latin-1").strip().partition(" ")
-        if scheme.lower() != "bearer":
-            raise InvalidToken("Authorization must be: Bearer, and the access token.")
-        return await self.authenticate(token.strip())
 
     async def end(self, session_id: Id, account_id: Id) -> bool:
         """Sign out: tokens of the session are refused from now on, here and in every process. False: it was over."""

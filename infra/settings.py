@@ -162,6 +162,33 @@ class Settings(BaseModel):
     session_redis_seconds_max: float = setting(
         0.5, "seconds", "How long Redis may take to say whether a session has ended, before PostgreSQL is asked.", gt=0
     )
+    sign_ins_per_account_max: int = setting(
+        10, "attempts", "In a row with one name or address, known or not; a success starts afresh.", ge=1
+    )
+    sign_ins_per_account_seconds: float = setting(
+        30.0, "seconds", "After that, one more attempt each: 2,880 guesses a day are too few to find a password.", gt=0
+    )
+    sign_ins_per_address_max: int = setting(
+        50, "attempts", "In a row from one network address, whatever the accounts: an office may share one.", ge=1
+    )
+    sign_ins_per_address_seconds: float = setting(5.0, "seconds", "After that, one more attempt each.", gt=0)
+    sign_ups_per_address_max: int = setting(
+        30,
+        "sign-ups",
+        "In a row from one network address; it also bounds how many e-mail addresses can be probed.",
+        ge=1,
+    )
+    sign_ups_per_address_seconds: float = setting(60.0, "seconds", "After that, one more sign-up each.", gt=0)
+    confirmations_per_account_max: int = setting(
+        5, "mails", "In a row that an account may have sent to its address, which may be somebody else's.", ge=1
+    )
+    confirmations_per_account_seconds: float = setting(600.0, "seconds", "After that, one more mail each.", gt=0)
+    confirmation_seconds: int = setting(
+        24 * 60 * 60, "seconds", "How long the code that confirms an e-mail address works.", ge=60
+    )
+    sign_up_abandoned_seconds: int = setting(
+        120, "seconds", "After this, a sign-up that was cut off gives back its e-mail address.", ge=10
+    )
 
     # The rules of the forum, each a setting by its own name.
     rules: Limits = Limits()

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from commands.handling import Caller, Commands
 from commands.ports import EventStore
-from domain.account import Register
+from domain.account import AccountRegistered, Register
 from domain.event import Id
 from domain.name import NameClaimed, claim_id
 from domain.refusal import Code, Refusal
@@ -159,11 +159,13 @@ class SignIn:
             raise Refusal(Code.CONFIRMATION_INVALID, message, "code")
         return account_id
 
-    async def request_confirmation(self, account_id: Id, name: str) -> bool:
+    async def request_confirmation(self, account_id: Id) -> bool:
         """Mail a new code to the account's address; older ones no longer work. False: it is confirmed already."""
         held = await self._credentials.of_account(account_id)
         if held is None or held.email_confirmed_at is not None:
             return False
+        events = (await self._store.load([account_id]))[account_id]
+        name = next((recorded.event.name for recorded in events if isinstance(recorded.event, AccountRegistered)), "")
         await self._attempts.take([Bucket("confirmation", account_id, self._limits.confirmations_per_account)])
         await self._mail_code(account_id, held.email, name)
         return True

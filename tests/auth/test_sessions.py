@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from domain.refusal import Code, Refusal
 from infra.sessions import LIVE_SECONDS, Grant, SessionLimits, Sessions, ended_channel
-from infra.tokens import EndedSession, ExpiredToken, InvalidToken, fingerprint
+from infra.tokens import EndedSession, ExpiredToken, fingerprint
 from tests.auth.world import SECRET, World, new_id, world
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -35,12 +35,6 @@ def test_an_access_token_says_who_asks(database: str, redis_url: str) -> None:
             viewer = await site.sessions.authenticate(grant.access_token)
             assert (viewer.account_id, viewer.session_id) == (account_id, grant.session_id)
             assert viewer.expires_at == site.clock.now + timedelta(minutes=15)
-            header = f"bearer  {grant.access_token} ".encode()
-            assert await site.sessions.authenticate_header(header) == viewer
-            assert await site.sessions.authenticate_header(None) is None
-            for other in (b"", b"Basic eDp5", b"Bearer", b"Bearer \xff\xfe", grant.access_token.encode()):
-                with pytest.raises(InvalidToken):
-                    await site.sessions.authenticate_header(other)
             site.clock.advance(1000)
             with pytest.raises(ExpiredToken):
                 await site.sessions.authenticate(grant.access_token)

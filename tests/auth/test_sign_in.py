@@ -388,7 +388,7 @@ def test_an_address_is_confirmed_by_the_code_mailed_to_it(database: str, redis_u
             site.clock.advance(60)
             assert await site.sign_in.confirm_email(code) == account_id
             assert await site.rows("SELECT email_confirmed_at FROM people.credentials") == confirmed_at
-            assert not await site.sign_in.request_confirmation(account_id, "ada")
+            assert not await site.sign_in.request_confirmation(account_id)
 
     asyncio.run(scenario())
 
@@ -398,14 +398,14 @@ def test_codes_expire_and_only_the_newest_works(database: str, redis_url: str) -
         async with world(database, redis_url) as site:
             account_id = (await site.sign_in.sign_up(form("ada"), visitor(), HERE)).grant.account_id
             first = await mailed_code(site)
-            assert await site.sign_in.request_confirmation(account_id, "ada")
+            assert await site.sign_in.request_confirmation(account_id)
             assert (await refusal(site.sign_in.confirm_email(first))).code is Code.CONFIRMATION_INVALID
             second = await mailed_code(site)
             site.clock.advance(24 * 3600)
             assert (await refusal(site.sign_in.confirm_email(second))).code is Code.CONFIRMATION_INVALID
             for _ in range(5):
-                await site.sign_in.request_confirmation(account_id, "ada")
-            said = await refusal(site.sign_in.request_confirmation(account_id, "ada"))
+                await site.sign_in.request_confirmation(account_id)
+            said = await refusal(site.sign_in.request_confirmation(account_id))
             assert said.code is Code.TOO_MANY_REQUESTS
             assert await site.sign_in.confirm_email(await mailed_code(site)) == account_id
 
