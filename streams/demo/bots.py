@@ -1,0 +1,95 @@
+"""A few bots that post, comment and vote as people of the demo, so that there is something to watch."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from commands.handling import Caller, Commands
+from commands.ports import StoreUnavailable
+from domain.ballot import CastVote
+from domain.command import Command
+from domain.comment import SubmitComment
+from domain.event import Id
+from domain.ids import derived
+from domain.post import SubmitPost
+from domain.refusal import Refusal
+from streams.demo.words import PLACES, Speaker
+
+BOTS = 4
+"""Bots at work at the same time."""
+PAUSE_SECONDS = 2.0
+"""How long a bot rests between two acts, on average."""
+RECENT_POSTS = 40
+"""The newest posts, in whichever public community, that bots look at; anybody's, also the newcomer's who watches."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Bots:
+    """People of the demo at work. They act only in the names of accounts that the demo itself registered."""
+
+    def __init__(
+        self, commands: Commands, pool: AsyncConnectionPool[AsyncConnection[Any]], people: list[Id], seed: int = 2
+    ) -> None:
+        self._commands = commands
+        self._pool = pool
+        self._people = people
+        self._chance = random.Random(seed)  # noqa: S311 - a play, not a secret
+        self._speaker = Speaker(self._chance)
+        self.acts = 0
+
+    async def run(self, on_act: Callable[[str], None] = lambda _: None) -> None:
+        """Work until cancelled. ``on_act`` hears the name of each command that was carried out."""
+        await asyncio.gather(*(self._work(on_act) for _ in range(BOTS)))
+
+    async def _work(self, on_act: Callable[[str], None]) -> None:
+        while True:
+            await asyncio.sleep(self._chance.expovariate(1 / PAUSE_SECONDS))
+            try:
+                command = await self._next()
+                if command is None:
+                    continue
+                caller = Caller(self._chance.choice(self._people), derived("bot", str(self._chance.random())))
+                await self._commands.execute(command, caller)
+            except Refusal as refusal:
+                _log.debug("bots.refused", code=refusal.code)
+            except StoreUnavailable as error:
+                _log.info("bots.waiting", reason=str(error))
+            else:
+                self.acts += 1
+                on_act(type(command).__name__)
+
+    async def _next(self) -> Command | None:
+        """Mostly a vote, sometimes a comment, now and then a post."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT f.post_id, c.community_id, c.name FROM views.feed f"
+                " JOIN views.communities c ON c.community_id = f.community_id"
+                " WHERE c.visibility = 'public' AND NOT f.deleted AND f.submitted_at IS NOT NULL"
+                " ORDER BY f.submitted_at DESC, f.post_id LIMIT %s",
+                (RECENT_POSTS,),
+            )
+            posts = await cursor.fetchall()
+            if not posts:
+                return None
+            post_id, community_id, community = posts[min(int(self._chance.expovariate(0.15)), len(posts) - 1)]
+            cursor = await connection.execute(
+                "SELECT comment_id FROM views.comments WHERE post_id = %s AND NOT deleted AND submitted_at IS NOT NULL"
+                " ORDER BY position DESC LIMIT 20",
+                (post_id,),
+            )
+            comments = [row[0] for row in await cursor.fetchall()]
+        place = next((place for place in PLACES if place.name == community), self._chance.choice(PLACES))
+        dice = self._chance.random()
+        if dice < 0.03:
+            return SubmitPost(community_id, "text", self._speaker.title(place), self._speaker.body(place))
+        if dice < 0.3:
+            parent = self._chance.choice(comments) if comments and self._chance.random() < 0.6 else None
+            return SubmitComment(post_id, parent, self._speaker.reply(place))
+        target = self._chance.choice(comments) if comments and self._chance.random() < 0.4 else post_id
+        return CastVote(target, 1 if self._chance.random() < 0.8 else -1)
