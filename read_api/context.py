@@ -14,7 +14,6 @@ from read_api.errors import unauthenticated
 
 if TYPE_CHECKING:
     from infra.composition import Moot
-
     from read_api.cursors import Sealer
     from read_api.loaders import Loaders
 

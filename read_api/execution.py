@@ -121,8 +121,8 @@ class Engine:
             error.extensions = {"code": ApiCode.BAD_REQUEST.value}
             raise Refused([error]) from None
         errors = validate(self.schema, document, specified_rules, max_errors=20)
-        for error in errors:
-            error.extensions = {"code": ApiCode.BAD_REQUEST.value, **(error.extensions or {})}
+        for invalid in errors:
+            invalid.extensions = {"code": ApiCode.BAD_REQUEST.value, **(invalid.extensions or {})}
         errors = errors or refusals(document, self.limits)
         if errors:
             raise Refused(errors)

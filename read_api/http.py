@@ -102,7 +102,10 @@ class GraphQLEndpoint:
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         too_large = HttpRefusal(
-            413, ApiCode.BAD_REQUEST, f"The body may have at most {self._body_bytes_max} bytes.", (b"connection", b"close")
+            413,
+            ApiCode.BAD_REQUEST,
+            f"The body may have at most {self._body_bytes_max} bytes.",
+            (b"connection", b"close"),
         )
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared[:18]) > self._body_bytes_max:
@@ -222,7 +225,9 @@ def _parsed(body: bytes) -> Request:
 
 def _from_url(query_string: bytes) -> Request:
     try:
-        fields = dict(parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20))
+        fields = dict(
+            parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
+        )
         return msgspec.convert(
             {
                 name: orjson.loads(value) if name in ("variables", "extensions") and value else value or None

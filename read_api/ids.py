@@ -21,7 +21,6 @@ class Kind(Enum):
     COMMUNITY = b"c"
     POST = b"p"
     COMMENT = b"r"
-    NOTIFICATION = b"n"
 
     @property
     def label(self) -> str:

@@ -22,6 +22,7 @@ from projections.profiles import Profile
 from projections.scores import Score as ScoreRow
 from read_api.schema.accounts import Account
 from read_api.schema.comments import Comment
+from read_api.schema.common import Vote
 from read_api.schema.communities import Community
 from read_api.schema.posts import Post
 
@@ -118,11 +119,11 @@ class Loaders:
         self.post_standings: Loader[Id, FeedPost | None] = Loader(pool, self._post_standings, None)
         self.scores: Loader[Id, ScoreRow | None] = Loader(pool, self._scores, None)
         self.karma: Loader[Id, accounts.TotalKarma | None] = Loader(pool, self._karma, None)
-        self.votes: Loader[Id, int] = Loader(pool, self._votes, 0)
-        self.saved: Loader[Id, bool] = Loader(pool, self._saved, False)  # noqa: FBT003 - the value of what is not there
+        self.votes: Loader[Id, Vote] = Loader(pool, self._votes, Vote.NONE)
+        self.saved: Loader[Id, bool] = Loader(pool, self._saved, False)
         self.memberships: Loader[Id, Membership | None] = Loader(pool, self._memberships, None)
-        self.followed: Loader[Id, bool] = Loader(pool, self._followed, False)  # noqa: FBT003
-        self.blocked: Loader[Id, bool] = Loader(pool, self._blocked, False)  # noqa: FBT003
+        self.followed: Loader[Id, bool] = Loader(pool, self._followed, False)
+        self.blocked: Loader[Id, bool] = Loader(pool, self._blocked, False)
 
     def read(self, query: Callable[..., Awaitable[V]], *arguments: Any, **named: Any) -> Coroutine[Any, Any, V]:
         """Run one of the functions of ``infra.queries`` on a connection of its own."""
@@ -174,9 +175,9 @@ class Loaders:
     async def _karma(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, accounts.TotalKarma | None]:
         return {row.account_id: row for row in await accounts.karma(connection, ids)}
 
-    async def _votes(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, int]:
+    async def _votes(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Vote]:
         assert self._viewer_id is not None
-        return {row.target_id: row.value for row in await items.votes(connection, self._viewer_id, ids)}
+        return {row.target_id: Vote(row.value) for row in await items.votes(connection, self._viewer_id, ids)}
 
     async def _saved(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
         assert self._viewer_id is not None

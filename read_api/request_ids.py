@@ -36,7 +36,7 @@ def correlation_id(request_id: str) -> Id:
 
 
 class Envelope:
-    """Around the whole application: gives each answer its request id, and the headers of its kind that it has not itself."""
+    """Around the whole application: gives each answer its request id, and those fixed headers that it does not have."""
 
     def __init__(self, app: ASGIApp, headers: list[tuple[bytes, bytes]]) -> None:
         self._app = app

@@ -9,7 +9,7 @@ from projections.scores import Score as ScoreRow
 from read_api.ids import Kind, global_id
 from read_api.markdown import to_html
 from read_api.schema.accounts import Account, LazyComment
-from read_api.schema.common import After, Before, CommentSort, Connection, First, Info, Last, Node, Score, Vote
+from read_api.schema.common import Info, Node, Score, Vote
 from read_api.schema.communities import Community
 from read_api.schema.posts import Post
 

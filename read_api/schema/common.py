@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar, cast
 
 import strawberry
 from msgspec import Struct
@@ -17,62 +17,68 @@ T = TypeVar("T")
 Info: TypeAlias = StrawberryInfo[Context, None]
 
 
+def named(value: T, description: str) -> T:
+    """A value of an enum with its description; it is read as the value."""
+    return cast("T", strawberry.enum_value(value, description=description))
+
+
 @strawberry.enum(description="One account's vote on a post or comment.")
 class Vote(Enum):
     """One account's vote; the value is what counts."""
 
-    UP = strawberry.enum_value(1, description="One more.")
-    DOWN = strawberry.enum_value(-1, description="One less.")
-    NONE = strawberry.enum_value(0, description="No vote, or a vote withdrawn.")
+    UP = named(1, "One more.")
+    DOWN = named(-1, "One less.")
+    NONE = named(0, "No vote, or a vote withdrawn.")
 
 
 @strawberry.enum(description="Who may see a community, and who may post there.")
 class Visibility(Enum):
     """Who may see a community and post there."""
 
-    PUBLIC = strawberry.enum_value("public", description="Everybody sees and posts.")
-    RESTRICTED = strawberry.enum_value("restricted", description="Everybody sees; those who were invited post.")
-    PRIVATE = strawberry.enum_value("private", description="Only members see that it has anything in it.")
+    PUBLIC = named("public", "Everybody sees and posts.")
+    RESTRICTED = named("restricted", "Everybody sees; those who were invited post.")
+    PRIVATE = named("private", "Only members see that it has anything in it.")
 
 
 @strawberry.enum(description="What a post consists of, next to its title.")
 class PostKind(Enum):
     """What a post consists of."""
 
-    TEXT = strawberry.enum_value("text", description="A text in Markdown.")
-    LINK = strawberry.enum_value("link", description="The address of a page elsewhere.")
+    TEXT = named("text", "A text in Markdown.")
+    LINK = named("link", "The address of a page elsewhere.")
 
 
 @strawberry.enum(description="The order of a feed. Rankings are worked out when they are read.")
 class FeedSort(Enum):
     """The order of a feed."""
 
-    HOT = strawberry.enum_value("hot", description="Score against age: log10(max(2, score + 2)) / (hours + 2)^1.8.")
-    NEW = strawberry.enum_value("new", description="Newest first.")
-    TOP = strawberry.enum_value("top", description="Highest score among those submitted in the `period`.")
-    RISING = strawberry.enum_value("rising", description="Most votes in the last hour for their age.")
-    CONTROVERSIAL = strawberry.enum_value("controversial", description="Many votes, up and down in equal parts.")
+    HOT = named("HOT", "Score against age: log10(max(2, score + 2)) / (hours + 2)^1.8.")
+    NEW = named("NEW", "Newest first.")
+    TOP = named("TOP", "Highest score among those submitted in the `period`.")
+    RISING = named("RISING", "Most votes in the last hour for their age.")
+    CONTROVERSIAL = named("CONTROVERSIAL", "Many votes, up and down in equal parts.")
 
 
 @strawberry.enum(description="How far back TOP and CONTROVERSIAL look.")
 class Period(Enum):
     """How far back a ranking looks."""
 
-    DAY = strawberry.enum_value("day", description="24 hours.")
-    WEEK = strawberry.enum_value("week", description="7 days.")
-    MONTH = strawberry.enum_value("month", description="30 days.")
-    YEAR = strawberry.enum_value("year", description="365 days.")
-    ALL = strawberry.enum_value("all", description="From the beginning.")
+    DAY = named("DAY", "24 hours.")
+    WEEK = named("WEEK", "7 days.")
+    MONTH = named("MONTH", "30 days.")
+    YEAR = named("YEAR", "365 days.")
+    ALL = named("ALL", "From the beginning.")
 
 
 @strawberry.enum(description="The order of comments below the same parent.")
 class CommentSort(Enum):
     """The order of siblings."""
 
-    BEST = strawberry.enum_value("best", description="The lower bound of Wilson's score interval at 80 %.")
-    NEW = strawberry.enum_value("new", description="Newest first.")
-    TOP = strawberry.enum_value("top", description="Highest score first.")
-    CONTROVERSIAL = strawberry.enum_value("controversial", description="Many votes, up and down in equal parts.")
+    BEST = named("BEST", "The lower bound of Wilson's score interval at 80 %.")
+    NEW = named("NEW", "Newest first.")
+    OLD = named("OLD", "Oldest first: a thread as it was written.")
+    TOP = named("TOP", "Highest score first.")
+    CONTROVERSIAL = named("CONTROVERSIAL", "Many votes, up and down in equal parts.")
 
 
 @strawberry.interface(description="Whatever has a global id.")
@@ -102,7 +108,9 @@ class Score:
 class PageInfo:
     """Where a page stands in the whole."""
 
-    has_next_page: bool = strawberry.field(description="Whether more follow. When paging backwards: whether there is an `endCursor` to go on from.")
+    has_next_page: bool = strawberry.field(
+        description="Whether more follow. When paging backwards: whether there is an `endCursor` to go on from."
+    )
     has_previous_page: bool = strawberry.field(description="Whether some precede.")
     start_cursor: str | None = strawberry.field(description="The cursor of the first edge; null on an empty page.")
     end_cursor: str | None = strawberry.field(description="The cursor of the last edge; null on an empty page.")

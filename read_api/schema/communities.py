@@ -25,7 +25,7 @@ from read_api.schema.common import (
     connection,
     paging,
 )
-from read_api.schema.feeds import PERIOD, SORT, feed_page
+from read_api.schema.feeds import FeedSortArgument, PeriodArgument, UntilArgument, feed_page
 
 if TYPE_CHECKING:
     from read_api.schema.posts import Post
@@ -166,14 +166,30 @@ class Community(Node):
         )
         return connection(context, scope, found.map(lambda one: (context.loaders.account(one.profile), one.position)))
 
-    @strawberry.field(description="Its posts as they rank; of a private community, for members only. Pages are as of the first one: votes that arrive in between neither hide nor repeat a post.")
+    @strawberry.field(
+        description="Its posts as they rank; of a private community, for members only. Pages are as of the first one: "
+        "votes that arrive in between neither hide nor repeat a post."
+    )
     async def feed(
         self,
         info: Info,
-        sort: SORT = FeedSort.HOT,
-        period: PERIOD = Period.ALL,
+        sort: FeedSortArgument = FeedSort.HOT,
+        period: PeriodArgument = Period.ALL,
+        until: UntilArgument = None,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
     ) -> Connection[LazyPost]:
         """Its posts as they rank."""
-        return await feed_page(info, "community", sort, period, first, after, community_id=self.row.community_id)
+        return await feed_page(
+            info,
+            sort=sort,
+            period=period,
+            until=until,
+            first=first,
+            after=after,
+            last=last,
+            before=before,
+            community_id=self.row.community_id,
+        )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import strawberry
 
+import domain.ballot
+import domain.community
+import domain.post
 from domain.account import ChangeDisplayName
 from domain.ballot import CastVote
 from domain.block import Block, Unblock
@@ -176,6 +179,10 @@ def _target(given: TargetInput) -> Id:
     return target_id(given.target_id, "targetId")[1]
 
 
+def _visibility(given: Visibility) -> domain.community.Visibility:
+    return cast("domain.community.Visibility", given.value)
+
+
 async def _answer(info: Info, given: Input, payload: type[P], build: Callable[[], Command], **more: Any) -> P:
     done = await carry_out(info, given, build)
     return payload(
@@ -225,7 +232,7 @@ class AccountAndCommunityMutations:
                 name=input.name,
                 title=input.title,
                 description=input.description,
-                visibility=input.visibility.value,
+                visibility=_visibility(input.visibility),
                 anonymous_allowed=input.anonymous_allowed,
             )
 
@@ -240,7 +247,7 @@ class AccountAndCommunityMutations:
                 community_id=_community(input),
                 title=input.title,
                 description=input.description,
-                visibility=input.visibility.value if input.visibility else None,
+                visibility=_visibility(input.visibility) if input.visibility else None,
                 anonymous_allowed=input.anonymous_allowed,
             )
 
@@ -287,7 +294,7 @@ class PostAndCommentMutations:
         def build() -> Command:
             return SubmitPost(
                 community_id=_community(input),
-                kind=input.kind.value,
+                kind=cast("domain.post.PostKind", input.kind.value),
                 title=input.title,
                 body=input.body,
                 url=input.url,
@@ -351,7 +358,10 @@ class PostAndCommentMutations:
     async def cast_vote(self, info: Info, input: CastVoteInput) -> TargetPayload:
         """``CastVote``."""
         return await _answer(
-            info, input, TargetPayload, lambda: CastVote(target_id=_target(input), value=input.value.value)
+            info,
+            input,
+            TargetPayload,
+            lambda: CastVote(target_id=_target(input), value=cast("domain.ballot.Value", input.value.value)),
         )
 
     @strawberry.mutation(description="Put a post or comment on your list of saved things.")

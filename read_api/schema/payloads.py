@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
 
 import strawberry
 from msgspec import Struct
@@ -21,8 +20,7 @@ from read_api.schema.comments import Comment
 from read_api.schema.common import Info
 from read_api.schema.communities import Community
 from read_api.schema.posts import Post
-
-Votable = Annotated[Post | Comment, strawberry.union("Votable", description="What can be voted on and saved.")]
+from read_api.schema.viewer import Votable
 
 
 @strawberry.input(description="What every mutation takes besides its own fields.")
@@ -143,7 +141,7 @@ async def carry_out(info: Info, given: Input, build: Callable[[], Command]) -> D
     context = info.context
     context.forget()  # an earlier mutation of the same operation may have changed what was loaded
     try:
-        key = _idempotency_key(given, context.moot.settings.graphql_idempotency_key_length_max)
+        key = idempotency_key(given, context.moot.settings.graphql_idempotency_key_length_max)
         caller = Caller(context.viewer_id, correlation_id(context.request_id), key)
         return Done(await context.moot.commands.execute(build(), caller), [])
     except Refusal as refusal:
@@ -159,7 +157,8 @@ async def carry_out(info: Info, given: Input, build: Callable[[], Command]) -> D
         )
 
 
-def _idempotency_key(given: Input, length_max: int) -> str | None:
+def idempotency_key(given: Input, length_max: int) -> str | None:
+    """The client's key, if it gave one. Raises ``BadInput``."""
     key = given.idempotency_key
     if key is not None and not 1 <= len(key) <= length_max:
         raise BadInput(

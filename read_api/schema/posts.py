@@ -5,29 +5,12 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import strawberry
 
-from infra.queries import threads
-from projections.feed import FeedPost
 from projections.posts import Post as PostRow
 from read_api.ids import Kind, global_id
 from read_api.markdown import to_html
 from read_api.schema.accounts import Account
-from read_api.schema.common import (
-    After,
-    Before,
-    CommentSort,
-    Connection,
-    First,
-    Info,
-    Last,
-    Node,
-    PostKind,
-    Score,
-    Vote,
-    connection,
-    paging,
-)
+from read_api.schema.common import Info, Node, PostKind, Score, Vote
 from read_api.schema.communities import Community
-from read_api.schema.feeds import COMMENT_SORT, comment_page
 
 if TYPE_CHECKING:
     from read_api.schema.comments import Comment
@@ -37,10 +20,11 @@ LazyComment: TypeAlias = Annotated["Comment", strawberry.lazy("read_api.schema.c
 
 @strawberry.type(description="A title with a text in Markdown or a link, in one community.")
 class Post(Node):
-    """A post. ``standing`` and ``visible`` are known where the post came with a feed."""
+    """A post. ``votes`` (up, down), ``comments_known`` and ``author_not_blocked`` come with a page of a feed."""
 
     row: strawberry.Private[PostRow]
-    standing: strawberry.Private[FeedPost | None] = None
+    votes: strawberry.Private[tuple[int, int] | None] = None
+    comments_known: strawberry.Private[int | None] = None
     author_not_blocked: strawberry.Private[bool] = False
 
     @strawberry.field(description="Opaque, and for ever.")
@@ -55,8 +39,8 @@ class Post(Node):
         return info.context.loaders.communities.get(self.row.community_id)
 
     @strawberry.field(
-        description="Who wrote it. Null if it is deleted, if an archive does not know, or if it is anonymous and you are "
-        "neither its author nor a moderator of its community."
+        description="Who wrote it. Null if it is deleted, if an archive does not know, or if it is anonymous and you "
+        "are neither its author nor a moderator of its community."
     )
     def author(self, info: Info) -> Account | None:
         """Who wrote it, as far as the viewer may know."""
@@ -137,8 +121,8 @@ class Post(Node):
     @strawberry.field(description="The votes on it.")
     def score(self, info: Info) -> Score:
         """The votes on it."""
-        if self.standing is not None:
-            return Score(up=self.standing.up, down=self.standing.down)
+        if self.votes is not None:
+            return Score(up=self.votes[0], down=self.votes[1])
         return self._loaded_score(info)  # type: ignore[return-value]  # the executor awaits it
 
     async def _loaded_score(self, info: Info) -> Score:
@@ -148,8 +132,8 @@ class Post(Node):
     @strawberry.field(description="How many comments are below it, at any depth, deleted ones not counted.")
     def comment_count(self, info: Info) -> int:
         """How many comments are below it."""
-        if self.standing is not None:
-            return self.standing.comments
+        if self.comments_known is not None:
+            return self.comments_known
         return self._loaded_comment_count(info)  # type: ignore[return-value]  # the executor awaits it
 
     async def _loaded_comment_count(self, info: Info) -> int:

@@ -1,0 +1,32 @@
+"""The GraphQL schema, put together once."""
+
+import strawberry
+from graphql import GraphQLSchema, print_schema
+from strawberry.schema.config import StrawberryConfig
+
+from read_api.schema.comments import Comment
+from read_api.schema.mutations import AccountAndCommunityMutations, PostAndCommentMutations
+from read_api.schema.queries import Query
+from read_api.sign_in import SignInMutations
+
+
+@strawberry.type(description="What changes something. Each takes one `input`; what is refused is in `errors`.")
+class Mutation(SignInMutations, AccountAndCommunityMutations, PostAndCommentMutations):
+    """All mutations."""
+
+
+strawberry_schema = strawberry.Schema(
+    query=Query,
+    mutation=Mutation,
+    types=[Comment],
+    config=StrawberryConfig(relay_max_results=100),
+)
+"""The schema as Strawberry knows it."""
+
+schema: GraphQLSchema = strawberry_schema._schema
+"""The schema as it is executed."""
+
+
+def sdl() -> str:
+    """The schema in GraphQL's own language, descriptions included."""
+    return print_schema(schema) + "\n"

@@ -1,0 +1,137 @@
+"""Where a query starts."""
+
+from typing import Annotated
+
+import strawberry
+
+from domain.event import Id
+from infra.queries import accounts as account_queries
+from infra.queries import communities as community_queries
+from infra.queries.communities import BySize
+from read_api.errors import ApiCode, BadInput
+from read_api.ids import Kind, parse_id
+from read_api.schema.accounts import Account
+from read_api.schema.common import (
+    After,
+    Before,
+    Connection,
+    FeedSort,
+    First,
+    Info,
+    Last,
+    Node,
+    Period,
+    connection,
+    paging,
+)
+from read_api.schema.communities import Community
+from read_api.schema.feeds import FeedSortArgument, PeriodArgument, UntilArgument, feed_page
+from read_api.schema.posts import Post
+from read_api.schema.viewer import Viewer
+
+NAME_LENGTH_MAX = 256
+"""Characters of a name that is looked up; no name has as many."""
+
+
+@strawberry.type(description="Where a query starts. What a visitor may not see does not exist for him.")
+class Query:
+    """Where a query starts."""
+
+    @strawberry.field(description="You, and what is yours alone; null for a visitor.")
+    def viewer(self, info: Info) -> Viewer | None:
+        """The viewer."""
+        return None if info.context.viewer_id is None else Viewer(account_id=info.context.viewer_id)
+
+    @strawberry.field(description="Whatever has that id; null if there is nothing, or nothing that you may see.")
+    def node(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="A global id.")]
+    ) -> Node | None:
+        """Whatever has that id."""
+        kind, subject = parse_id(id, "id")
+        return _node(info, kind, subject)
+
+    @strawberry.field(description="The same for several at once, in their order; at most 100.")
+    def nodes(
+        self, info: Info, ids: Annotated[list[strawberry.ID], strawberry.argument(description="Global ids.")]
+    ) -> list[Node | None]:
+        """Whatever has those ids."""
+        limit = info.context.moot.settings.graphql_page_size_max
+        if len(ids) > limit:
+            raise BadInput(ApiCode.PAGE_TOO_LARGE, f"At most {limit} ids at once.", "ids")
+        return [_node(info, *parse_id(identity, "ids")) for identity in ids]
+
+    @strawberry.field(description="The account of that name, without regard to case.")
+    async def account(
+        self, info: Info, name: Annotated[str, strawberry.argument(description="Its name.")]
+    ) -> Account | None:
+        """The account of that name."""
+        if not _possible(name):
+            return None
+        loaders = info.context.loaders
+        rows = await loaders.read(account_queries.by_names, [name])
+        return loaders.account(rows[0]) if rows else None
+
+    @strawberry.field(description="The community of that name, without regard to case.")
+    async def community(
+        self, info: Info, name: Annotated[str, strawberry.argument(description="Its name.")]
+    ) -> Community | None:
+        """The community of that name."""
+        if not _possible(name):
+            return None
+        context = info.context
+        rows = await context.loaders.read(community_queries.by_names, context.viewer_id, [name])
+        return context.loaders.community(rows[0]) if rows else None
+
+    @strawberry.field(description="The communities that you may see, the largest first.")
+    async def communities(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[Community]:
+        """The communities that the viewer may see."""
+        context, scope = info.context, "communities"
+        asked = paging(context, scope, BySize, first, after, last, before)
+        found = await context.loaders.read(
+            community_queries.listing, context.viewer_id, size=asked.size, after=asked.cursor, backward=asked.backward
+        )
+        return connection(
+            context,
+            scope,
+            found.map(lambda row: (context.loaders.community(row), BySize(row.members, row.community_id))),
+        )
+
+    @strawberry.field(
+        description="Posts of all communities that you may see, as they rank. Pages are as of the first one: votes "
+        "that arrive in between neither hide nor repeat a post."
+    )
+    async def feed(
+        self,
+        info: Info,
+        sort: FeedSortArgument = FeedSort.HOT,
+        period: PeriodArgument = Period.ALL,
+        until: UntilArgument = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Post]:
+        """Posts of all communities."""
+        return await feed_page(
+            info, sort=sort, period=period, until=until, first=first, after=after, last=last, before=before
+        )
+
+
+def _node(info: Info, kind: Kind, subject: Id) -> Node | None:
+    loaders = info.context.loaders
+    match kind:
+        case Kind.ACCOUNT:
+            return loaders.accounts.get(subject)
+        case Kind.COMMUNITY:
+            return loaders.communities.get(subject)
+        case Kind.POST:
+            return loaders.posts.get(subject)
+        case Kind.COMMENT:
+            return loaders.comments.get(subject)
+
+
+def _possible(name: str) -> bool:
+    """Whether there could be such a name; PostgreSQL takes no text with a NUL in it."""
+    return 0 < len(name) <= NAME_LENGTH_MAX and "\0" not in name
