@@ -96,6 +96,7 @@ class Runner:
         self._limits = limits or RunnerLimits()
         self._batch_events = self._limits.batch_events_min
         self._positions: dict[str, int] = {}
+        self._active = False
         self._moved = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="moot-runner", daemon=True)
@@ -134,6 +135,12 @@ class Runner:
             self._moved.wait_for(lambda: reached() or self._stopping.is_set(), timeout)
             return reached()
 
+    def settled(self, timeout: float) -> bool:
+        """Wait until this runner is the active one and knows which views it keeps, at most ``timeout`` seconds."""
+        with self._moved:
+            self._moved.wait_for(lambda: self._active or self._stopping.is_set(), timeout)
+            return self._active
+
     def _run(self) -> None:
         delay = self._limits.retry_seconds_min
         while not self._stopping.is_set():
@@ -156,6 +163,7 @@ class Runner:
                 delay = min(2 * delay, self._limits.retry_seconds_max)
         with self._moved:
             self._positions = {}
+            self._active = False
 
     def _fail(self, what: str, error: Exception) -> None:
         self.trouble = f"{what}: {type(error).__name__}: {error}".strip()
@@ -220,6 +228,7 @@ class Runner:
     def _reached(self, positions: Mapping[str, int], *, replace: bool = False) -> None:
         with self._moved:
             self._positions = dict(positions) if replace else {**self._positions, **positions}
+            self._active = True
             self._moved.notify_all()
 
     def _round(self, connection: Connection[Any]) -> None:

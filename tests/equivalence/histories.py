@@ -6,10 +6,10 @@ from random import Random
 
 from msgspec import Struct
 
-from domain import account, ballot, block, comment, community, follow, membership, name, post, save
+from domain import account, ballot, block, comment, community, follow, membership, moderators, name, post, save
 from domain.comment import segment
 from domain.event import Event, Id
-from domain.ids import ballot_id, block_id, derived, follow_id, membership_id, save_id
+from domain.ids import ballot_id, block_id, derived, follow_id, membership_id, moderators_id, save_id
 
 MIXED: dict[str, int] = {
     "vote": 600,
@@ -138,6 +138,7 @@ class World:
         self.members[made, who] = "moderator"
         yield self._happened(stream, membership.MemberJoined(made, who), who)
         yield self._happened(stream, membership.ModeratorAppointed(made, who, who), who)
+        yield self._happened(moderators_id(made), moderators.ModeratorListed(made, who), who)
 
     def _join(self) -> Iterator[Happened]:
         where, who = self._where(), self._who()
@@ -146,7 +147,8 @@ class World:
             self.members[where, who] = "member"
             yield self._happened(stream, membership.MemberJoined(where, who), who)
         elif self.random.random() < 0.3:
-            del self.members[where, who]
+            if self.members.pop((where, who)) == "moderator":
+                yield self._happened(moderators_id(where), moderators.ModeratorDelisted(where, who), who)
             yield self._happened(stream, membership.MemberLeft(where, who), who)
 
     def _invite(self) -> Iterator[Happened]:
@@ -159,6 +161,7 @@ class World:
         elif standing == "member":
             self.members[where, who] = "moderator"
             yield self._happened(stream, membership.ModeratorAppointed(where, who, by), by)
+            yield self._happened(moderators_id(where), moderators.ModeratorListed(where, who), by)
 
     def _toggle(self, kind: str, one: Id, other: Id) -> bool:
         pairs = self.pairs[kind]
@@ -199,7 +202,20 @@ class World:
         self.items.append(_Item(made, "post", made, where, who, deleted=removed))
         up, down = self.random.randrange(500), self.random.randrange(50)
         event = post.PostImported(
-            made, where, who, "text", self._text(12), self._text(80), None, None, up, down, False, False, removed, "t3_x"
+            made,
+            where,
+            who,
+            "text",
+            self._text(12),
+            self._text(80),
+            None,
+            None,
+            up,
+            down,
+            False,
+            False,
+            removed,
+            "t3_x",
         )
         yield self._happened(made, event, None)
 
@@ -263,7 +279,14 @@ class World:
         self.ballots[who, what.id] = value
         author = None if what.anonymous else what.author_id
         event = ballot.VoteCast(
-            who, what.id, what.kind, what.post_id, what.community_id, author, previous, value  # type: ignore[arg-type]
+            who,
+            what.id,
+            what.kind,
+            what.post_id,
+            what.community_id,
+            author,
+            previous,
+            value,  # type: ignore[arg-type]
         )
         yield self._happened(ballot_id(who, what.id), event, who)
 

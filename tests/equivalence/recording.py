@@ -46,10 +46,13 @@ class Filler:
         """Append all of it; the position of the last event."""
         events = iter(history)
         while chunk := list(islice(events, CHUNK_EVENTS)):
-            with self._connection.transaction(), self._connection.cursor().copy(
-                "COPY log.stored_events (originator_id, originator_version, topic, state, notification_id)"
-                " FROM STDIN (FORMAT binary)"
-            ) as copy:
+            with (
+                self._connection.transaction(),
+                self._connection.cursor().copy(
+                    "COPY log.stored_events (originator_id, originator_version, topic, state, notification_id)"
+                    " FROM STDIN (FORMAT binary)"
+                ) as copy,
+            ):
                 copy.set_types(["uuid", "int8", "text", "bytea", "int8"])
                 for row in self._rows(chunk):
                     copy.write_row(row)

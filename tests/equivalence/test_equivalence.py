@@ -1,0 +1,196 @@
+"""Live rows = rebuilt rows, under whatever a log can do to a reader: repeats, other batches, other orders, crashes."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from random import Random
+from typing import Any
+
+import pytest
+
+from domain.event import Id
+from infra import migrate
+from infra.event_store import postgres_store
+from infra.postgres import connect
+from infra.rows import create_missing, transaction
+from infra.rows_memory import MemoryViews
+from infra.tables import Table
+from projections.catalogue import ALL
+from projections.core import Key, Projection, Row, StaleCheckpoint, step
+from schemas.envelope import Recorded
+from streams.batches import Batch, fold_batch
+from streams.rebuild import RebuildLimits, rebuild
+from tests.equivalence.histories import World
+from tests.equivalence.recording import Filler, recorded
+
+SEEDS = [1, 2, 3]
+EVENTS = 3_000
+
+Tables = dict[str, dict[Key, Row]]
+
+BY_POSITION: dict[str, str] = {
+    "position": "says where in the log the row's event is, so another order of the log gives another number",
+    "bucket": "the positions themselves are what the index of subjects holds",
+    "offsets": "likewise",
+}
+"""Columns that may differ when the streams of the log are interleaved in another way, each with the reason."""
+
+
+def batches(log: Sequence[Recorded], random: Random, size_max: int) -> Iterator[Sequence[Recorded]]:
+    start = 0
+    while start < len(log):
+        end = start + random.randrange(1, size_max)
+        yield log[start:end]
+        start = end
+
+
+def in_memory(log: Sequence[Recorded], sizes: Callable[[], Iterator[Sequence[Recorded]]]) -> Tables:
+    views = MemoryViews()
+    for projection in ALL.values():
+        position = 0
+        for batch in sizes():
+            with views.transaction(projection) as rows:
+                step(projection, batch, rows, expected=position, to=batch[-1].position)
+            position = batch[-1].position
+    assert not any(views.parked.values())
+    assert set(views.positions.values()) == {log[-1].position}
+    return views.tables
+
+
+def straight(log: Sequence[Recorded]) -> Tables:
+    return in_memory(log, lambda: iter([log]))
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def log(request: pytest.FixtureRequest) -> list[Recorded]:
+    return recorded(World(request.param).happen(EVENTS))
+
+
+def test_histories_hold_every_kind_of_event() -> None:
+    kinds = {type(event.event) for event in recorded(World(1).happen(60_000))}
+    assert {kind for projection in ALL.values() for kind in projection.handlers} <= kinds
+
+
+@pytest.mark.parametrize("size_max", [2, 7, 500])
+def test_batches_of_any_size_give_the_same_rows(log: list[Recorded], size_max: int) -> None:
+    if size_max == 2:
+        log = log[:600]
+    assert in_memory(log, lambda: batches(log, Random(size_max), size_max)) == straight(log)
+
+
+def test_a_repeated_batch_is_refused_and_changes_nothing(log: list[Recorded]) -> None:
+    views = MemoryViews()
+    random = Random(5)
+    for projection in ALL.values():
+        position = 0
+        for batch in batches(log, random, 300):
+            for _ in range(random.randrange(1, 4)):
+                try:
+                    with views.transaction(projection) as rows:
+                        step(projection, batch, rows, expected=position, to=batch[-1].position)
+                except StaleCheckpoint:
+                    pass
+            position = batch[-1].position
+    assert views.tables == straight(log)
+
+
+def interleaved(log: Sequence[Recorded], random: Random) -> list[Recorded]:
+    """The same streams, each in its own order, mixed in another way."""
+    streams: dict[Id, list[Recorded]] = defaultdict(list)
+    for event in log:
+        streams[event.stream_id].append(event)
+    waiting = list(streams.values())
+    mixed: list[Recorded] = []
+    indices = [index for index, stream in enumerate(waiting) for _ in stream]
+    random.shuffle(indices)
+    taken = [0] * len(waiting)
+    for index in indices:
+        event = waiting[index][taken[index]]
+        taken[index] += 1
+        mixed.append(Recorded(len(mixed) + 1, event.stream_id, event.version, event.event, event.raw_meta))
+    return mixed
+
+
+def without(rows: Mapping[Key, Row], columns: Mapping[str, str]) -> list[str]:
+    found = []
+    for row in rows.values():
+        values = {name: getattr(row, name) for name in row.__struct_fields__ if name not in columns}
+        found.append(repr(values))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_the_order_between_streams_does_not_matter(log: list[Recorded], seed: int) -> None:
+    before, after = straight(log), straight(interleaved(log, Random(seed)))
+    for name, projection in ALL.items():
+        if name == "subjects":
+            assert touched(before[name]) == touched(after[name])
+        else:
+            assert without(after[name], BY_POSITION) == without(before[name], BY_POSITION), projection.name
+
+
+def touched(rows: Mapping[Key, Any]) -> dict[Id, int]:
+    """How many events touch each subject: what the index keeps when every position is another."""
+    counts: dict[Id, int] = defaultdict(int)
+    for row in rows.values():
+        counts[row.subject_id] += len(row.positions)
+    return dict(counts)
+
+
+@pytest.fixture
+def views(database: str) -> str:
+    migrate.migrate(database)
+    with connect(database) as connection:
+        create_missing(connection, list(ALL.values()))
+    return database
+
+
+def table_rows(connection: Any, projection: Projection) -> dict[Key, Row]:
+    table = Table(projection)
+    return table.by_key(connection.execute(table.all_sql).fetchall())
+
+
+def all_rows(database: str) -> Tables:
+    with connect(database) as connection:
+        connection.execute("SET timezone = 'UTC'")
+        return {name: table_rows(connection, projection) for name, projection in ALL.items()}
+
+
+class Crash(Exception):
+    pass
+
+
+def test_crashes_and_repeats_in_postgres_change_nothing(views: str, log: list[Recorded]) -> None:
+    random = Random(3)
+    tables = {name: Table(projection) for name, projection in ALL.items()}
+    position = 0
+    with connect(views) as connection:
+        for events in batches(log, random, 700):
+            batch = Batch(events, position, events[-1].position)
+            if random.random() < 0.5:
+                with pytest.raises(Crash), transaction(connection, tables) as opened:
+                    for name in random.sample(sorted(ALL), 8):
+                        step(ALL[name], events, opened.rows(name), expected=batch.expected, to=batch.to)
+                    raise Crash
+            fold_batch(connection, tables, list(ALL.values()), batch)
+            with pytest.raises(StaleCheckpoint):
+                fold_batch(connection, tables, list(ALL.values()), batch)
+            position = batch.to
+    assert all_rows(views) == straight(log)
+
+
+SPILLING = RebuildLimits(page_events=100, copy_rows=50, rows_max=400)
+
+
+@pytest.mark.parametrize("limits", [RebuildLimits(), SPILLING], ids=["in memory", "spilling"])
+def test_a_rebuild_gives_the_rows_of_a_straight_fold(views: str, limits: RebuildLimits) -> None:
+    history = list(World(4).happen(EVENTS))
+    store = postgres_store(views, bytes(32))
+    try:
+        with connect(views) as connection:
+            Filler(connection, store.codec).fill(history)
+        summary = rebuild(views, store, list(ALL.values()), limits=limits)
+    finally:
+        store.close()
+    log = recorded(history)
+    assert {view.position for view in summary.views} == {len(log)}
+    assert all_rows(views) == straight(log)
