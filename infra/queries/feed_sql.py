@@ -276,7 +276,7 @@ class _Statement:
         shown = f"{_LIVE} AND f.position BETWEEN 1 AND {_P} AND {not_blocked('f.author_id')} AND {self.belongs()}"
         return f"""(SELECT f.post_id, f.submitted_at FROM views.feed f
             WHERE %(lead)s::uuid[] IS NULL AND f.community_id = %(community)s::uuid AND f.sticky AND {shown}
-            ORDER BY f.submitted_at DESC LIMIT {LEAD_POSTS_MAX})
+            ORDER BY f.submitted_at DESC, f.post_id DESC LIMIT {LEAD_POSTS_MAX})
             UNION ALL SELECT f.post_id, f.submitted_at FROM views.feed f
             WHERE f.post_id = ANY(%(lead)s::uuid[]) AND {shown}"""
 

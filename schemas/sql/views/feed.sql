@@ -27,4 +27,4 @@ CREATE INDEX ON {table} (community_id,
 CREATE INDEX ON {table} (
     power((up + down)::float8, least(up, down)::float8 / nullif(greatest(up, down), 0)::float8), submitted_at, post_id)
     WHERE up > 0 AND down > 0 AND NOT deleted AND submitted_at IS NOT NULL;
-CREATE INDEX ON {table} (community_id, submitted_at) WHERE sticky AND NOT deleted;
+CREATE INDEX ON {table} (community_id, submitted_at, post_id) WHERE sticky AND NOT deleted;

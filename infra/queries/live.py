@@ -1,0 +1,78 @@
+"""What subscriptions read: rows of one topic after a position, for all who watch it at once, and who may see them.
+
+Rows are read once for all watchers, so nothing here is filtered by a viewer; ``admitted`` and ``blocks`` say who gets
+what.
+"""
+
+from collections.abc import Collection
+
+from domain.event import Id
+from infra.queries.rows import Connection, columns, fetch
+from projections.comments import Comment
+from projections.notifications import Notification
+from projections.posts import Post
+from projections.scores import Score
+
+
+async def score_after(connection: Connection, target_id: Id, position: int) -> Score | None:
+    """The votes on the post or comment if they changed after that position. Primary key."""
+    sql = f"""SELECT {columns(Score, "s")} FROM views.scores s
+        WHERE s.target_id = %(id)s::uuid AND s.position > %(position)s"""
+    found = await fetch(connection, sql, {"id": target_id, "position": position}, Score)
+    return found[0] if found else None
+
+
+async def comments_after(connection: Connection, post_id: Id, position: int, limit: int) -> list[Comment]:
+    """At most ``limit`` comments below the post after that position, the first first. Index (post_id, position)."""
+    sql = f"""SELECT {columns(Comment, "c")} FROM views.comments c
+        WHERE c.post_id = %(id)s::uuid AND c.position > %(position)s AND c.submitted_at IS NOT NULL
+        ORDER BY c.position LIMIT %(limit)s"""
+    return await fetch(connection, sql, {"id": post_id, "position": position, "limit": limit}, Comment)
+
+
+async def posts_after(connection: Connection, community_id: Id, position: int, limit: int) -> list[Post]:
+    """At most ``limit`` posts of the community after that position, the first first. Index (community_id, position)."""
+    sql = f"""SELECT {columns(Post, "p")} FROM views.posts p
+        WHERE p.community_id = %(id)s::uuid AND p.position > %(position)s AND p.submitted_at IS NOT NULL
+        ORDER BY p.position LIMIT %(limit)s"""
+    return await fetch(connection, sql, {"id": community_id, "position": position, "limit": limit}, Post)
+
+
+async def notifications_after(connection: Connection, account_id: Id, position: int, limit: int) -> list[Notification]:
+    """At most ``limit`` replies to the account after that position, the first first. Primary key."""
+    sql = f"""SELECT {columns(Notification, "n")} FROM views.notifications n
+        WHERE n.account_id = %(id)s::uuid AND n.position > %(position)s
+        ORDER BY n.position LIMIT %(limit)s"""
+    return await fetch(connection, sql, {"id": account_id, "position": position, "limit": limit}, Notification)
+
+
+async def admitted(
+    connection: Connection, community_id: Id, viewers: Collection[Id | None]
+) -> Collection[Id | None] | None:
+    """Those of the viewers (``None``: a visitor) who may see what is in the community; all of them: ``None``.
+
+    Primary keys.
+    """
+    sql = """SELECT c.visibility = 'private' AND c.created_at IS NOT NULL, ARRAY(
+            SELECT m.account_id FROM views.memberships m
+            WHERE c.visibility = 'private' AND m.community_id = c.community_id
+            AND m.account_id = ANY(%(viewers)s::uuid[]) AND (m.joined OR m.moderator))
+        FROM views.communities c WHERE c.community_id = %(id)s::uuid"""
+    known = [viewer for viewer in viewers if viewer is not None]
+    found = await fetch(connection, sql, {"id": community_id, "viewers": known}, lambda *row: row)
+    if not found or not found[0][0]:
+        return None
+    members: list[Id] = found[0][1]
+    return frozenset(members)
+
+
+async def blocks(
+    connection: Connection, viewers: Collection[Id | None], authors: Collection[Id]
+) -> Collection[tuple[Id | None, Id]]:
+    """Which of the viewers blocks which of the authors. Primary key."""
+    known = [viewer for viewer in viewers if viewer is not None]
+    if not known or not authors:
+        return ()
+    sql = """SELECT b.blocker_id, b.blocked_id FROM views.blocks b
+        WHERE b.blocker_id = ANY(%(viewers)s::uuid[]) AND b.blocked_id = ANY(%(authors)s::uuid[])"""
+    return set(await fetch(connection, sql, {"viewers": known, "authors": list(authors)}, lambda *row: row))
