@@ -18,6 +18,7 @@ from streams.cli.console import OK, Trouble, explain_error
 COMMANDS: Final = {
     "up": "up",
     "stop": "stop",
+    "import": "import_",
     "doctor": "doctor",
     "projections": "projections",
     "events": "events",

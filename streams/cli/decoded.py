@@ -1,0 +1,65 @@
+"""Events of the log as a person reads them: lines of JSON, or rows of a table."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from schemas.envelope import Recorded
+from schemas.registry import wire_name
+from streams.cli.console import Output, show_json, show_table
+
+TEXT_LENGTH_SHOWN = 60
+"""Characters of one field in a table."""
+
+
+def show_events(events: Sequence[Recorded], output: Output) -> None:
+    """Write events to standard output: a table, or one JSON object a line."""
+    if output is Output.JSON:
+        for recorded in events:
+            show_json(as_json(recorded))
+        return
+    rows = [
+        (recorded.position, _time(recorded), recorded.version, wire_of(recorded), _fields(recorded))
+        for recorded in events
+    ]
+    show_table(("position", "occurred", "version", "event", "says"), rows, right=("position", "version"))
+
+
+def as_json(recorded: Recorded) -> dict[str, Any]:
+    """Everything the log has of an event."""
+    return {
+        "position": recorded.position,
+        "stream_id": recorded.stream_id,
+        "version": recorded.version,
+        "event": wire_of(recorded),
+        "data": msgspec.to_builtins(recorded.event),
+        "meta": msgspec.to_builtins(recorded.meta),
+    }
+
+
+def wire_of(recorded: Recorded) -> str:
+    """The wire name of an event; the type's own for one that could not be decoded."""
+    try:
+        return wire_name(type(recorded.event))
+    except LookupError:
+        return type(recorded.event).__name__
+
+
+def _time(recorded: Recorded) -> str:
+    return f"{recorded.occurred_at:%Y-%m-%d %H:%M:%S}"
+
+
+def _fields(recorded: Recorded) -> str:
+    data = msgspec.to_builtins(recorded.event)
+    return " ".join(f"{name}={_short(value)}" for name, value in _pairs(data) if value is not None)
+
+
+def _pairs(data: Any) -> Iterable[tuple[str, Any]]:
+    return data.items() if isinstance(data, dict) else [("value", data)]
+
+
+def _short(value: Any) -> str:
+    text = value.isoformat() if isinstance(value, datetime) else str(value).replace("\n", "⏎")
+    return text if len(text) <= TEXT_LENGTH_SHOWN else text[: TEXT_LENGTH_SHOWN - 1] + "…"

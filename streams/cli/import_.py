@@ -1,0 +1,279 @@
+"""``moot import``: archives of Reddit become the history of this site."""
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import msgspec
+import psycopg
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from domain.event import Id
+from domain.ids import derived
+from infra.composition import utc_now
+from infra.event_store import GroupCommitStore, postgres_store
+from infra.failures import Failure
+from infra.logging import configure_logging
+from infra.postgres import connect
+from infra.rows import create_missing, read_checkpoints
+from infra.secrets import load_secrets
+from infra.settings import Settings
+from projections.catalogue import ALL
+from streams.archive_files import ArchiveFile, CutOffError, NotAnArchiveError
+from streams.attaching import attach
+from streams.bookmarks import Bookmarks, fingerprint
+from streams.cli.console import ERROR, OK, DataDir, Output, OutputOption, show_json, show_table, words
+from streams.cli.session import engines
+from streams.importer import Imported, Importer, Rejected
+from streams.runner import Runner
+
+REJECTED_SHOWN_MAX = 20
+"""Bad lines of one file that are shown; all of them are written to a file."""
+REPORT_SECONDS = 5.0
+"""How often it is said how far the import is, where there is no terminal for a bar."""
+LOOK_SECONDS = 0.1
+"""How often it is looked whether the views have caught up."""
+
+
+class NoArchive(Failure):
+    """A file that cannot be imported. Nothing was."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("import")(import_archives)
+
+
+def import_archives(
+    files: Annotated[list[Path], typer.Argument(help="RS_… and RC_… files, plain, .zst or .gz.", metavar="FILE…")],
+    data_dir: DataDir = None,
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """Import Reddit's monthly archives. Importing again adds nothing; interrupted, it goes on where it was."""
+    started = time.monotonic()
+    for path in files:
+        _check(path)
+    run_id = derived("import", *(str(path) for path in files), utc_now().isoformat())
+    with engines(data_dir, create=True) as settings, _views_following(settings):
+        secrets = load_secrets(settings.data_dir)
+        database_url, _ = settings.engine_urls()
+        store = postgres_store(database_url, secrets.master_key)
+        try:
+            with connect(database_url) as connection:
+                create_missing(connection, list(ALL.values()))
+                importer = Importer(store, name_key=secrets.name_key, run_id=run_id, limits=settings.rules)
+                outcomes = [_import(path, importer, Bookmarks(connection), settings) for path in files]
+                attached = _attach(store, connection, run_id, settings)
+        finally:
+            store.close()
+    seconds = time.monotonic() - started
+    records = sum(outcome.done.records for outcome in outcomes)
+    if output is Output.JSON:
+        show_json(
+            {
+                "files": [_as_json(outcome) for outcome in outcomes],
+                "records": records,
+                "attached": attached,
+                "seconds": round(seconds, 3),
+                "rate": round(records / seconds),
+            }
+        )
+    else:
+        _show(outcomes)
+        words.print(
+            f"{records:,} records in {seconds:.1f} s ({records / seconds:,.0f} a second), all views caught up;"
+            f" {attached:,} comments found their parents afterwards."
+        )
+    return ERROR if any(outcome.trouble for outcome in outcomes) else OK
+
+
+class Outcome(msgspec.Struct):
+    """What came of one file. ``trouble``: why not all of it could be read. ``rejected_in`` lists the bad lines."""
+
+    path: Path
+    done: Imported
+    trouble: str | None = None
+    rejected_in: Path | None = None
+
+
+def _check(path: Path) -> None:
+    try:
+        ArchiveFile(path).close()
+    except NotAnArchiveError as error:
+        raise NoArchive(str(error), "Nothing was imported.", "Name archives only: RS_… and RC_… files.") from None
+    except OSError as error:
+        raise NoArchive(
+            f"{path} cannot be read: {error.strerror}.", "Nothing was imported.", "Check its name and its permissions."
+        ) from None
+
+
+def _import(path: Path, importer: Importer, bookmarks: Bookmarks, settings: Settings) -> Outcome:
+    mark = fingerprint(path)
+    skip = bookmarks.lines_done(mark)
+    if skip:
+        words.print(f"{path.name}: going on after line {skip:,}, where an earlier import stopped.")
+    with ArchiveFile(path) as archive, _progress(archive) as progress, _Rejects(path, settings) as rejects:
+
+        def on_batch(done: Imported) -> None:
+            bookmarks.keep(mark, path, done.lines)
+            outcome.done = msgspec.structs.replace(done)
+            progress(done)
+
+        outcome = Outcome(path, Imported(lines=skip))
+        try:
+            outcome.done = importer.run(archive, skip_lines=skip, on_batch=on_batch, on_reject=rejects)
+        except CutOffError as error:
+            outcome.trouble = str(error)
+        else:
+            bookmarks.keep(mark, path, outcome.done.lines, finished=True)
+        outcome.rejected_in = rejects.written
+    return outcome
+
+
+class _Rejects:
+    """Shows the first bad lines and writes all of them to a file beside the logs."""
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self._name = path.name
+        self._path = settings.data_dir / "imports" / f"{path.name}.rejected.txt"
+        self._file: TextIO | None = None
+        self._number = 0
+
+    def __enter__(self) -> "_Rejects":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def written(self) -> Path | None:
+        """Where they are, if there are any."""
+        return self._path if self._number else None
+
+    def __call__(self, rejected: Rejected) -> None:
+        if self._file is None:
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._file = self._path.open("w", encoding="utf-8")
+        self._number += 1
+        self._file.write(f"{rejected.number}\t{rejected.reason}\n")
+        if self._number <= REJECTED_SHOWN_MAX:
+            words.print(f"{self._name}, line {rejected.number}: {rejected.reason}", markup=False, highlight=False)
+        elif self._number == REJECTED_SHOWN_MAX + 1:
+            words.print(f"{self._name}: further bad lines are listed in {self._path}", markup=False, highlight=False)
+
+
+def _attach(store: GroupCommitStore, connection: psycopg.Connection[Any], run_id: Id, settings: Settings) -> int:
+    """Wait for the views, and give comments that came before their parents their place, until none is left."""
+    attached = 0
+    while True:
+        _catch_up(connection, store.head_sync())
+        moved = attach(store, connection, run_id=run_id, at=utc_now(), limits=settings.rules)
+        attached += moved
+        if not moved:
+            return attached
+
+
+def _catch_up(connection: psycopg.Connection[Any], head: int) -> None:
+    due = time.monotonic() + REPORT_SECONDS
+    while (position := min(checkpoint.position for checkpoint in read_checkpoints(connection).values())) < head:
+        if time.monotonic() > due:
+            due = time.monotonic() + REPORT_SECONDS
+            words.print(f"The views follow: {head - position:,} events to go.")
+        time.sleep(LOOK_SECONDS)
+
+
+@contextmanager
+def _views_following(settings: Settings) -> Iterator[None]:
+    """A process that keeps the views up while this one reads, so that both processors work.
+
+    Where ``moot up`` runs, its runner does that, and this one waits to take over from it.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    child = spawn.Process(target=follow, args=(settings, theirs), name="moot-views", daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        yield
+    finally:
+        ours.close()
+        child.join(settings.shutdown_seconds_max)
+        if child.is_alive():
+            child.kill()
+
+
+def follow(settings: Settings, pipe: Pipe) -> None:
+    """Run the views until the other end of the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_logging(settings, name="import-views")
+    database_url, _ = settings.engine_urls()
+    store = postgres_store(database_url, load_secrets(settings.data_dir).master_key)
+    runner = Runner(database_url, store, ALL.values())
+    runner.start()
+    pipe.poll(None)
+    runner.stop(settings.shutdown_seconds_max)
+    store.close()
+
+
+class _Reporter:
+    """Moves a bar, or writes a line now and then where there is no terminal for one."""
+
+    def __init__(self, archive: ArchiveFile, bar: Progress | None) -> None:
+        self._archive = archive
+        self._bar = bar
+        self._task = bar.add_task(archive.path.name, total=archive.size, rate="") if bar else None
+        self._started = time.monotonic()
+        self._due = self._started + REPORT_SECONDS
+
+    def __call__(self, done: Imported) -> None:
+        now = time.monotonic()
+        rate = f"{(done.records + done.known) / max(now - self._started, 0.001):,.0f} records/s"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._archive.bytes_read, rate=rate)
+        elif now >= self._due:
+            self._due = now + REPORT_SECONDS
+            share = self._archive.bytes_read / max(self._archive.size, 1)
+            left = (now - self._started) * (1 / share - 1) if share else 0
+            words.print(f"{self._archive.path.name}: line {done.lines:,}, {share:.0%}, {rate}, {left:.0f} s left")
+
+
+@contextmanager
+def _progress(archive: ArchiveFile) -> Iterator[_Reporter]:
+    if not words.is_terminal:
+        yield _Reporter(archive, None)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=words, transient=True) as bar:
+        yield _Reporter(archive, bar)
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "path": str(outcome.path),
+        **msgspec.to_builtins(outcome.done),
+        "trouble": outcome.trouble,
+        "rejected_in": outcome.rejected_in and str(outcome.rejected_in),
+    }
+
+
+def _show(outcomes: Sequence[Outcome]) -> None:
+    columns = ("file", "lines", "submissions", "comments", "accounts", "communities", "known", "rejected", "orphans")
+    rows = [(outcome.path.name, *(getattr(outcome.done, column) for column in columns[1:])) for outcome in outcomes]
+    show_table(columns, rows, right=columns[1:])
+    for outcome in outcomes:
+        if outcome.trouble:
+            words.print(f"[bold red]error:[/] {outcome.trouble}. Everything before that is imported.")

@@ -1,0 +1,193 @@
+"""``moot projections``: how far each view has come, and how to build one anew."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import msgspec
+import psycopg
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from infra.failures import Failure
+from infra.postgres import connect
+from infra.rows import create_missing, read_checkpoints
+from projections.catalogue import ALL
+from projections.core import Projection
+from streams.cli.console import (
+    ERROR,
+    OK,
+    PENDING,
+    DataDir,
+    Output,
+    OutputOption,
+    show_json,
+    show_table,
+    words,
+)
+from streams.cli.events import open_log
+from streams.cli.session import engines
+from streams.rebuild import Progress as Step
+from streams.rebuild import RebuildFailure, RebuildSummary, rebuild
+
+REPORT_SECONDS = 5.0
+"""How often a rebuild says where it is where there is no terminal for a bar."""
+
+
+class NoSuchProjection(Failure):
+    """A name that no projection has."""
+
+
+class NotRebuilt(Failure):
+    """The rebuild did not happen; the live views are as they were."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    projections = typer.Typer(no_args_is_help=True, help="The views: list them, or rebuild them from the log.")
+    projections.command("list")(list_projections)
+    projections.command("rebuild")(rebuild_projections)
+    app.add_typer(projections, name="projections")
+
+
+def list_projections(data_dir: DataDir = None, output: OutputOption = Output.TABLE) -> int:
+    """Show how far each view has come. Exit code 2 when one is not in sync with the log."""
+    with engines(data_dir) as settings, open_log(settings) as log:
+        head = log.head_sync()
+        with connect(settings.engine_urls()[0]) as connection:
+            rows = standing(connection, head)
+    if output is Output.JSON:
+        show_json({"head": head, "projections": rows})
+    else:
+        columns = ("projection", "version", "built", "position", "lag", "rows", "parked", "state")
+        cells = [[row[column] for column in columns] for row in rows]
+        show_table(columns, cells, right=("version", "built", "position", "lag", "rows", "parked"))
+        words.print(f"The log ends at position {head:,}.")
+    return OK if all(row["state"] == "in sync" for row in rows) else PENDING
+
+
+def standing(connection: psycopg.Connection[Any], head: int) -> list[dict[str, Any]]:
+    """Each projection: its version, the built one, position, lag in events, rows (estimated), dead letters, a word."""
+    checkpoints = read_checkpoints(connection)
+    parked = _counts(connection, "SELECT projection, count(*) FROM views.dead_letters GROUP BY projection")
+    rows = _counts(
+        connection,
+        "SELECT relname, greatest(reltuples, n_live_tup)::bigint FROM pg_stat_user_tables JOIN pg_class ON oid = relid"
+        " WHERE schemaname = 'views'",
+    )
+    found = []
+    for name, projection in ALL.items():
+        checkpoint = checkpoints.get(name)
+        position = checkpoint.position if checkpoint else 0
+        built = checkpoint.version if checkpoint else None
+        if checkpoint is None:
+            state = "not built" if head else "in sync"
+        elif built != projection.version:
+            state = "other version"
+        elif parked.get(name):
+            state = "dead letters"
+        else:
+            state = "in sync" if position >= head else "behind"
+        found.append(
+            {
+                "projection": name,
+                "version": projection.version,
+                "built": built,
+                "position": position,
+                "lag": head - position,
+                "rows": max(0, rows.get(name, 0)),
+                "parked": parked.get(name, 0),
+                "state": state,
+            }
+        )
+    return found
+
+
+def rebuild_projections(
+    names: Annotated[list[str] | None, typer.Argument(help="Which ones.", metavar="NAME…")] = None,
+    all_of_them: Annotated[bool, typer.Option("--all", help="All of them, in one pass over the log.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Count the rows that differ from the live view.")] = False,
+    data_dir: DataDir = None,
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """Build views anew from the log beside the live ones, and exchange them. Readers notice nothing."""
+    wanted = _wanted(names or [], all_of_them=all_of_them)
+    with engines(data_dir) as settings, open_log(settings) as log:
+        database_url, _ = settings.engine_urls()
+        with connect(database_url) as connection:
+            create_missing(connection, wanted)
+        try:
+            with _bar(", ".join(p.name for p in wanted) if len(wanted) <= 3 else f"{len(wanted)} views") as progress:
+                summary = rebuild(database_url, log, wanted, progress=progress, compare=compare)
+        except RebuildFailure as error:
+            raise NotRebuilt(
+                "The rebuild did not happen.", str(error), "The live views are as they were; try again."
+            ) from error
+    _report(summary, output)
+    return ERROR if any(view.differences for view in summary.views) else OK
+
+
+def _wanted(names: Sequence[str], *, all_of_them: bool) -> list[Projection]:
+    unknown = [name for name in names if name not in ALL]
+    if unknown:
+        raise NoSuchProjection(
+            f"There is no projection called {', '.join(unknown)}.",
+            f"There are: {', '.join(ALL)}.",
+            "moot projections list",
+        )
+    if all_of_them == bool(names):
+        raise NoSuchProjection(
+            "Which projections?", "Either names or --all must be given, and not both.", "moot projections rebuild --all"
+        )
+    return list(ALL.values()) if all_of_them else [ALL[name] for name in dict.fromkeys(names)]
+
+
+class _Report:
+    """Takes what a rebuild reports and moves a bar, or writes a line now and then where no terminal shows one."""
+
+    def __init__(self, bar: Progress | None, what: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(what, total=None, rate="", phase="") if bar else None
+        self._due = REPORT_SECONDS
+
+    def __call__(self, step: Step) -> None:
+        rate = f"{step.rate:,.0f} events/s"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=step.events, total=step.total or None, rate=rate, phase=step.phase)
+        elif step.seconds >= self._due:
+            self._due = step.seconds + REPORT_SECONDS
+            words.print(
+                f"{step.phase}: {step.events:,} of {step.total:,} events, {rate}, {step.seconds_left:.0f} s left"
+            )
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[_Report]:
+    if not words.is_terminal:
+        yield _Report(None, what)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[phase]}"),
+    )
+    with Progress(*columns, console=words, transient=True) as bar:
+        yield _Report(bar, what)
+
+
+def _report(summary: RebuildSummary, output: Output) -> None:
+    if output is Output.JSON:
+        show_json({**msgspec.to_builtins(summary), "rate": round(summary.rate)})
+        return
+    columns = ("projection", "version", "position", "rows", "parked", "differences")
+    rows = [(v.name, v.version, v.position, v.rows, v.parked, v.differences) for v in summary.views]
+    show_table(columns, rows, right=columns[1:])
+    words.print(f"{summary.events:,} events in {summary.seconds:.1f} s: {summary.rate:,.0f} events/s.")
+
+
+def _counts(connection: psycopg.Connection[Any], sql: str) -> Mapping[str, int]:
+    return dict(connection.execute(sql).fetchall())

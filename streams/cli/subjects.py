@@ -1,0 +1,68 @@
+"""What a person types to name a stream: an id, or a kind and a name."""
+
+from uuid import UUID
+
+import psycopg
+
+from domain.event import Id
+from domain.name import NameClaimed, claim_id
+from infra.event_store import GroupCommitStore
+from infra.failures import Failure
+from read_api.errors import BadInput
+from read_api.ids import parse_id
+
+_NAMED = {
+    "account": "SELECT account_id::text FROM views.profiles WHERE lower(name) = lower(%s)",
+    "community": "SELECT community_id::text FROM views.communities WHERE lower(name) = lower(%s)",
+}
+_KINDS = ("account", "community", "post", "comment", "stream")
+
+
+class NoSuchSubject(Failure):
+    """Nothing in the log goes by what was typed."""
+
+
+def find_subject(text: str, store: GroupCommitStore, database_url: str, name_key: bytes) -> Id:
+    """The stream id behind ``KIND:NAME``, ``KIND:ID`` or an id, the API's own or a UUID. Raises ``NoSuchSubject``."""
+    kind, separator, rest = text.partition(":")
+    if separator and kind not in _KINDS:
+        raise NoSuchSubject(
+            f"{kind!r} is no kind of stream.", f"The kinds are {', '.join(_KINDS)}.", "For example: account:ada"
+        )
+    name = rest if separator else text
+    found = _id(name)
+    if found is None and kind in _NAMED and separator:
+        found = _holder(kind, name, store, name_key) or _viewed(kind, name, database_url)
+    if found is None:
+        raise NoSuchSubject(
+            f"{text!r} names nothing here.",
+            "It is no id that the API gave out, no UUID, and no account:NAME or community:NAME of one there is.",
+            "Copy an id from an answer of the API, or look one up: moot events tail",
+        )
+    return found
+
+
+def _id(text: str) -> Id | None:
+    try:
+        return Id(str(UUID(text)))
+    except ValueError:
+        pass
+    try:
+        return parse_id(text)[1]
+    except BadInput:
+        return None
+
+
+def _holder(kind: str, name: str, store: GroupCommitStore, name_key: bytes) -> Id | None:
+    """Who claimed the name: exact, and as new as the log."""
+    stream_id = claim_id("account" if kind == "account" else "community", name, name_key)
+    claims = [recorded.event for recorded in store.load_sync([stream_id])[stream_id]]
+    holders = [event.holder_id for event in claims if isinstance(event, NameClaimed)]
+    return holders[-1] if holders else None
+
+
+def _viewed(kind: str, name: str, database_url: str) -> Id | None:
+    """Who is shown under the name; what an archive brought claims none."""
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(_NAMED[kind], (name,)).fetchone()
+    return Id(row[0]) if row else None
