@@ -114,7 +114,7 @@ class Commands:
             ]
             appends.append(Append(stream_id, streams.version(stream_id), decision.events))
             try:
-                return Outcome(subject_id, await self._store.append(appends, self._metadata(act, caller)))
+                return Outcome(subject_id, await self._store.append(appends, _metadata(act, caller)))
             except Conflict:
                 continue  # somebody was first: what they wrote may change the decision
         raise Contended(f"{type(command).__name__} met other writers {self._limits.attempts_max} times")
@@ -136,15 +136,16 @@ class Commands:
             command_id = _fresh_id(at) if key is None else derived("command", kind, actor_id, key)
         return Act(actor_id, command_id, at, self._limits, self._name_key)
 
-    def _metadata(self, act: Act, caller: Caller) -> Metadata:
-        return Metadata(
-            command_id=act.command_id,
-            correlation_id=caller.correlation_id,
-            causation_id=None,
-            actor_id=act.actor_id,
-            occurred_at=act.at,
-            recorded_at=self._clock(),
-        )
+
+def _metadata(act: Act, caller: Caller) -> Metadata:
+    return Metadata(
+        command_id=act.command_id,
+        correlation_id=caller.correlation_id,
+        causation_id=None,
+        actor_id=act.actor_id,
+        occurred_at=act.at,
+        recorded_at=act.at,  # the store puts its own time here
+    )
 
 
 def _position(own: Sequence[Recorded], command_id: Id) -> int | None:

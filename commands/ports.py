@@ -39,7 +39,10 @@ class EventStore(Protocol):
         """The events of each stream, oldest first; one that does not exist is empty, as is one whose id is no UUID."""
 
     async def append(self, appends: Sequence[Append], meta: Metadata) -> int:
-        """Record all of it or nothing, durably. Gives the position of the last event. Raises ``Conflict``."""
+        """Record all of it or nothing, durably, with the store's own time as ``recorded_at``.
+
+        Gives the position of the last event. Raises ``Conflict``.
+        """
 
     async def read(self, after: int, limit: int) -> Sequence[Recorded]:
         """At most ``limit`` events with a position greater than ``after``, in order."""

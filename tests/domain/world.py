@@ -175,12 +175,7 @@ def given(*events: Event | Claimed) -> Given:
     return Given((*ACCOUNTS, *events))
 
 
-def place(
-    visibility: community.Visibility = "public",
-    *,
-    anonymous_allowed: bool = False,
-    moderators_: Sequence[Id] = (CAROL,),
-) -> tuple[Event, ...]:
+def place(visibility: community.Visibility = "public", *, anonymous_allowed: bool = False) -> tuple[Event, ...]:
     """A community that Carol founded."""
     founding = community.CommunityCreated(
         community_id=PLACE,
