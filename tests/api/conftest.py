@@ -1,0 +1,47 @@
+"""One served stack for all tests of the API; every test brings its own people and communities."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from infra.embedded import Engines
+from infra.migrate import migrate
+from infra.secrets import load_or_create_secrets
+from infra.settings import load_settings
+from tests.api.stack import Client, Stack, serving
+
+
+@pytest.fixture(scope="session")
+def stack(engines: Engines) -> Iterator[Stack]:
+    """The served stack, over a database of its own."""
+    name = f"api_{uuid4().hex}"
+    with psycopg.connect(engines.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    database = psycopg.conninfo.make_conninfo(engines.database_url, dbname=name)
+    folder = Path(tempfile.mkdtemp(prefix="moot-api-"))
+    migrate(database)
+    load_or_create_secrets(folder, has_data=False)
+    settings = load_settings({}, data_dir=folder, database_url=database, redis_url=engines.redis_url)
+    with serving(settings) as running:
+        yield running
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def visitor(stack: Stack) -> Iterator[Client]:
+    """Somebody who is not signed in."""
+    with Client(stack) as client:
+        yield client
+
+
+@pytest.fixture
+def somebody(stack: Stack) -> Iterator[Callable[[], Client]]:
+    """Makes people who are signed in."""
+    with ExitStack() as clients:
+        yield lambda: clients.enter_context(Client(stack)).sign_up()
