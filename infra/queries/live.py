@@ -25,7 +25,7 @@ async def score_after(connection: Connection, target_id: Id, position: int) -> S
 async def comments_after(connection: Connection, post_id: Id, position: int, limit: int) -> list[Comment]:
     """At most ``limit`` comments below the post after that position, the first first. Index (post_id, position)."""
     sql = f"""SELECT {columns(Comment, "c")} FROM views.comments c
-        WHERE c.post_id = %(id)s::uuid AND c.position > %(position)s AND c.submitted_at IS NOT NULL
+        WHERE c.post_id = %(id)s::uuid AND c.position > %(position)s AND c.submitted_at IS NOT NULL AND NOT c.deleted
         ORDER BY c.position LIMIT %(limit)s"""
     return await fetch(connection, sql, {"id": post_id, "position": position, "limit": limit}, Comment)
 
@@ -33,7 +33,7 @@ async def comments_after(connection: Connection, post_id: Id, position: int, lim
 async def posts_after(connection: Connection, community_id: Id, position: int, limit: int) -> list[Post]:
     """At most ``limit`` posts of the community after that position, the first first. Index (community_id, position)."""
     sql = f"""SELECT {columns(Post, "p")} FROM views.posts p
-        WHERE p.community_id = %(id)s::uuid AND p.position > %(position)s AND p.submitted_at IS NOT NULL
+        WHERE p.community_id = %(id)s::uuid AND p.position > %(position)s AND p.submitted_at IS NOT NULL AND NOT p.deleted
         ORDER BY p.position LIMIT %(limit)s"""
     return await fetch(connection, sql, {"id": community_id, "position": position, "limit": limit}, Post)
 

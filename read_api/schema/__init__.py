@@ -8,6 +8,7 @@ from read_api.schema.comments import Comment
 from read_api.schema.mutations import AccountAndCommunityMutations, PostAndCommentMutations
 from read_api.schema.queries import Query
 from read_api.sign_in import SignInMutations
+from read_api.subscriptions import Subscription
 
 
 @strawberry.type(description="What changes something. Each takes one `input`; what is refused is in `errors`.")
@@ -18,6 +19,7 @@ class Mutation(SignInMutations, AccountAndCommunityMutations, PostAndCommentMuta
 strawberry_schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     types=[Comment],
     config=StrawberryConfig(relay_max_results=100),
 )

@@ -16,10 +16,11 @@ from read_api.schema.posts import Post
 
 @strawberry.type(description="A text in Markdown below a post or below another comment.")
 class Comment(Node):
-    """A comment. ``votes`` are known where it came with a page of its thread."""
+    """A comment. ``votes`` and ``author_not_blocked`` are known where it came with something else."""
 
     row: strawberry.Private[CommentRow]
     votes: strawberry.Private[ScoreRow | None] = None
+    author_not_blocked: strawberry.Private[bool] = False
 
     @strawberry.field(description="Opaque, and for ever.")
     def id(self) -> strawberry.ID:
@@ -111,6 +112,6 @@ class Comment(Node):
 
     async def _is_hidden(self, info: Info) -> bool:
         row, context = self.row, info.context
-        if row.author_id is None or context.viewer_id is None:
+        if self.author_not_blocked or row.author_id is None or context.viewer_id is None:
             return False
         return await context.loaders.blocked.load(row.author_id)

@@ -1,0 +1,72 @@
+"""What a subscription's resolver gives: a stream of payloads, to be pulled one by one or, faster, pumped."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Generic, TypeVar
+
+from read_api.context import Context
+from read_api.live.topics import Event, Follower, Source, Topics, Viewer
+
+T = TypeVar("T")
+
+
+class SubscriptionContext(Context):
+    """The context in which a subscription starts: it also knows the topics of this process."""
+
+    __slots__ = ("topics",)
+
+    def __init__(self, caller: Context, topics: Topics) -> None:
+        super().__init__(
+            caller.moot,
+            caller.sealer,
+            request_id=caller.request_id,
+            viewer_id=caller.viewer_id,
+            session_id=caller.session_id,
+            position=caller.position,
+        )
+        self.topics = topics
+
+
+class Stream(AsyncIterator[T], Generic[T]):
+    """The payloads of one source for one viewer, from a position on. Used once, in either way."""
+
+    def __init__(self, topics: Topics, source: Source, viewer: Viewer, after: int) -> None:
+        self._topics = topics
+        self._source = source
+        self._viewer = viewer
+        self._after = after
+        self._pulled: asyncio.Queue[Event] = asyncio.Queue()
+        self._pumping: asyncio.Task[None] | None = None
+
+    async def pump(self, deliver: Callable[[Event], None], ready: Callable[[], Awaitable[None]]) -> None:
+        """Deliver all events until cancelled. ``ready`` is awaited between pages of what was missed.
+
+        Raises the ``ApiError`` that ends the stream.
+        """
+        follower = Follower(self._viewer, self._after, deliver)
+        async with self._topics.following(self._source, follower, ready):
+            await follower.ended
+
+    async def __anext__(self) -> T:
+        """The next payload. Raises the ``ApiError`` that ends the stream."""
+        if self._pumping is None:
+            self._pumping = asyncio.create_task(self.pump(self._pulled.put_nowait, _at_once))
+        pulling = asyncio.ensure_future(self._pulled.get())
+        await asyncio.wait([pulling, self._pumping], return_when=asyncio.FIRST_COMPLETED)
+        if pulling.done():
+            payload: T = pulling.result().payload
+            return payload
+        pulling.cancel()
+        await self._pumping
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Pull no more."""
+        if self._pumping is not None:
+            self._pumping.cancel()
+            await asyncio.wait([self._pumping])
+
+
+async def _at_once() -> None:
+    pass
+

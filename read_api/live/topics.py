@@ -1,0 +1,318 @@
+"""Topics: what is watched, read once for all who watch it.
+
+A topic is one list (the comments of a post) or one value (the score of a comment) in the views. While anybody
+follows it, it listens for its signal and on each reads the rows after its position. A follower first listens, then
+catches up from its own cursor to the topic's position, then takes what the topic reads. Every row has its position
+in the log and rows become visible in that order, so following is comparing numbers: nothing can be missed between
+catching up and going live, and nothing comes twice.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, Protocol
+
+import psycopg
+import structlog
+from msgspec import Struct
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from domain.event import Id
+from infra.queries import live
+from infra.queries.rows import Connection
+from infra.signals import Signals
+from read_api.errors import ApiCode, ApiError, BadInput
+
+Viewer = Id | None
+"""Who follows: an account, or ``None``, a visitor."""
+
+Pool = AsyncConnectionPool[Connection]
+
+NOW: Final = -1
+"""In place of a position: from now on."""
+
+RETRY_SECONDS = 1.0
+"""Until a topic whose read failed reads again."""
+
+FOLLOWERS_AT_ONCE = 100
+"""Followers served before others in this process get a turn."""
+
+_log = structlog.get_logger(__name__)
+
+
+class FollowLimits(Struct, frozen=True):
+    """``backfill_max``: events behind which a cursor is too old. They are delivered ``page`` at a time."""
+
+    page: int = 100
+    backfill_max: int = 1000
+
+
+class Event:
+    """Something that happened in a topic: ``payload`` for whoever follows, at ``position`` of the log.
+
+    ``author_id`` is who did it, for those who block him. ``renderings`` holds what was made of the payload, by
+    selection: followers who asked for the same get the same bytes.
+    """
+
+    __slots__ = ("author_id", "payload", "position", "renderings")
+
+    def __init__(self, position: int, payload: Any, author_id: Id | None = None) -> None:
+        self.position = position
+        self.payload = payload
+        self.author_id = author_id
+        self.renderings: dict[Any, Any] = {}
+
+
+class Source(Protocol):
+    """Where the events of one topic come from, and who may see them. Equal sources are one topic."""
+
+    @property
+    def channel(self) -> str:
+        """The channel on which changes are signalled."""
+        ...
+
+    @property
+    def is_value(self) -> bool:
+        """Whether only the newest event counts; it is then sent to begin with. There always is one."""
+        ...
+
+    async def start(self, connection: Connection) -> int:
+        """A position up to which every event is there to be read; ``NOW`` for a value."""
+        ...
+
+    async def read(self, connection: Connection, after: int, limit: int) -> Sequence[Event]:
+        """At most ``limit`` events after that position, the first first."""
+        ...
+
+    async def admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
+        """Those who may follow now; all of them: ``None``."""
+        ...
+
+
+def gone() -> ApiError:
+    """What was never there, is deleted, or is no longer to be seen: a follower is not told which."""
+    return ApiError(ApiCode.NOT_FOUND, "There is nothing here that you may follow.")
+
+
+class Follower:
+    """One who follows a topic from after ``position``, or from ``NOW``.
+
+    ``deliver`` is called in the event loop and returns at once. ``ended`` raises the ``ApiError`` that says why nothing
+    more comes.
+    """
+
+    __slots__ = ("deliver", "ended", "position", "viewer")
+
+    def __init__(self, viewer: Viewer, position: int, deliver: Callable[[Event], None]) -> None:
+        self.viewer = viewer
+        self.position = position
+        self.deliver = deliver
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def take(self, event: Event, hidden: Collection[tuple[Viewer, Id]] = ()) -> None:
+        """Deliver the event unless this follower had it, or does not want to hear from its author."""
+        if event.position <= self.position or self.ended.done():
+            return
+        self.position = event.position
+        if event.author_id is None or (self.viewer, event.author_id) not in hidden:
+            self.deliver(event)
+
+    def end(self, error: ApiError) -> None:
+        """Nothing more comes, for this reason."""
+        if not self.ended.done():
+            self.ended.set_exception(error)
+            self.ended.exception()  # whoever waits for it raises it; nobody has to wait
+
+
+class Topic:
+    """One source while it is followed."""
+
+    def __init__(self, source: Source, pool: Pool, limits: FollowLimits) -> None:
+        self._source = source
+        self._pool = pool
+        self._limits = limits
+        self._followers: set[Follower] = set()
+        self._position = NOW
+        self._newest: Event | None = None
+        self._wanted = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self._reads = 0
+        self._stack = AsyncExitStack()
+
+    async def open(self, signals: Signals) -> None:
+        """Listen, then take note of how far the view has come."""
+        await self._stack.enter_async_context(signals.watch(self._source.channel, lambda _: self._wanted.set()))
+        try:
+            async with self._pool.connection() as connection:
+                self._position = await self._source.start(connection)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        task = asyncio.create_task(self._run(), name=f"moot-topic-{self._source.channel}")
+        self._stack.push_async_callback(_ended, task)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._stack.aclose()
+
+    async def follow(self, follower: Follower, ready: Callable[[], Awaitable[None]]) -> None:
+        """Deliver to it from its position on.
+
+        What was missed comes first, page by page, each when ``ready`` returns. Raises ``BadInput`` with
+        ``CURSOR_TOO_OLD`` if too much was missed, before any of it is delivered.
+        """
+        value = self._source.is_value
+        if value or follower.position == NOW:
+            await self._refresh()
+        else:
+            await self._catch_up(follower, ready)
+        async with self._reading:  # while nothing is read, nothing can pass between the last look and the first delivery
+            if value and self._newest is not None:
+                follower.take(self._newest)
+            elif follower.position == NOW:
+                follower.position = self._position
+            elif not value and follower.position < self._position:
+                await self._catch_up(follower, ready)
+            self._followers.add(follower)
+
+    def leave(self, follower: Follower) -> None:
+        """Deliver nothing more to it."""
+        self._followers.discard(follower)
+
+    async def _catch_up(self, follower: Follower, ready: Callable[[], Awaitable[None]]) -> None:
+        seen, limit = self._position, self._limits.backfill_max
+        async with self._pool.connection() as connection:
+            events = await self._source.read(connection, follower.position, limit + 1)
+            if len(events) > limit:
+                raise BadInput(
+                    ApiCode.CURSOR_TOO_OLD,
+                    f"More than {limit} events have happened since this cursor: read the list anew, then subscribe.",
+                    "after",
+                )
+            hidden = await self._hidden(connection, {follower.viewer}, events)
+        for number, event in enumerate(events):
+            if number and number % self._limits.page == 0:
+                await ready()
+            follower.take(event, hidden)
+        follower.position = max(follower.position, seen)
+
+    async def _refresh(self) -> None:
+        """Have everything read that is there now. Those who ask at the same time share one reading."""
+        wanted = self._reads + 1
+        async with self._reading:
+            if self._reads < wanted:
+                await self._read()
+
+    async def _read(self) -> None:
+        """Read what is new and deliver it; ``_reading`` is held."""
+        self._reads += 1
+        limit = 1 if self._source.is_value else self._limits.page
+        more = True
+        while more:
+            followers = tuple(self._followers)
+            viewers = {follower.viewer for follower in followers}
+            async with self._pool.connection() as connection:
+                events = await self._source.read(connection, self._position, limit)
+                if not events:
+                    return
+                admitted = await self._source.admitted(connection, viewers)
+                hidden = await self._hidden(connection, viewers, events)
+            self._position, self._newest = events[-1].position, events[-1]
+            for number, follower in enumerate(followers, 1):
+                if admitted is not None and follower.viewer not in admitted:
+                    follower.end(gone())
+                    self._followers.discard(follower)
+                else:
+                    for event in events:
+                        follower.take(event, hidden)
+                if number % FOLLOWERS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            more = len(events) == limit and not self._source.is_value
+
+    async def _hidden(
+        self, connection: Connection, viewers: Collection[Viewer], events: Sequence[Event]
+    ) -> Collection[tuple[Viewer, Id]]:
+        authors = {event.author_id for event in events if event.author_id is not None}
+        return await live.blocks(connection, viewers, authors)
+
+    async def _run(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            started = time.perf_counter()
+            try:
+                async with self._reading:
+                    await self._read()
+            except (psycopg.OperationalError, PoolTimeout) as error:
+                _log.warning("topic.unread", channel=self._source.channel, error=f"{type(error).__name__}: {error}")
+                self._wanted.set()
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                _log.exception("topic.failed", channel=self._source.channel)
+                for follower in self._followers:
+                    follower.end(ApiError(ApiCode.INTERNAL, "This cannot be followed now. Try again later."))
+                self._followers.clear()
+            else:
+                # A topic with many followers and many changes takes half of the process's time at most; what happens
+                # meanwhile is read together.
+                await asyncio.sleep(time.perf_counter() - started)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+class _Shared:
+    """A topic, who uses it, and when it is open."""
+
+    __slots__ = ("opening", "topic", "users")
+
+    def __init__(self, topic: Topic, opening: "asyncio.Task[None]") -> None:
+        self.topic = topic
+        self.opening = opening
+        self.users = 0
+
+
+class Topics:
+    """The topics that are followed in this process."""
+
+    def __init__(self, signals: Signals, pool: Pool, limits: FollowLimits) -> None:
+        self._signals = signals
+        self._pool = pool
+        self._limits = limits
+        self._shared: dict[Source, _Shared] = {}
+
+    def __len__(self) -> int:
+        return len(self._shared)
+
+    @asynccontextmanager
+    async def following(
+        self, source: Source, follower: Follower, ready: Callable[[], Awaitable[None]]
+    ) -> AsyncIterator[None]:
+        """Deliver the events of a source to a follower, until the block is left.
+
+        Inside it what was missed has been delivered. Raises what ``Topic.follow`` does.
+        """
+        shared = self._shared.get(source)
+        if shared is None:
+            topic = Topic(source, self._pool, self._limits)
+            shared = self._shared[source] = _Shared(topic, asyncio.create_task(topic.open(self._signals)))
+        shared.users += 1
+        try:
+            await asyncio.shield(shared.opening)
+            await shared.topic.follow(follower, ready)
+            yield
+        finally:
+            shared.topic.leave(follower)
+            shared.users -= 1
+            if shared.users == 0:
+                del self._shared[source]
+                await asyncio.shield(_closed(shared))
+
+
+async def _closed(shared: _Shared) -> None:
+    await asyncio.wait([shared.opening])
+    if not shared.opening.cancelled() and shared.opening.exception() is None:
+        await shared.topic.close()
