@@ -169,16 +169,16 @@ class Settings(BaseModel):
         30.0, "seconds", "After that, one more attempt each: 2,880 guesses a day are too few to find a password.", gt=0
     )
     sign_ins_per_address_max: int = setting(
-        50, "attempts", "In a row from one network address, whatever the accounts: an office may share one.", ge=1
+        300, "attempts", "In a row from one network address, whatever the accounts: a school may share one.", ge=1
     )
     sign_ins_per_address_seconds: float = setting(5.0, "seconds", "After that, one more attempt each.", gt=0)
     sign_ups_per_address_max: int = setting(
-        30,
+        300,
         "sign-ups",
         "In a row from one network address; it also bounds how many e-mail addresses can be probed.",
         ge=1,
     )
-    sign_ups_per_address_seconds: float = setting(60.0, "seconds", "After that, one more sign-up each.", gt=0)
+    sign_ups_per_address_seconds: float = setting(30.0, "seconds", "After that, one more sign-up each.", gt=0)
     confirmations_per_account_max: int = setting(
         5, "mails", "In a row that an account may have sent to its address, which may be somebody else's.", ge=1
     )

@@ -38,8 +38,8 @@ class SignInLimits(Struct, frozen=True):
     """How often who may try what. ``per_account`` counts by what was typed as name or address, known or not."""
 
     per_account: Rate = Rate(burst=10, seconds_each=30)
-    per_address: Rate = Rate(burst=50, seconds_each=5)
-    sign_ups_per_address: Rate = Rate(burst=30, seconds_each=60)
+    per_address: Rate = Rate(burst=300, seconds_each=5)
+    sign_ups_per_address: Rate = Rate(burst=300, seconds_each=30)
     confirmations_per_account: Rate = Rate(burst=5, seconds_each=600)
     abandoned_seconds: int = 120
     """After this, a sign-up that never registered its account gives back its e-mail address."""
