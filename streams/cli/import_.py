@@ -1,11 +1,8 @@
 """``moot import``: archives of Reddit become the history of this site."""
 
-import multiprocessing
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -19,7 +16,6 @@ from domain.ids import derived
 from infra.composition import utc_now
 from infra.event_store import GroupCommitStore, postgres_store
 from infra.failures import Failure
-from infra.logging import configure_logging
 from infra.postgres import connect
 from infra.rows import create_missing, read_checkpoints
 from infra.secrets import load_secrets
@@ -31,12 +27,19 @@ from streams.bookmarks import Bookmarks, fingerprint
 from streams.cli.console import ERROR, OK, DataDir, Output, OutputOption, show_json, show_table, words
 from streams.cli.session import engines
 from streams.importer import Imported, Importer, Rejected
+from streams.rebuild import RebuildLimits, rebuild
 from streams.runner import Runner
 
 REJECTED_SHOWN_MAX = 20
 """Bad lines of one file that are shown; all of them are written to a file."""
 REPORT_SECONDS = 5.0
 """How often it is said how far the import is, where there is no terminal for a bar."""
+REBUILD_EVENTS_MIN = 20_000
+REBUILD_SHARE_MIN = 0.05
+"""Views that are so many events behind, and so much of the log, are built anew: that takes a twentieth of the time
+of an event, and replaces the views without a gap."""
+ROWS_MAX = 500_000
+"""Rows of views in memory while they are built; half a kilobyte each at the most."""
 LOOK_SECONDS = 0.1
 """How often it is looked whether the views have caught up."""
 
@@ -60,16 +63,15 @@ def import_archives(
     for path in files:
         _check(path)
     run_id = derived("import", *(str(path) for path in files), utc_now().isoformat())
-    with engines(data_dir, create=True) as settings, _views_following(settings):
+    with engines(data_dir, create=True) as settings:
         secrets = load_secrets(settings.data_dir)
         database_url, _ = settings.engine_urls()
         store = postgres_store(database_url, secrets.master_key)
         try:
-            with connect(database_url) as connection:
-                create_missing(connection, list(ALL.values()))
+            with connect(database_url) as connection, _Views(settings, store, connection) as views:
                 importer = Importer(store, name_key=secrets.name_key, run_id=run_id, limits=settings.rules)
                 outcomes = [_import(path, importer, Bookmarks(connection), settings) for path in files]
-                attached = _attach(store, connection, run_id, settings)
+                attached = _attach(store, connection, views, run_id, settings)
         finally:
             store.close()
     seconds = time.monotonic() - started
@@ -169,57 +171,58 @@ class _Rejects:
             words.print(f"{self._name}: further bad lines are listed in {self._path}", markup=False, highlight=False)
 
 
-def _attach(store: GroupCommitStore, connection: psycopg.Connection[Any], run_id: Id, settings: Settings) -> int:
-    """Wait for the views, and give comments that came before their parents their place, until none is left."""
+def _attach(
+    store: GroupCommitStore, connection: psycopg.Connection[Any], views: "_Views", run_id: Id, settings: Settings
+) -> int:
+    """Give comments that came before their parents their place, until none is left; the views are up afterwards."""
     attached = 0
     while True:
-        _catch_up(connection, store.head_sync())
+        views.catch_up()
         moved = attach(store, connection, run_id=run_id, at=utc_now(), limits=settings.rules)
         attached += moved
         if not moved:
             return attached
 
 
-def _catch_up(connection: psycopg.Connection[Any], head: int) -> None:
-    due = time.monotonic() + REPORT_SECONDS
-    while (position := min(checkpoint.position for checkpoint in read_checkpoints(connection).values())) < head:
-        if time.monotonic() > due:
-            due = time.monotonic() + REPORT_SECONDS
-            words.print(f"The views follow: {head - position:,} events to go.")
-        time.sleep(LOOK_SECONDS)
+class _Views:
+    """Brings the views up to the head of the log: from scratch where that is less work, else by the runner.
 
-
-@contextmanager
-def _views_following(settings: Settings) -> Iterator[None]:
-    """A process that keeps the views up while this one reads, so that both processors work.
-
-    Where ``moot up`` runs, its runner does that, and this one waits to take over from it.
+    Where ``moot up`` runs, its runner does the latter, and ours waits to take over from it.
     """
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    child = spawn.Process(target=follow, args=(settings, theirs), name="moot-views", daemon=True)
-    child.start()
-    theirs.close()
-    try:
-        yield
-    finally:
-        ours.close()
-        child.join(settings.shutdown_seconds_max)
-        if child.is_alive():
-            child.kill()
 
+    def __init__(self, settings: Settings, store: GroupCommitStore, connection: psycopg.Connection[Any]) -> None:
+        self._database_url, _ = settings.engine_urls()
+        self._store = store
+        self._connection = connection
+        self._stop_seconds_max = settings.shutdown_seconds_max
+        self._runner: Runner | None = None
+        create_missing(connection, list(ALL.values()))
 
-def follow(settings: Settings, pipe: Pipe) -> None:
-    """Run the views until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    configure_logging(settings, name="import-views")
-    database_url, _ = settings.engine_urls()
-    store = postgres_store(database_url, load_secrets(settings.data_dir).master_key)
-    runner = Runner(database_url, store, ALL.values())
-    runner.start()
-    pipe.poll(None)
-    runner.stop(settings.shutdown_seconds_max)
-    store.close()
+    def __enter__(self) -> "_Views":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._runner is not None:
+            self._runner.stop(self._stop_seconds_max)
+
+    def catch_up(self) -> None:
+        """Return when all views stand where the log ended when this was called."""
+        head = self._store.head_sync()
+        if self._backlog(head) > max(REBUILD_EVENTS_MIN, head * REBUILD_SHARE_MIN):
+            words.print(f"Building the views from {head:,} events.")
+            rebuild(self._database_url, self._store, list(ALL.values()), limits=RebuildLimits(rows_max=ROWS_MAX))
+        if self._runner is None:
+            self._runner = Runner(self._database_url, self._store, ALL.values())
+            self._runner.start()
+        due = time.monotonic() + REPORT_SECONDS
+        while backlog := self._backlog(head):
+            if time.monotonic() > due:
+                due = time.monotonic() + REPORT_SECONDS
+                words.print(f"The views follow: {backlog:,} events to go.")
+            time.sleep(LOOK_SECONDS)
+
+    def _backlog(self, head: int) -> int:
+        return max(0, head - min(found.position for found in read_checkpoints(self._connection).values()))
 
 
 class _Reporter:
