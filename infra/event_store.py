@@ -35,7 +35,7 @@ from infra.recorders import (
     PostgresRecorder,
     Recorder,
 )
-from infra.watch import POLL_SECONDS, Listener, Watch
+from infra.watch import POLL_SECONDS, RECONNECT_SECONDS, Listener, Watch
 from schemas.envelope import Metadata, Recorded
 
 WAITING_MAX = 10_000
@@ -89,6 +89,7 @@ class GroupCommitStore:
         clock: Callable[[], datetime] = _now,
         waiting_max: int = WAITING_MAX,
         batch_events_max: int = BATCH_EVENTS_MAX,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self.codec = codec
         self.recorder = recorder
@@ -97,6 +98,7 @@ class GroupCommitStore:
         self._listener: Listener | None = None
         self._lock = Lock()
         self._clock = clock
+        self._poll_seconds = poll_seconds
         self._writer: Gatherer[_Job, int] = Gatherer(
             "event store writer", self._record, waiting_max=waiting_max, batch_max=batch_events_max
         )
@@ -147,13 +149,13 @@ class GroupCommitStore:
                 page = await self.read(after, FOLLOW_EVENTS_MAX)
             except StoreUnavailable as error:
                 _log.warning("following the log is interrupted", after=after, error=str(error))
-                await asyncio.sleep(POLL_SECONDS)
+                await asyncio.sleep(RECONNECT_SECONDS)
                 continue
             if page:
                 after = page[-1].position
                 yield page
             if len(page) < FOLLOW_EVENTS_MAX:
-                await self.watch.beyond(after, POLL_SECONDS)
+                await self.watch.beyond(after, self._poll_seconds)
 
     # -- for threads -------------------------------------------------------------------------------------------
 
@@ -210,7 +212,7 @@ class GroupCommitStore:
         """Wait until there is an event after that position, at most ``timeout`` seconds; whether there is one."""
         self._start_listening()
         end = time.monotonic() + timeout
-        while not self.watch.wait_beyond(after, max(0.0, min(end - time.monotonic(), POLL_SECONDS))):
+        while not self.watch.wait_beyond(after, max(0.0, min(end - time.monotonic(), self._poll_seconds))):
             self._look()
             if time.monotonic() >= end:
                 return self.watch.head > after
@@ -388,9 +390,12 @@ async def _answered(answer: Awaitable[_T]) -> _T:
         raise StoreUnavailable(str(error)) from error
 
 
-def memory_store(*, clock: Callable[[], datetime] = _now, keyring: Keyring | None = None) -> GroupCommitStore:
+def memory_store(
+    *, clock: Callable[[], datetime] = _now, keyring: Keyring | None = None, poll_seconds: float = POLL_SECONDS
+) -> GroupCommitStore:
     """A store that lives as long as it is held: no threads, no files, nothing to close."""
-    return GroupCommitStore(MemoryRecorder(), Codec(keyring or Keyring(MemoryKeys(), bytes(32))), clock=clock)
+    codec = Codec(keyring or Keyring(MemoryKeys(), bytes(32)))
+    return GroupCommitStore(MemoryRecorder(), codec, clock=clock, poll_seconds=poll_seconds)
 
 
 def postgres_store(
@@ -403,6 +408,7 @@ def postgres_store(
     pool_size_max: int = POOL_SIZE_MAX,
     connect_seconds_max: float = CONNECT_SECONDS_MAX,
     cached_keys_max: int = CACHED_KEYS_MAX,
+    poll_seconds: float = POLL_SECONDS,
 ) -> GroupCommitStore:
     """The store in PostgreSQL, whose migrations have run. ``close`` it."""
     datastore = Datastore(conninfo, pool_size_max=pool_size_max, connect_seconds_max=connect_seconds_max)
@@ -414,4 +420,5 @@ def postgres_store(
         clock=clock,
         waiting_max=waiting_max,
         batch_events_max=batch_events_max,
+        poll_seconds=poll_seconds,
     )

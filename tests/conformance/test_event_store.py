@@ -31,12 +31,14 @@ from tests.conformance.event_store import (
 from tests.conformance.proxy import Proxy
 
 MASTER_KEY = bytes(range(32))
+NEVER = 1e6
+"""Seconds between two looks for oneself: what works then works by being told."""
 
 
 class TestMemory(EventStoreConformance):
     @pytest.fixture
     def store(self) -> GroupCommitStore:
-        return memory_store(clock=lambda: RECORDED_AT)
+        return memory_store(clock=lambda: RECORDED_AT, poll_seconds=NEVER)
 
 
 class TestMemoryThreaded(EventStoreConformance):
@@ -46,7 +48,8 @@ class TestMemoryThreaded(EventStoreConformance):
     def store(self) -> Iterator[GroupCommitStore]:
         recorder = MemoryRecorder()
         recorder.blocking = True
-        store = GroupCommitStore(recorder, Codec(Keyring(MemoryKeys(), MASTER_KEY)), clock=lambda: RECORDED_AT)
+        codec = Codec(Keyring(MemoryKeys(), MASTER_KEY))
+        store = GroupCommitStore(recorder, codec, clock=lambda: RECORDED_AT, poll_seconds=NEVER)
         yield store
         store.close()
 
@@ -55,7 +58,7 @@ class TestPostgres(EventStoreConformance):
     @pytest.fixture
     def store(self, database: str) -> Iterator[GroupCommitStore]:
         migrate(database)
-        store = postgres_store(database, MASTER_KEY, clock=lambda: RECORDED_AT)
+        store = postgres_store(database, MASTER_KEY, clock=lambda: RECORDED_AT, poll_seconds=NEVER)
         yield store
         store.close()
 
@@ -69,7 +72,7 @@ def log(database: str) -> str:
 
 @contextmanager
 def opened(conninfo: str, **options: Any) -> Iterator[GroupCommitStore]:
-    store = postgres_store(conninfo, MASTER_KEY, **options)
+    store = postgres_store(conninfo, MASTER_KEY, **{"poll_seconds": NEVER, **options})
     try:
         yield store
     finally:
@@ -145,14 +148,21 @@ def test_close_finishes_what_waits_and_refuses_what_comes_after(log: str) -> Non
             work = [asyncio.ensure_future(store.append(one(new_id()), meta())) for _ in range(20)]
             await asyncio.sleep(0)
             waiting_backends(connection)
-            closing = Thread(target=store.close)
+            closing = Thread(target=close)
             closing.start()
         found = await asyncio.gather(*work, return_exceptions=True)
         return found, closing
 
+    def close() -> None:
+        store.close()
+        with psycopg.connect(log) as connection:
+            heads.extend(connection.execute("SELECT max(notification_id) FROM log.stored_events").fetchone() or ())
+
+    heads: list[int | None] = []
     found, closing = run(append_and_close())
     closing.join()
     assert sorted(found) == list(range(1, 21))
+    assert heads == [20]
     with pytest.raises(StoreUnavailable):
         run(store.append(one(new_id()), meta()))
 
@@ -244,3 +254,23 @@ def test_the_librarys_own_methods_work_on_the_same_log(log: str) -> None:
         assert recorder.max_notification_id() == 4
     finally:
         recorder.close()
+
+
+def test_a_follower_that_missed_every_notice_looks_for_itself(log: str) -> None:
+    async def follow(store: GroupCommitStore) -> list[Recorded]:
+        seen: list[Recorded] = []
+        async for page in store.follow(0):
+            seen += page
+            if len(seen) == 2:
+                return seen
+            with psycopg.connect(log, autocommit=True) as connection:
+                connection.execute(
+                    "INSERT INTO log.stored_events SELECT %s, 1, topic, state, 2 FROM log.stored_events", (new_id(),)
+                )
+        raise AssertionError("follow ended")
+
+    with opened(log, poll_seconds=0.05) as store:
+        store.append_sync(one(new_id()), meta())
+        assert_whole(run(follow(store)), 2)
+        assert store.wait_for_more(1, 0)
+        assert not store.wait_for_more(2, 0.1)

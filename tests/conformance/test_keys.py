@@ -63,6 +63,13 @@ class KeyStoreConformance:
             made = list(threads.map(lambda ring, order: ring.ensure(order), rings, orders))
         assert all(found == made[0] for found in made)
 
+    def test_keys_made_in_opposite_orders_wait_for_each_other(self, keys: KeyStore) -> None:
+        for _ in range(5):
+            wrapped = {new_id(): bytes(60) for _ in range(400)}
+            backwards = dict(reversed(wrapped.items()))
+            with ThreadPoolExecutor(2) as threads:
+                assert len({len(made) for made in threads.map(keys.create, (wrapped, backwards))}) == 1
+
     def test_another_master_key_is_told_at_once(self, keys: KeyStore) -> None:
         author = new_id()
         Keyring(keys, MASTER_KEY).ensure([author])
