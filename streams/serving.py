@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import structlog
 import uvicorn
 
-from infra.composition import open_moot
+from infra.composition import Moot, open_moot
 from infra.settings import Settings
 from projections.catalogue import ALL
 from read_api.app import create_app
@@ -41,22 +41,45 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings, listener: socket.socket, on_serving: Callable[[], None]) -> None:
+async def serve(
+    settings: Settings,
+    listener: socket.socket,
+    on_serving: Callable[[], None],
+    beside: Callable[[Moot], Awaitable[None]] | None = None,
+) -> None:
     """Serve on a bound socket until a stop signal, then finish what is under way; a second signal hurries.
 
     ``settings`` name running engines, migrated. ``on_serving`` is called once requests are answered and the views
-    have been started.
+    have been started; ``beside`` then runs along until it ends or serving does.
     """
     async with open_moot(settings) as moot:
         runner = Runner(moot.database_url, moot.store, ALL.values(), moot.publisher)
-        server = _Server(_config(settings, create_app(moot)), on_serving)
+        company: list[asyncio.Task[None]] = []
+
+        def serving() -> None:
+            on_serving()
+            if beside is not None:
+                company.append(asyncio.create_task(_accompany(beside, moot)))
+
+        server = _Server(_config(settings, create_app(moot)), serving)
         with _stopping(server):
             runner.start()
             try:
                 await server.serve(sockets=[listener])
             finally:
+                for task in company:
+                    task.cancel()
+                await asyncio.gather(*company, return_exceptions=True)
                 stopped = await asyncio.to_thread(runner.stop, settings.shutdown_seconds_max)
                 _log.info("serving.stopped", runner_ended=stopped)
+
+
+async def _accompany(beside: Callable[[Moot], Awaitable[None]], moot: Moot) -> None:
+    try:
+        await beside(moot)
+    except Exception:
+        _log.exception("serving.beside_failed")
+        raise
 
 
 def _config(settings: Settings, app: object) -> uvicorn.Config:

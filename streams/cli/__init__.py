@@ -17,6 +17,7 @@ from streams.cli.console import OK, Trouble, explain_error
 
 COMMANDS: Final = {
     "up": "up",
+    "demo": "demo",
     "stop": "stop",
     "import": "import_",
     "doctor": "doctor",

@@ -6,8 +6,10 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -36,6 +38,10 @@ Port = Annotated[
 ]
 
 
+Beside = Callable[[Any], Awaitable[None]]
+"""What runs beside the API, given the ``Moot`` that it serves."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("up")(up)
@@ -43,6 +49,12 @@ def register(app: typer.Typer) -> None:
 
 def up(port: Port = None, data_dir: DataDir = None, output: OutputOption = Output.TABLE) -> int:
     """Start everything on this machine: PostgreSQL, Redis, the views and the API. Ctrl-C stops it all."""
+    start_and_serve(port, data_dir, output)
+    return OK
+
+
+def start_and_serve(port: int | None, data_dir: Path | None, output: Output, beside: Beside | None = None) -> None:
+    """What ``up`` does; ``beside`` runs in the same process once it serves."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     settings = load_settings(port=port, data_dir=data_dir)
@@ -51,11 +63,10 @@ def up(port: Port = None, data_dir: DataDir = None, output: OutputOption = Outpu
     with claim(settings.data_dir) as held, listen(settings, exactly=exactly) as listener:
         load_or_create_secrets(settings.data_dir, has_data=has_data(settings))
         configure_logging(settings)
-        run(settings, held, listener, output)
-    return OK
+        run(settings, held, listener, output, beside)
 
 
-def run(settings: Settings, held: Claim, listener: socket.socket, output: Output) -> None:
+def run(settings: Settings, held: Claim, listener: socket.socket, output: Output, beside: Beside | None) -> None:
     """Start the engines and serve until told to stop; then stop both, whatever happened."""
     with ThreadPoolExecutor(1) as threads:
         starting = threads.submit(_start, settings)
@@ -81,7 +92,7 @@ def run(settings: Settings, held: Claim, listener: socket.socket, output: Output
             _tell(settings, served, engines, output)
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-            loop.run(serving.serve(engines.settings, listener, on_serving))
+            loop.run(serving.serve(engines.settings, listener, on_serving, beside))
         if output is Output.TABLE:
             words.print("Stopping PostgreSQL and Redis …")
     if output is Output.TABLE:

@@ -81,7 +81,10 @@ class Written(Struct, frozen=True):
 
 
 class Week:
-    """Plays the week. ``until`` is its end, usually now; ``seed`` decides everything else."""
+    """Plays the week. ``until`` is its end, usually now; ``seed`` decides everything else.
+
+    ``people`` are the accounts it has registered, ``done`` and ``refused`` count acts.
+    """
 
     def __init__(
         self,
@@ -104,6 +107,7 @@ class Week:
         self._places: _Weighted[tuple[Place, Id]] = _Weighted(self._chance, 0.7)
         self._run = derived("demo", str(seed))
         self._acts = 0
+        self.people: list[Id] = []
         self.done = 0
         self.refused = 0
 
@@ -121,7 +125,7 @@ class Week:
             [self._act(None, Register(person, person.replace("_", " ").title()), start) for person in names],
             on_progress,
         )
-        people = [account.subject_id for account in accounts if account]
+        self.people = people = [account.subject_id for account in accounts if account]
         for person in people:
             self._people.add(person)
         for place in PLACES:
