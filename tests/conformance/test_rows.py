@@ -159,9 +159,14 @@ def test_the_checkpoint_moves_by_compare_and_set(store: Store) -> None:
     with store.transaction() as rows:
         rows.advance(0, 5)
     assert store.position() == 5
-    with pytest.raises(StaleCheckpoint), store.transaction() as rows:
-        rows.save(keyed(FULL))
-        rows.advance(0, 6)
+
+    def stale() -> None:
+        with store.transaction() as rows:
+            rows.save(keyed(FULL))
+            rows.advance(0, 6)
+
+    with pytest.raises(StaleCheckpoint):
+        stale()
     assert store.position() == 5
     with store.transaction() as rows:
         assert rows.load({FULL.key}) == {}

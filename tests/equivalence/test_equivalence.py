@@ -159,6 +159,13 @@ class Crash(Exception):
     pass
 
 
+def half_a_batch(connection: Any, tables: Mapping[str, Table], batch: Batch, names: Sequence[str]) -> None:
+    with transaction(connection, tables) as opened:
+        for name in names:
+            step(ALL[name], batch.events, opened.rows(name), expected=batch.expected, to=batch.to)
+        raise Crash
+
+
 def test_crashes_and_repeats_in_postgres_change_nothing(views: str, log: list[Recorded]) -> None:
     random = Random(3)
     tables = {name: Table(projection) for name, projection in ALL.items()}
@@ -167,10 +174,8 @@ def test_crashes_and_repeats_in_postgres_change_nothing(views: str, log: list[Re
         for events in batches(log, random, 700):
             batch = Batch(events, position, events[-1].position)
             if random.random() < 0.5:
-                with pytest.raises(Crash), transaction(connection, tables) as opened:
-                    for name in random.sample(sorted(ALL), 8):
-                        step(ALL[name], events, opened.rows(name), expected=batch.expected, to=batch.to)
-                    raise Crash
+                with pytest.raises(Crash):
+                    half_a_batch(connection, tables, batch, random.sample(sorted(ALL), 8))
             fold_batch(connection, tables, list(ALL.values()), batch)
             with pytest.raises(StaleCheckpoint):
                 fold_batch(connection, tables, list(ALL.values()), batch)

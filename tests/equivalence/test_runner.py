@@ -297,7 +297,7 @@ def test_readers_never_miss_a_view_while_it_is_rebuilt_under_load(log: Log) -> N
                     ).fetchone()
                     assert row is not None
                     seen.append(row[1])
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - asserted on below
                 failures.append(error)
 
     def write() -> None:
