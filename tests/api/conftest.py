@@ -44,4 +44,4 @@ def visitor(stack: Stack) -> Iterator[Client]:
 def somebody(stack: Stack) -> Iterator[Callable[[], Client]]:
     """Makes people who are signed in."""
     with ExitStack() as clients:
-        yield lambda: clients.enter_context(Client(stack)).sign_up()
+        yield lambda: clients.enter_context(Client(stack)).appear()

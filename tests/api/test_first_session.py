@@ -1,15 +1,18 @@
 """What a newcomer does first, over HTTP: register, open a community, post, comment, vote, read."""
 
-from collections.abc import Callable
 from uuid import uuid4
 
-from tests.api.stack import Client
+from tests.api.stack import Client, Stack
 
 POST = "post { id title body bodyHtml author { name } community { name } score { up down total } myVote commentCount }"
 
 
-def test_a_first_session(somebody: Callable[[], Client], visitor: Client) -> None:
-    ada, ben = somebody(), somebody()
+def test_a_first_session(stack: Stack, visitor: Client) -> None:
+    with Client(stack) as ada, Client(stack) as ben:
+        _first_session(ada.sign_up(), ben.sign_up(), visitor)
+
+
+def _first_session(ada: Client, ben: Client, visitor: Client) -> None:
     name = f"c_{uuid4().hex[:10]}"
     made = ada.do("createCommunity", "community { id name memberCount viewerMembership { moderator } }", name=name)
     assert made["errors"] == []
