@@ -1,17 +1,15 @@
 """Sessions: from a sign-in to a sign-out, across refreshes, processes and an unreachable Redis.
 
-PostgreSQL has the truth. Redis remembers for a minute what PostgreSQL said of a session, and at once that one has
-ended, so that a request costs one look-up there and none in PostgreSQL. Where Redis knows nothing, or is away,
-PostgreSQL is asked.
+PostgreSQL has the truth. Redis remembers what PostgreSQL said of a session (see ``session_marks``), so that a request
+costs one look-up there and none in PostgreSQL. Where Redis knows nothing, or is away, PostgreSQL is asked.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
 from hmac import digest
 from secrets import token_urlsafe
-from typing import Literal, TypeVar
+from typing import Literal
 from uuid import uuid4
 
 import structlog
@@ -20,28 +18,19 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from domain.event import Id
 from domain.refusal import Code, Refusal
+from infra.session_marks import LIVE_SECONDS, SessionMarks
 from infra.tokens import AccessTokens, EndedSession, fingerprint, new_refresh_token, successor
 
-T = TypeVar("T")
 EndedBy = Literal["sign_out", "sign_out_everywhere", "reuse", "too_many"]
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
-
-LIVE_SECONDS = 60
-"""How long Redis remembers that a session goes on. Should Redis miss the end of one, this is how long it could err."""
 
 CLIENT_LENGTH_MAX = 200
 """Characters of the User-Agent that are kept, for the owner to tell sessions apart."""
 
 _log = structlog.get_logger(__name__)
-
-
-def ended_channel(session_id: Id) -> str:
-    """The Redis channel on which the end of that session is published, once it is committed."""
-    return f"session-ended:{session_id}"
 
 
 class Viewer(Struct, frozen=True):
@@ -119,7 +108,7 @@ class Sessions:
         limits: SessionLimits,
     ) -> None:
         self._pool = pool
-        self._redis = redis
+        self._marks = SessionMarks(redis, seconds_max=limits.redis_seconds_max)
         self._tokens = tokens
         self._secret = digest(secret, b"moot refresh tokens", sha256)
         self._clock = clock
@@ -212,10 +201,9 @@ class Sessions:
             return await cursor.fetchall()
 
     async def _goes_on(self, session_id: Id, account_id: Id) -> bool:
-        key = f"session:{session_id}"
-        known = await self._of_redis(lambda: self._redis.get(key))
+        known = await self._marks.goes_on(session_id)
         if known is not None:
-            return known in {b"live", "live"}
+            return known
         async with self._pool.connection() as connection:
             row = await (
                 await connection.execute(
@@ -224,8 +212,8 @@ class Sessions:
             ).fetchone()
         if row is None:
             return False
-        # NX: should the session end between that look-up and this line, the end is already there and stays.
-        await self._of_redis(lambda: self._redis.set(key, "live", ex=LIVE_SECONDS, nx=True))
+        # Should the session end between that look-up and this line, the end is remembered already and stays.
+        await self._marks.live(session_id)
         return True
 
     async def _end(self, statement: str, by: EndedBy, **of: object) -> list[Id]:
@@ -238,17 +226,7 @@ class Sessions:
 
     async def _announce(self, session_id: Id) -> None:
         """Tell every process that the session is over. It is committed already: without Redis all ask PostgreSQL."""
-        seconds = self._limits.access_seconds + self._limits.skew_seconds + LIVE_SECONDS
-        await self._of_redis(lambda: self._redis.set(f"session:{session_id}", "ended", ex=seconds))
-        await self._of_redis(lambda: self._redis.publish(ended_channel(session_id), b""))
-
-    async def _of_redis(self, ask: Callable[[], Awaitable[T]]) -> T | None:
-        try:
-            async with asyncio.timeout(self._limits.redis_seconds_max):
-                return await ask()
-        except (RedisError, OSError, TimeoutError) as error:
-            _log.warning("sessions do without Redis", error=type(error).__name__)
-            return None
+        await self._marks.ended(session_id, self._limits.access_seconds + self._limits.skew_seconds + LIVE_SECONDS)
 
     async def _find(self, connection: AsyncConnection[TupleRow], token: str) -> _Spent | None:
         """The token, its session locked: of two that bring it at once, one comes second and sees it used."""

@@ -7,7 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from domain.refusal import Code, Refusal
-from infra.sessions import LIVE_SECONDS, Grant, SessionLimits, Sessions, ended_channel
+from infra.session_marks import LIVE_SECONDS, ended_channel
+from infra.sessions import Grant, SessionLimits, Sessions
 from infra.tokens import EndedSession, ExpiredToken, fingerprint
 from tests.auth.world import SECRET, World, new_id, world
 
@@ -340,3 +341,28 @@ def test_sessions_long_over_are_swept(database: str, redis_url: str) -> None:
             await scenario(site)
 
     asyncio.run(run())
+
+
+def test_requests_of_the_same_moment_are_one_question(database: str, redis_url: str) -> None:
+    """A thousand requests ask Redis twice at most, and who goes away takes nobody with him."""
+
+    async def scenario() -> None:
+        async with world(database, redis_url) as site:
+            live, over = [await site.sessions.begin(new_id(), "") for _ in range(2)]
+            await site.sessions.authenticate(live.access_token)
+            await site.sessions.end(over.session_id, over.account_id)
+            before = (await site.redis.info("commandstats"))["cmdstat_mget"]["calls"]
+            requests = [
+                asyncio.ensure_future(site.sessions.authenticate((live if n % 2 else over).access_token))
+                for n in range(1000)
+            ]
+            await asyncio.sleep(0)
+            requests[1].cancel()
+            answers = await asyncio.gather(*requests, return_exceptions=True)
+            assert [type(answer) for answer in answers[::2]] == [EndedSession] * 500
+            assert isinstance(answers[1], asyncio.CancelledError)
+            assert {getattr(answer, "account_id", None) for answer in answers[3::2]} == {live.account_id}
+            assert (await site.redis.info("commandstats"))["cmdstat_mget"]["calls"] - before <= 2
+            assert await site.sessions.authenticate(live.access_token)
+
+    asyncio.run(scenario())
