@@ -14,6 +14,9 @@ from infra.embedded import Engines, start_engines
 from infra.migrate import migrate
 from infra.secrets import load_or_create_secrets
 from infra.settings import Settings, load_settings
+from tests.reporting import pytest_addoption, pytest_sessionfinish, pytest_unconfigure
+
+__all__ = ["pytest_addoption", "pytest_sessionfinish", "pytest_unconfigure"]
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,9 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: 
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(text(value)) for value in row))
-    out.print(table, soft_wrap=False, width=None if out.is_terminal else PIPED_WIDTH)
+    if not out.is_terminal:
+        out.width = PIPED_WIDTH
+    out.print(table, soft_wrap=False)
 
 
 def show_json(value: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -1,30 +1,33 @@
-"""Events of the log as a person reads them: lines of JSON, or rows of a table."""
+"""Events of the log as a person reads them: lines of JSON, or of words."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from rich.markup import escape
 
 from schemas.envelope import Recorded
 from schemas.registry import wire_name
-from streams.cli.console import Output, show_json, show_table
+from streams.cli.console import Output, out, show_json
 
 TEXT_LENGTH_SHOWN = 60
-"""Characters of one field in a table."""
+"""Characters of one field in words."""
 
 
 def show_events(events: Sequence[Recorded], output: Output) -> None:
-    """Write events to standard output: a table, or one JSON object a line."""
+    """Write events to standard output: two lines each, or one JSON object a line."""
     if output is Output.JSON:
         for recorded in events:
             show_json(as_json(recorded))
         return
-    rows = [
-        (recorded.position, _time(recorded), recorded.version, wire_of(recorded), _fields(recorded))
-        for recorded in events
-    ]
-    show_table(("position", "occurred", "version", "event", "says"), rows, right=("position", "version"))
+    for recorded in events:
+        out.print(
+            f"[bold]{recorded.position:>8}[/] [dim]{_time(recorded)}[/] [cyan]{wire_of(recorded)}[/]"
+            f" [dim]version {recorded.version} of {recorded.stream_id}[/]",
+            highlight=False,
+        )
+        out.print(f"         {escape(_fields(recorded))}", highlight=False)
 
 
 def as_json(recorded: Recorded) -> dict[str, Any]:

@@ -72,8 +72,8 @@ def standing(connection: psycopg.Connection[Any], head: int) -> list[dict[str, A
     parked = _counts(connection, "SELECT projection, count(*) FROM views.dead_letters GROUP BY projection")
     rows = _counts(
         connection,
-        "SELECT relname, greatest(reltuples, n_live_tup)::bigint FROM pg_stat_user_tables JOIN pg_class ON oid = relid"
-        " WHERE schemaname = 'views'",
+        "SELECT stat.relname, greatest(reltuples, n_live_tup)::bigint FROM pg_stat_user_tables AS stat"
+        " JOIN pg_class ON pg_class.oid = stat.relid WHERE schemaname = 'views'",
     )
     found = []
     for name, projection in ALL.items():

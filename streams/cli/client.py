@@ -1,0 +1,121 @@
+"""A small client of the API for the first minutes: it speaks GraphQL over HTTP, as any other client would.
+
+It keeps the passwords of the accounts that it made, and which post was the last, in a file of the data directory.
+"""
+
+import json
+import os
+import secrets
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from infra.failures import Failure
+from infra.instance import Instance, running
+from infra.settings import Settings, load_settings
+from streams.cli.console import Refused
+
+FILE_NAME = "client.json"
+SECONDS_MAX = 30.0
+"""How long one answer may take."""
+
+_SIGN_IN = """
+mutation ($input: SignInInput!) { signIn(input: $input) { accessToken errors { code message } } }
+"""
+_SIGN_UP = """
+mutation ($input: SignUpInput!) { signUp(input: $input) { accessToken errors { code message } } }
+"""
+
+
+class NotServing(Failure):
+    """No ``moot up`` serves this folder."""
+
+
+class Saved(Struct):
+    """What the client remembers between two commands."""
+
+    passwords: dict[str, str] = field(default_factory=dict)
+    account: str = "ada"
+    post_id: str = ""
+
+
+class Client:
+    """Talks to the ``moot up`` of a data directory. Raises ``NotServing`` when there is none."""
+
+    def __init__(self, data_dir: Path | None) -> None:
+        self.settings: Settings = load_settings(data_dir=data_dir)
+        instance = running(self.settings.data_dir)
+        if instance is None or not instance.graphql:
+            raise NotServing(
+                f"Nothing serves {self.settings.data_dir}.", "This command talks to the API.", "Start it: ./task up"
+            )
+        self.instance: Instance = instance
+        self.saved = self._load()
+        self._token: str | None = None
+
+    def save(self) -> None:
+        """Remember. The file is for its owner alone."""
+        path = self.settings.data_dir / FILE_NAME
+        draft = path.with_suffix(f".{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(self.saved))
+        draft.replace(path)
+
+    def become(self, name: str | None) -> str:
+        """Sign in as that account, or as the one of last time; sign it up if it is new here. Gives its name.
+
+        Raises ``Refused`` when the account exists and this client does not know its password.
+        """
+        name = name or self.saved.account
+        password = self.saved.passwords.get(name.lower())
+        if password is not None:
+            answer = self.ask(_SIGN_IN, {"input": {"nameOrEmail": name, "password": password}})["signIn"]
+            self._token = answer["accessToken"]
+        if self._token is None:
+            password = secrets.token_urlsafe(18)
+            form = {"name": name, "email": f"{name.lower()}@example.org", "password": password}
+            answer = self.ask(_SIGN_UP, {"input": form})["signUp"]
+            refuse(answer["errors"], "Choose another name: --as NAME")
+            self._token = answer["accessToken"]
+            self.saved.passwords[name.lower()] = password
+        self.saved.account = name
+        self.save()
+        return name
+
+    def ask(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The data of one operation. Raises ``Refused`` for an error of the whole request, ``OSError`` for none."""
+        body = json.dumps({"query": query, "variables": variables or {}}).encode()
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        request = urllib.request.Request(self.instance.graphql, body, headers)  # noqa: S310 - our own URL
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS_MAX) as response:  # noqa: S310
+                answer = json.load(response)
+        except urllib.error.HTTPError as error:
+            answer = json.load(error)
+        refuse(answer.get("errors") or [], "See what the server says: moot doctor")
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    def _load(self) -> Saved:
+        try:
+            return msgspec.json.decode((self.settings.data_dir / FILE_NAME).read_bytes(), type=Saved)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return Saved()
+
+
+def refuse(errors: list[dict[str, Any]], fix: str) -> None:
+    """Raise ``Refused`` with what the API said, if it said no."""
+    if errors:
+        raise Refused(errors[0]["message"], f"The API answered {code_of(errors[0])}.", fix)
+
+
+def code_of(error: dict[str, Any]) -> str:
+    """The stable code of an error, wherever its shape has it."""
+    return str(error.get("code") or error.get("extensions", {}).get("code", "ERROR"))

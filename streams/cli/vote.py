@@ -1,0 +1,63 @@
+"""``moot vote``: vote on a post or comment, over the API."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from streams.cli.client import Client, refuse
+from streams.cli.console import OK, DataDir, Output, OutputOption, Refused, out, show_json, words
+from streams.cli.post import As
+
+_VOTE = """
+mutation ($input: CastVoteInput!) {
+  castVote(input: $input) {
+    target { ... on Post { id score { total } } ... on Comment { id score { total } } }
+    position
+    errors { code message }
+  }
+}
+"""
+
+
+class Way(StrEnum):
+    """Which way to vote."""
+
+    UP = "up"
+    DOWN = "down"
+    NONE = "none"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("vote")(vote)
+
+
+def vote(
+    way: Annotated[Way, typer.Argument(help="none withdraws the vote.")],
+    target: Annotated[
+        str | None, typer.Argument(help="A post or comment. [default: the last post made here]", metavar="ID")
+    ] = None,
+    account: As = None,
+    data_dir: DataDir = None,
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """Vote on a post or comment. Needs a running moot up."""
+    client = Client(data_dir)
+    target = last_post(client, target)
+    name = client.become(account)
+    answer = client.ask(_VOTE, {"input": {"targetId": target, "value": way.upper()}})["castVote"]
+    refuse(answer["errors"], "Vote on something else: moot vote up ID")
+    if output is Output.JSON:
+        show_json(answer)
+    else:
+        words.print(f"{name} voted {way}. The score is now:")
+        out.print(answer["target"]["score"]["total"])
+    return OK
+
+
+def last_post(client: Client, target: str | None) -> str:
+    """What was named, or else the last post that this client made."""
+    if target or client.saved.post_id:
+        return target or client.saved.post_id
+    raise Refused("Which post?", "None was made from here yet.", 'moot post "Hello"')
