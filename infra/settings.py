@@ -138,6 +138,39 @@ class Settings(BaseModel):
         1.0, "seconds", "How long the runner waits for Redis to take its signals; the rows are committed already.", gt=0
     )
 
+    # Live updates over WebSocket.
+    websocket_init_seconds_max: float = setting(
+        10.0, "seconds", "How long a socket may stay open without `connection_init`: an idle one costs memory.", gt=0
+    )
+    websocket_ping_seconds: float = setting(
+        25.0,
+        "seconds",
+        "How often a client is pinged; one that was silent since the ping before is gone and is closed. Proxies cut "
+        "silent connections after 30 to 60 seconds.",
+        gt=0,
+    )
+    websocket_close_seconds_max: float = setting(
+        5.0, "seconds", "How long a client may take to accept the closing before it is cut off.", gt=0
+    )
+    websocket_message_bytes_max: int = setting(
+        256 * 1024, "bytes", "Of one message from a client, as large as a request body may be.", ge=1024
+    )
+    websocket_operations_max: int = setting(
+        100, "operations", "Of one connection at a time: a page shows some dozens of scores.", ge=1
+    )
+    websocket_queue_messages_max: int = setting(
+        500, "messages", "Waiting for one client; with one more it is closed as too slow, and may resume.", ge=2
+    )
+    websocket_queue_bytes_max: int = setting(
+        4 * 1024**2, "bytes", "The same in bytes, so that slow clients together cannot fill the memory.", ge=64 * 1024
+    )
+    subscription_backfill_max: int = setting(
+        1_000, "events", "A cursor with more events after it is too old: reading the list anew costs less.", ge=1
+    )
+    subscription_page_size: int = setting(
+        100, "events", "What was missed is sent in pages of so many, each when the one before has left.", ge=1
+    )
+
     # Signing in.
     password_hashes_at_once_max: int = setting(
         2, "hashes", "Argon2id takes 64 MiB and two threads' worth of work each; a core more gains nothing.", ge=1

@@ -43,7 +43,7 @@ class ApiCode(StrEnum):
 class ApiError(GraphQLError):
     """A top-level error that the client may read: ``code`` in the extensions, ``message`` as it is."""
 
-    def __init__(self, code: ApiCode, message: str, **extensions: Any) -> None:
+    def __init__(self, code: ApiCode | Code, message: str, **extensions: Any) -> None:
         super().__init__(message, extensions={"code": code.value, **extensions})
         self.code = code
 

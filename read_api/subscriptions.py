@@ -19,12 +19,13 @@ from projections.posts import Post as PostRow
 from projections.scores import Score as ScoreRow
 from read_api.cursors import POSITION_SCOPE, seal_position
 from read_api.errors import ApiCode
-from read_api.ids import Kind, global_id, subject_id, target_id
+from read_api.ids import Kind, subject_id
+from read_api.ids import target_id as parse_target
 from read_api.live.sources import CommentsSource, NotificationsSource, PostsSource, ScoreSource
 from read_api.live.streams import Stream, SubscriptionContext
 from read_api.live.topics import NOW, Source, gone
 from read_api.schema.comments import Comment
-from read_api.schema.common import Info, Score
+from read_api.schema.common import Info, Node, Score
 from read_api.schema.notifications import Notification
 from read_api.schema.posts import Post
 
@@ -56,10 +57,11 @@ class ScoreChanged(LiveEvent):
     row: strawberry.Private[ScoreRow]
     kind: strawberry.Private[Kind]
 
-    @strawberry.field(description="The id of the post or comment.")
-    def target_id(self) -> strawberry.ID:
-        """The global id of what is voted on."""
-        return strawberry.ID(global_id(self.kind, self.row.target_id))
+    @strawberry.field(description="The post or comment; null if you may not see it any more.")
+    def target(self, info: Info) -> Node | None:
+        """What is voted on."""
+        loaders = info.context.loaders
+        return (loaders.posts if self.kind is Kind.POST else loaders.comments).get(self.row.target_id)
 
     @strawberry.field(description="The votes on it.")
     def score(self) -> Score:
@@ -108,17 +110,17 @@ class Subscription:
     """What is told as it happens."""
 
     @strawberry.subscription(
-        description="How the votes on a post or comment stand, and whenever that changes. Several votes may come as one."
+        description="How the votes on a post or comment stand, now and after each change. Several votes may come as one."
     )
     async def score_changed(
         self,
         info: Info,
-        id: Annotated[strawberry.ID, strawberry.argument(description="Of the post or comment.")],
+        target_id: Annotated[strawberry.ID, strawberry.argument(description="Of the post or comment.")],
         after: AfterEvent = None,
     ) -> AsyncIterator[ScoreChanged]:
         """The votes on a post or comment."""
         context = _context(info)
-        kind, target = target_id(id, "id")
+        kind, target = parse_target(target_id, "targetId")
         community = await _community_of(context, kind, target)
         return _stream(context, ScoreSource(target, community, _MADE_SCORE[kind]), after)
 

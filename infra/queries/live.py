@@ -33,7 +33,8 @@ async def comments_after(connection: Connection, post_id: Id, position: int, lim
 async def posts_after(connection: Connection, community_id: Id, position: int, limit: int) -> list[Post]:
     """At most ``limit`` posts of the community after that position, the first first. Index (community_id, position)."""
     sql = f"""SELECT {columns(Post, "p")} FROM views.posts p
-        WHERE p.community_id = %(id)s::uuid AND p.position > %(position)s AND p.submitted_at IS NOT NULL AND NOT p.deleted
+        WHERE p.community_id = %(id)s::uuid AND p.position > %(position)s
+        AND p.submitted_at IS NOT NULL AND NOT p.deleted
         ORDER BY p.position LIMIT %(limit)s"""
     return await fetch(connection, sql, {"id": community_id, "position": position, "limit": limit}, Post)
 

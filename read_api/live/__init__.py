@@ -1,1 +1,1 @@
-"""Live updates: topics read once for all who watch them, rendered once per selection, sent over graphql-transport-ws."""
+"""Live updates: topics read once for all who watch, rendered once per selection, sent as graphql-transport-ws."""

@@ -37,7 +37,8 @@ class CloseCode(IntEnum):
     INTERNAL_ERROR = 4500
     """As in the reference implementation."""
     MESSAGE_TOO_BIG = 1009
-    """RFC 6455."""
+    """RFC 6455, as the next."""
+    TRY_AGAIN_LATER = 1013
     TOO_SLOW = 4290
     """Ours: the client did not read as fast as it was sent to. Connect again and resume from the last cursors."""
     SILENT = 4291

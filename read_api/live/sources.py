@@ -129,4 +129,3 @@ async def _admitted(
     connection: Connection, community_id: Id | None, viewers: Collection[Viewer]
 ) -> Collection[Viewer] | None:
     return None if community_id is None else await live.admitted(connection, community_id, viewers)
-

@@ -37,15 +37,21 @@ class Stream(AsyncIterator[T], Generic[T]):
         self._after = after
         self._pulled: asyncio.Queue[Event] = asyncio.Queue()
         self._pumping: asyncio.Task[None] | None = None
+        self._follower: Follower | None = None
 
     async def pump(self, deliver: Callable[[Event], None], ready: Callable[[], Awaitable[None]]) -> None:
         """Deliver all events until cancelled. ``ready`` is awaited between pages of what was missed.
 
-        Raises the ``ApiError`` that ends the stream.
+        Raises what ends the stream: an ``ApiError``, or what ``fail`` was given.
         """
-        follower = Follower(self._viewer, self._after, deliver)
+        follower = self._follower = Follower(self._viewer, self._after, deliver)
         async with self._topics.following(self._source, follower, ready):
             await follower.ended
+
+    def fail(self, error: Exception) -> None:
+        """End the pumping with this error."""
+        if self._follower is not None:
+            self._follower.end(error)
 
     async def __anext__(self) -> T:
         """The next payload. Raises the ``ApiError`` that ends the stream."""
@@ -69,4 +75,3 @@ class Stream(AsyncIterator[T], Generic[T]):
 
 async def _at_once() -> None:
     pass
-

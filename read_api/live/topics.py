@@ -118,7 +118,7 @@ class Follower:
         if event.author_id is None or (self.viewer, event.author_id) not in hidden:
             self.deliver(event)
 
-    def end(self, error: ApiError) -> None:
+    def end(self, error: Exception) -> None:
         """Nothing more comes, for this reason."""
         if not self.ended.done():
             self.ended.set_exception(error)
@@ -167,7 +167,9 @@ class Topic:
             await self._refresh()
         else:
             await self._catch_up(follower, ready)
-        async with self._reading:  # while nothing is read, nothing can pass between the last look and the first delivery
+        async with (
+            self._reading
+        ):  # while nothing is read, nothing can pass between the last look and the first delivery
             if value and self._newest is not None:
                 follower.take(self._newest)
             elif follower.position == NOW:
@@ -248,7 +250,7 @@ class Topic:
                 _log.warning("topic.unread", channel=self._source.channel, error=f"{type(error).__name__}: {error}")
                 self._wanted.set()
                 await asyncio.sleep(RETRY_SECONDS)
-            except Exception:
+            except Exception:  # noqa: BLE001 - logged, and told to everybody who follows
                 _log.exception("topic.failed", channel=self._source.channel)
                 for follower in self._followers:
                     follower.end(ApiError(ApiCode.INTERNAL, "This cannot be followed now. Try again later."))

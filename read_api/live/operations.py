@@ -1,0 +1,193 @@
+"""One operation of a client: a query, a mutation or a subscription, from ``subscribe`` to its last message."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from inspect import isawaitable
+from typing import Any
+
+from graphql import ExecutionResult, Executor, GraphQLError, OperationType, create_source_event_stream
+
+from read_api.context import Context
+from read_api.cursors import open_position
+from read_api.errors import ApiCode, ApiError
+from read_api.execution import Engine, Prepared, Refused, Response, refused
+from read_api.live import messages
+from read_api.live.messages import Subscribe, SubscribePayload
+from read_api.live.outbox import Outbox
+from read_api.live.rendering import Renderer, Selection
+from read_api.live.streams import Stream, SubscriptionContext
+from read_api.live.topics import Event, Topics
+
+
+class Failed(Exception):
+    """The operation ends with an ``error`` message that carries these errors, as the client reads them."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response["errors"][0]["message"])
+        self.errors: list[dict[str, Any]] = response["errors"]
+
+
+class Operations:
+    """Runs the operations of all connections: what they have in common."""
+
+    def __init__(self, engine: Engine, topics: Topics) -> None:
+        self.engine = engine
+        self.topics = topics
+        self.renderer = Renderer(engine)
+
+
+class Operation:
+    """One operation. ``caller`` makes its context; ``finished`` is called just before its last message."""
+
+    __slots__ = (
+        "_awaited",
+        "_caller",
+        "_finished",
+        "_flushed",
+        "_id",
+        "_mutates",
+        "_outbox",
+        "_pending",
+        "_shared",
+        "_silent",
+        "task",
+    )
+
+    def __init__(
+        self,
+        shared: Operations,
+        message: Subscribe,
+        outbox: Outbox,
+        caller: Callable[[], Context],
+        finished: Callable[[], None],
+    ) -> None:
+        self._shared = shared
+        self._id = messages.quoted(message.id)
+        self._outbox = outbox
+        self._caller = caller
+        self._finished = finished
+        self._pending: deque[str | asyncio.Future[str]] = deque()
+        self._awaited: asyncio.Future[str] | None = None
+        self._flushed: Callable[[asyncio.Future[str]], None]
+        self._silent = False
+        self._mutates = False
+        self.task = asyncio.create_task(self._run(message.payload))
+
+    def stop(self) -> None:
+        """Send nothing more, not even what waits to be sent. A mutation that has begun is not broken off."""
+        self._silent = True
+        self._pending.clear()
+        self._outbox.forget(self)
+        if not self._mutates:
+            self.task.cancel()
+
+    def _push(self, frame: str) -> None:
+        if not self._silent:
+            self._outbox.push(frame, self)
+
+    async def _run(self, request: SubscribePayload) -> None:
+        context = self._caller()
+        last = messages.complete_message(self._id)
+        try:
+            await self._execute(request, context)
+        except Failed as failure:
+            last = messages.error_message(self._id, failure.errors)
+        except Refused as refusal:
+            last = messages.error_message(self._id, refused(refusal.errors, context.request_id)["errors"])
+        except Exception as error:  # noqa: BLE001 - logged, and masked for the client, by `refused`
+            shown = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
+            last = messages.error_message(self._id, refused([shown], context.request_id)["errors"])
+        self._pending.clear()
+        if not self._silent:
+            self._finished()
+            self._push(last)
+
+    async def _execute(self, request: SubscribePayload, context: Context) -> None:
+        engine = self._shared.engine
+        context.position = _position(request, context)
+        prepared = engine.prepare(request.query)
+        kind = prepared.operation(request.operationName).kind
+        if kind is OperationType.SUBSCRIPTION:
+            await self._stream(request, prepared, context)
+            return
+        await self._outbox.room()
+        self._mutates = kind is OperationType.MUTATION
+        response = await engine.execute(prepared, request.operationName, request.variables, context)
+        if "data" not in response:
+            raise Failed(response)
+        await self._outbox.room()
+        self._push(messages.next_message(self._id, messages.json_text(response)))
+
+    async def _stream(self, request: SubscribePayload, prepared: Prepared, context: Context) -> None:
+        engine, renderer = self._shared.engine, self._shared.renderer
+        engine.weigh(prepared.operation(request.operationName), request.variables)
+        if context.position is not None:
+            await context.moot.progress.wait(context.position)
+        source = await self._source(request, prepared, SubscriptionContext(context, self._shared.topics))
+        selection = Selection(request.query, prepared, request.operationName, request.variables)
+
+        def deliver(event: Event) -> None:
+            try:
+                self._pending.append(renderer.render(event, selection, context))
+                self._flush()
+            except Exception as error:  # noqa: BLE001 - it ends this operation, and no other follower's
+                source.fail(error)
+
+        def flush(rendered: asyncio.Future[str]) -> None:
+            self._awaited = None
+            if not rendered.cancelled() and (error := rendered.exception()) is not None:
+                self._pending.clear()
+                source.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            else:
+                self._flush()
+
+        self._flushed = flush
+        await source.pump(deliver, self._drained)
+
+    async def _source(self, request: SubscribePayload, prepared: Prepared, context: SubscriptionContext) -> Stream[Any]:
+        executor = Executor.build(
+            self._shared.engine.schema,
+            prepared.document,
+            context_value=context,
+            raw_variable_values=request.variables or {},
+            operation_name=request.operationName or None,
+        )
+        if isinstance(executor, list):
+            raise Failed(refused(executor, context.request_id))
+        stream: Any = create_source_event_stream(executor)
+        if isawaitable(stream):
+            stream = await stream
+        if isinstance(stream, ExecutionResult):
+            raise Failed(refused(list(stream.errors or ()), context.request_id))
+        assert isinstance(stream, Stream)
+        return stream
+
+    def _flush(self) -> None:
+        """Push what is rendered, in order, up to the first that is not."""
+        pending = self._pending
+        while pending and self._awaited is None:
+            rendered = pending[0]
+            if not isinstance(rendered, str):
+                if not rendered.done():
+                    self._awaited = rendered
+                    rendered.add_done_callback(self._flushed)
+                    return
+                rendered = rendered.result()
+            pending.popleft()
+            self._push(messages.next_message(self._id, rendered))
+
+    async def _drained(self) -> None:
+        """Wait until all that was delivered is rendered, and there is room to send more."""
+        while self._awaited is not None:
+            await asyncio.wait([self._awaited])
+        await self._outbox.room()
+
+
+def _position(request: SubscribePayload, context: Context) -> int | None:
+    token = (request.extensions or {}).get("position")
+    if token is None or token == "":
+        return None
+    if not isinstance(token, str):
+        raise ApiError(ApiCode.POSITION_INVALID, "extensions.position must be a token that a mutation gave out.")
+    return open_position(context.sealer, token)

@@ -1,0 +1,81 @@
+"""What waits to be sent to one client: in order, bounded, and slowing nobody else down."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+
+class Outbox:
+    """A bounded queue of text frames and the loop that sends them.
+
+    ``push`` is for what happens whether the client keeps up or not: a client that does not is given up, by
+    ``overflowed``. ``room`` is for answers, which can wait until there is room.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[str], Awaitable[None]],
+        overflowed: Callable[[], None],
+        *,
+        messages_max: int,
+        bytes_max: int,
+    ) -> None:
+        self._send = send
+        self._overflowed = overflowed
+        self._messages_max = messages_max
+        self._bytes_max = bytes_max
+        self._waiting: deque[tuple[object, str]] = deque()
+        self._bytes = 0
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+        self.closed = False
+
+    def push(self, frame: str, owner: object = None) -> None:
+        """Send it in its turn. A frame that finds the queue full is dropped, with the client."""
+        if self.closed:
+            return
+        if self._waiting and (len(self._waiting) >= self._messages_max or self._bytes + len(frame) > self._bytes_max):
+            self.close()
+            self._overflowed()
+            return
+        self._waiting.append((owner, frame))
+        self._bytes += len(frame)
+        self._filled.set()
+        if not self._has_room():
+            self._emptied.clear()
+
+    def forget(self, owner: object) -> None:
+        """Do not send what still waits of that owner."""
+        if self._waiting:
+            self._waiting = deque(waiting for waiting in self._waiting if waiting[0] is not owner)
+            self._bytes = sum(len(frame) for _, frame in self._waiting)
+            self._freed()
+
+    async def room(self) -> None:
+        """Wait until the queue is less than half full, or closed."""
+        await self._emptied.wait()
+
+    def close(self) -> None:
+        """Take nothing more and forget what waits."""
+        self.closed = True
+        self._waiting.clear()
+        self._emptied.set()
+
+    async def run(self) -> None:
+        """Send what comes, until cancelled."""
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            while self._waiting:
+                _, frame = self._waiting.popleft()
+                self._bytes -= len(frame)
+                await self._send(frame)
+                self._freed()
+
+    def _has_room(self) -> bool:
+        return 2 * len(self._waiting) <= self._messages_max and 2 * self._bytes <= self._bytes_max
+
+    def _freed(self) -> None:
+        if self._has_room():
+            self._emptied.set()
