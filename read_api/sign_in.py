@@ -9,6 +9,7 @@ cookie over plain HTTP too where the host is this machine. Forging a refresh fro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -34,6 +35,7 @@ T = TypeVar("T")
 COOKIE = "__Host-moot-refresh"
 """The cookie of the refresh token. Its prefix makes browsers insist on ``Secure``, ``Path=/`` and no ``Domain``."""
 
+_SESSION_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 _ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=Strict"
 
 
@@ -134,6 +136,20 @@ class RequestEmailConfirmationPayload(LimitedPayload):
     sent: bool = strawberry.field(default=False, description="False if the address is confirmed already.")
 
 
+@strawberry.input(description="One of your sessions.")
+class EndSessionInput(Input):
+    """One of the viewer's sessions."""
+
+    session_id: strawberry.ID = strawberry.field(description="The session.")
+
+
+@strawberry.type(description="Whether a session was ended.")
+class EndSessionPayload(Payload):
+    """Whether a session was ended."""
+
+    ended: bool = strawberry.field(default=False, description="False if it had ended already, or is not yours.")
+
+
 @strawberry.type(description="Signing up, in and out.")
 class SignInMutations:
     """Signing up, in and out."""
@@ -212,6 +228,21 @@ class SignInMutations:
         return SignOutPayload(
             errors=[], position=None, client_mutation_id=input.client_mutation_id, sessions_ended=ended
         )
+
+    @strawberry.mutation(
+        description="End one of your sessions, such as that on a device you lost. Its tokens are refused at once."
+    )
+    async def end_session(self, info: Info, input: EndSessionInput) -> EndSessionPayload:
+        """``Sessions.end``."""
+        context, errors, ended = info.context, [], False
+        if context.viewer_id is None:
+            errors.append(user_error(ApiCode.UNAUTHENTICATED, "Sign in first, then do this again."))
+        elif not _SESSION_ID.match(input.session_id):
+            message = "This is not the id of a session; pass one as you received it."
+            errors.append(user_error(ApiCode.INVALID_ID, message, "sessionId"))
+        else:
+            ended = await context.moot.sessions.end(Id(input.session_id), context.viewer_id)
+        return EndSessionPayload(errors=errors, position=None, client_mutation_id=input.client_mutation_id, ended=ended)
 
     @strawberry.mutation(description="Confirm the e-mail address of an account by the code that was mailed to it.")
     async def confirm_email(self, info: Info, input: ConfirmEmailInput) -> ConfirmEmailPayload:

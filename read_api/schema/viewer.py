@@ -24,6 +24,7 @@ from read_api.schema.common import (
 from read_api.schema.feeds import FeedSortArgument, PeriodArgument, UntilArgument, feed_page
 from read_api.schema.notifications import Notification
 from read_api.schema.posts import Post
+from read_api.sessions import Session, own_sessions
 
 Votable: TypeAlias = Annotated[
     Post | Comment, strawberry.union("Votable", description="What can be voted on and saved: a post or a comment.")
@@ -42,6 +43,11 @@ class Viewer:
     def account(self, info: Info) -> Account | None:
         """The viewer's account."""
         return info.context.loaders.accounts.get(self.account_id)
+
+    @strawberry.field(description="Where you are signed in, the session used last first.")
+    async def sessions(self, info: Info) -> list[Session]:
+        """The viewer's sessions."""
+        return await own_sessions(info.context)
 
     @strawberry.field(
         description="Posts of the communities that you are in and of the people whom you follow. Pages are as of the "

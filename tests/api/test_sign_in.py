@@ -165,6 +165,33 @@ def test_sign_out_everywhere(site: Site) -> None:
     assert site.ask(SIGN_OUT).payload == {"errors": [], "sessionsEnded": 0}
 
 
+def test_sessions_are_listed_and_ended_from_afar(site: Site) -> None:
+    listing = "{ viewer { sessions { id client current begunAt usedAt expiresAt } } }"
+    end = "mutation ($input: EndSessionInput!) { endSession(input: $input) { errors { code field } ended } }"
+    site.http.headers["User-Agent"] = "A telephone"
+    lost = site.sign_up().payload["accessToken"]
+    site.http.headers["User-Agent"] = "A desk"
+    here = site.ask(SIGN_IN, nameOrEmail=site.name, password=PASSWORD).payload["accessToken"]
+    sessions = site.ask(listing, here).payload["sessions"]
+    assert [(session["client"], session["current"]) for session in sessions] == [
+        ("A desk", True),
+        ("A telephone", False),
+    ]
+    stranger = Site(site.stack)
+    with stranger.http:
+        token = stranger.sign_up().payload["accessToken"]
+        assert stranger.ask(end, token, sessionId=sessions[1]["id"]).payload == {"errors": [], "ended": False}
+    assert site.ask(end, sessionId=sessions[1]["id"]).codes == ["UNAUTHENTICATED"]
+    for bad in ("", "x", sessions[1]["id"].upper() + "\n", "\x00"):
+        assert site.ask(end, here, sessionId=bad).payload["errors"] == [
+            {"code": "INVALID_ID", "field": ["input", "sessionId"]}
+        ]
+    assert site.who(lost).payload == {"account": {"name": site.name}}
+    assert site.ask(end, here, sessionId=sessions[1]["id"]).payload == {"errors": [], "ended": True}
+    refused_at_the_door(site.who(lost), "SESSION_ENDED")
+    assert [session["client"] for session in site.ask(listing, here).payload["sessions"]] == ["A desk"]
+
+
 def test_unknown_accounts_and_wrong_passwords_look_alike(site: Site) -> None:
     site.sign_up()
     answers = [

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import argon2
 import pytest
+import structlog
 from argon2.profiles import CHEAPEST, PRE_21_2
 
 from commands.ports import Append, StoreUnavailable
@@ -408,5 +409,34 @@ def test_codes_expire_and_only_the_newest_works(database: str, redis_url: str) -
             said = await refusal(site.sign_in.request_confirmation(account_id))
             assert said.code is Code.TOO_MANY_REQUESTS
             assert await site.sign_in.confirm_email(await mailed_code(site)) == account_id
+
+    asyncio.run(scenario())
+
+
+def test_nothing_secret_is_logged(database: str, redis_url: str) -> None:
+    async def scenario() -> None:
+        with structlog.testing.capture_logs() as logs:
+            async with world(database, redis_url) as site:
+                up = await site.sign_in.sign_up(form("ada"), visitor(), HERE)
+                await refusal(site.sign_in.sign_in("ada", "not her password", HERE))
+                after = await site.sessions.refresh(up.grant.refresh_token)
+                await refusal(site.sessions.refresh(up.grant.refresh_token))
+                code = await mailed_code(site)
+            async with world(database, "redis://127.0.0.1:1/0") as site:
+                await refusal(site.sign_in.sign_in("ada", PASSWORD, HERE))
+        said = repr(logs)
+        assert "a refresh token came back" in said
+        for secret in (
+            PASSWORD,
+            "not her password",
+            "ada@example.org",
+            HERE.address,
+            code,
+            up.grant.access_token,
+            up.grant.refresh_token,
+            after.refresh_token,
+        ):
+            assert secret not in said
+            assert secret not in repr((up, after, form("ada")))
 
     asyncio.run(scenario())
