@@ -19,6 +19,7 @@ import orjson
 from graphql import OperationType
 from starlette.types import Receive, Scope, Send
 
+from domain.refusal import Code
 from infra.composition import Moot
 from read_api.bearer import authenticated
 from read_api.context import Context
@@ -30,7 +31,7 @@ from read_api.request_ids import request_id_of
 
 RESPONSE_TYPE = b"application/graphql-response+json"
 JSON_TYPE = b"application/json"
-_STATUS = {ApiCode.UNAUTHENTICATED: 401, ApiCode.UNAVAILABLE: 503}
+_STATUS: dict[ApiCode | Code, int] = {ApiCode.UNAUTHENTICATED: 401, ApiCode.UNAVAILABLE: 503}
 
 
 class HttpRefusal(Exception):
@@ -60,7 +61,7 @@ class GraphQLEndpoint:
 
     def __init__(self, moot: Moot, engine: Engine, sealer: Sealer, *, body_bytes_max: int) -> None:
         self._moot = moot
-        self._engine = engine
+        self.engine = engine
         self._sealer = sealer
         self._body_bytes_max = body_bytes_max
 
@@ -145,7 +146,7 @@ class GraphQLEndpoint:
     async def _run(self, request: Request, method: str, context: Context) -> tuple[Response, int]:
         """The answer, with 422 for what was not executed: the media type decides whether that shows."""
         try:
-            prepared = self._engine.prepare(request.query)
+            prepared = self.engine.prepare(request.query)
             kind = prepared.operation(request.operationName).kind
         except Refused as refusal:
             return refused(refusal.errors, context.request_id), 422
@@ -155,7 +156,7 @@ class GraphQLEndpoint:
             raise HttpRefusal(405, ApiCode.BAD_REQUEST, "Subscriptions run over WebSocket, as graphql-transport-ws.")
         if kind is OperationType.MUTATION and method == "GET":
             raise HttpRefusal(405, ApiCode.BAD_REQUEST, "Mutations are sent by POST.", (b"allow", b"POST"))
-        response = await self._engine.execute(prepared, request.operationName, request.variables, context)
+        response = await self.engine.execute(prepared, request.operationName, request.variables, context)
         return response, 200 if "data" in response else 422
 
 

@@ -110,7 +110,7 @@ class Subscription:
     """What is told as it happens."""
 
     @strawberry.subscription(
-        description="How the votes on a post or comment stand, now and after each change. Several votes may come as one."
+        description="How the votes on a post or comment stand, now and later. Several changes may come as one."
     )
     async def score_changed(
         self,
