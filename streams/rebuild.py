@@ -11,33 +11,23 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from typing import Final, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from typing import Final
 
 from msgspec import Struct
 from psycopg import Error
 
 from commands.ports import StoreUnavailable
+from infra.bulk_log import BulkLog
+from infra.event_store import GroupCommitStore
 from infra.postgres import connect
 from infra.shadow import Busy, Shadow
-from projections.core import Key, Projection, Row, fold, step, touched_keys
+from projections.core import Key, Projection, Row, View, fold, step, touched_keys
 from schemas.envelope import Recorded
 
 _LOCK_CLASS: Final = 0x7265_6275
 """The first half of the advisory lock of a rebuild, ``rebu`` in ASCII; the second is a hash of the view's name."""
-
-
-class Log(Protocol):
-    """The log as a thread reads it."""
-
-    def read_sync(self, after: int, limit: int) -> Sequence[Recorded]:
-        """At most ``limit`` events with a position greater than ``after``, in order."""
-        ...
-
-    def head_sync(self) -> int:
-        """The position of the newest event; 0 in an empty log."""
-        ...
 
 
 class RebuildFailure(Exception):
@@ -76,22 +66,22 @@ class RebuildLimits(Struct, frozen=True):
 
 
 class Progress(Struct, frozen=True):
-    """Where a rebuild stands. ``phase`` is ``fold``, ``index``, ``catch up`` or ``switch``."""
+    """Where a rebuild stands: which position of how many. ``phase`` is ``fold`` or ``index``."""
 
     phase: str
-    events: int
+    position: int
     total: int
     seconds: float
 
     @property
     def rate(self) -> float:
-        """Events a second so far."""
-        return self.events / self.seconds if self.seconds else 0.0
+        """Events of the log a second so far."""
+        return self.position / self.seconds if self.seconds else 0.0
 
     @property
     def seconds_left(self) -> float:
         """How long the folding will still take at this rate."""
-        return (self.total - self.events) / self.rate if self.rate else 0.0
+        return (self.total - self.position) / self.rate if self.rate else 0.0
 
 
 class Rebuilt(Struct, frozen=True):
@@ -106,7 +96,7 @@ class Rebuilt(Struct, frozen=True):
 
 
 class RebuildSummary(Struct, frozen=True):
-    """What a rebuild did. ``events`` were read from the log, once for all views."""
+    """What a rebuild did. ``events`` were in the log, which was read once for all views."""
 
     views: Sequence[Rebuilt]
     events: int
@@ -120,7 +110,7 @@ class RebuildSummary(Struct, frozen=True):
 
 def rebuild(
     conninfo: str,
-    log: Log,
+    log: GroupCommitStore,
     projections: Sequence[Projection],
     *,
     progress: Callable[[Progress], None] | None = None,
@@ -133,9 +123,7 @@ def rebuild(
     Raises ``RebuildFailure``, or ``psycopg.Error`` and ``StoreUnavailable`` when the database fails. Views already
     exchanged by then stay so, the others are as they were.
     """
-    making = _Rebuild(
-        conninfo, log, projections, progress=progress, compare=compare, limits=limits or RebuildLimits()
-    )
+    making = _Rebuild(conninfo, log, projections, progress=progress, compare=compare, limits=limits or RebuildLimits())
     return making.run()
 
 
@@ -177,7 +165,7 @@ class _Rebuild:
     def __init__(
         self,
         conninfo: str,
-        log: Log,
+        log: GroupCommitStore,
         projections: Sequence[Projection],
         *,
         progress: Callable[[Progress], None] | None,
@@ -192,7 +180,7 @@ class _Rebuild:
         self._limits = limits
         self._waiting = threading.BoundedSemaphore(limits.copies_waiting_max)
         self._failed: BaseException | None = None
-        self._events = 0
+        self._reached = 0
         self._total = 0
         self._started = time.perf_counter()
 
@@ -201,14 +189,15 @@ class _Rebuild:
             making = [self._begin(stack, projection) for projection in self._projections]
             self._total = self._log.head_sync()
             writers = stack.enter_context(_pool(self._limits.writers))
-            position = self._fold(making, writers)
+            self._fold(making, writers)
+            self._reached = self._total
             self._say("index")
-            finished = [writers.submit(self._finish, one, position) for one in making]
+            finished = [writers.submit(self._finish, one) for one in making]
             views = [future.result() for future in finished]
-        return RebuildSummary(views, self._events, time.perf_counter() - self._started)
+        return RebuildSummary(views, self._total, time.perf_counter() - self._started)
 
     def _say(self, phase: str) -> None:
-        self._progress(Progress(phase, self._events, self._total, time.perf_counter() - self._started))
+        self._progress(Progress(phase, self._reached, self._total, time.perf_counter() - self._started))
 
     def _begin(self, stack: ExitStack, projection: Projection) -> _Making:
         connection = stack.enter_context(connect(self._conninfo))
@@ -221,37 +210,29 @@ class _Rebuild:
         shadow.create()
         return _Making(shadow)
 
-    def _fold(self, making: Sequence[_Making], writers: ThreadPoolExecutor) -> int:
-        """Read the log to its end and fold it; the position reached."""
+    def _fold(self, making: Sequence[_Making], writers: ThreadPoolExecutor) -> None:
+        """Read the log to where it ended at the start, and fold it."""
         views = [one.view for one in making]
-        position = 0
-        for page in self._pages():
-            position = page[-1].position
-            self._events += len(page)
-            touched = [(one, one.prepare(page)) for one in making if one.spilled]
-            fold(views, page)
-            for one, keys in touched:
-                one.folded(keys)
-            for one in making:
-                if one.once and len(one.view.rows) >= self._limits.copy_rows:
-                    self._write(writers, one, one.take())
-            self._bound_memory(making)
-            self._total = max(self._total, position)
-            self._say("fold")
+        wanted = {kind for one in making for kind in one.view.projection.handlers}
+        with closing(BulkLog(self._conninfo, self._log.codec, wanted, page_events=self._limits.page_events)) as log:
+            for page in log.pages(0, self._total):
+                self._fold_page(making, views, writers, page)
         for one in making:
-            one.shadow.position = position
-        return position
+            one.shadow.position = self._total
 
-    def _pages(self) -> Iterator[Sequence[Recorded]]:
-        """The pages of the log, the next one read while the caller works on the last."""
-        with ThreadPoolExecutor(1, "rebuild-reader") as reader:
-            size = self._limits.page_events
-            following: Future[Sequence[Recorded]] | None = reader.submit(self._log.read_sync, 0, size)
-            while following is not None and (page := following.result()):
-                # A short page was the end of the log when it was read; what came since is caught up later.
-                full = len(page) == size
-                following = reader.submit(self._log.read_sync, page[-1].position, size) if full else None
-                yield page
+    def _fold_page(
+        self, making: Sequence[_Making], views: Sequence[View], writers: ThreadPoolExecutor, page: Sequence[Recorded]
+    ) -> None:
+        touched = [(one, one.prepare(page)) for one in making if one.spilled]
+        fold(views, page)
+        for one, keys in touched:
+            one.folded(keys)
+        for one in making:
+            if one.once and len(one.view.rows) >= self._limits.copy_rows:
+                self._write(writers, one, one.take())
+        self._bound_memory(making)
+        self._reached = page[-1].position
+        self._say("fold")
 
     def _bound_memory(self, making: Sequence[_Making]) -> None:
         while sum(len(one.view.rows) for one in making) > self._limits.rows_max:
@@ -291,7 +272,7 @@ class _Rebuild:
         self._waiting.acquire()
         writers.submit(write)
 
-    def _finish(self, one: _Making, position: int) -> Rebuilt:
+    def _finish(self, one: _Making) -> Rebuilt:
         """Write the rest, make the indexes, catch up and switch."""
         with one.lock:
             if self._failed is not None:

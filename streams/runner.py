@@ -16,6 +16,7 @@ from msgspec import Struct
 from psycopg import Connection
 
 from commands.ports import StoreUnavailable
+from infra.event_store import GroupCommitStore
 from infra.postgres import connect
 from infra.rows import Checkpoint, create_missing, read_checkpoints
 from infra.tables import Table
@@ -28,22 +29,6 @@ LOCK: Final = 0x6D6F6F74_72756E72
 """PostgreSQL's advisory lock of the active runner: ``mootrunr`` in ASCII."""
 
 _log = structlog.get_logger(__name__)
-
-
-class Log(Protocol):
-    """The log as a thread reads it."""
-
-    def read_sync(self, after: int, limit: int) -> Sequence[Recorded]:
-        """At most ``limit`` events with a position greater than ``after``, in order."""
-        ...
-
-    def head_sync(self) -> int:
-        """The position of the newest event; 0 in an empty log."""
-        ...
-
-    def wait_for_more(self, after: int, timeout: float) -> bool:
-        """Wait until there is an event after that position, at most ``timeout`` seconds; whether there is."""
-        ...
 
 
 class Publisher(Protocol):
@@ -82,7 +67,7 @@ class Runner:
     def __init__(
         self,
         conninfo: str,
-        log: Log,
+        log: GroupCommitStore,
         projections: Iterable[Projection],
         publisher: Publisher | None = None,
         *,

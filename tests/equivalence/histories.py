@@ -75,6 +75,7 @@ class World:
         self.items: list[_Item] = []
         self.ballots: dict[tuple[Id, Id], int] = {}
         self.pairs: dict[str, dict[tuple[Id, Id], bool]] = {"follow": {}, "block": {}, "save": {}}
+        self._saved: list[tuple[Id, _Item]] = []
         self.members: dict[tuple[Id, Id], str] = {}
         self._start = [self._account, self._account, self._account, self._community, self._community, self._post]
 
@@ -179,8 +180,13 @@ class World:
 
     def _save(self) -> Iterator[Happened]:
         who, what = self._who(), self._what()
-        kind = save.ItemSaved if self._toggle("save", who, what.id) else save.ItemUnsaved
-        yield self._happened(save_id(who, what.id), kind(who, what.id, what.kind), who)
+        if self._saved and self.random.random() < 0.2:
+            who, what = self._saved.pop()
+        if self._toggle("save", who, what.id):
+            self._saved.append((who, what))
+            yield self._happened(save_id(who, what.id), save.ItemSaved(who, what.id, what.kind), who)
+        else:
+            yield self._happened(save_id(who, what.id), save.ItemUnsaved(who, what.id, what.kind), who)
 
     def _post(self) -> Iterator[Happened]:
         made, where, who = self._id(), self._where(), self._who()
