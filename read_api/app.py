@@ -23,6 +23,7 @@ from read_api.limits import Limits
 from read_api.mail_page import mail_routes
 from read_api.request_ids import Envelope, request_id_of
 from read_api.schema import schema
+from read_api.transport_ws import websocket_route
 
 FIXED_HEADERS = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -62,6 +63,7 @@ def create_app(moot: Moot) -> Starlette:
     endpoint = GraphQLEndpoint(moot, engine, sealer, body_bytes_max=settings.graphql_body_bytes_max)
     routes: list[BaseRoute] = [
         Route("/graphql", endpoint),
+        websocket_route("/graphql", moot, engine, sealer),
         Mount(STATIC, StaticFiles(directory=Path(__file__).with_name("static"))),
         *health_routes(moot),
         *mail_routes(moot.mailbox),
