@@ -67,7 +67,7 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
     database_url, redis_url = settings.engine_urls()
     secrets = load_secrets(settings.data_dir)
     async with AsyncExitStack() as stack:
-        store = postgres_store(database_url, secrets.master_key, clock=clock)
+        store = postgres_store(database_url, secrets.master_key, clock=clock, limits=settings.store_limits)
         stack.callback(store.close)
         pool = postgres.pool(
             database_url, min_size=settings.pool_connections_min, max_size=settings.pool_connections_max

@@ -22,36 +22,11 @@ from commands.ports import Append, Conflict, StoreUnavailable
 from domain.event import Id
 from infra.codec import Codec, Keys
 from infra.gathering import Gatherer, GathererClosed, TooManyWaiting
-from infra.keyring import CACHED_KEYS_MAX, Keyring, KeysUnavailable, MemoryKeys, PostgresKeys
-from infra.recorders import (
-    CHANNEL,
-    CONNECT_SECONDS_MAX,
-    POOL_SIZE_MAX,
-    Datastore,
-    Entry,
-    MemoryRecorder,
-    NotSent,
-    Outcome,
-    PostgresRecorder,
-    Recorder,
-)
-from infra.watch import POLL_SECONDS, RECONNECT_SECONDS, Listener, Watch
+from infra.keyring import Keyring, KeysUnavailable, MemoryKeys, PostgresKeys
+from infra.recorders import CHANNEL, Datastore, Entry, MemoryRecorder, NotSent, Outcome, PostgresRecorder, Recorder
+from infra.store_limits import LIMITS, StoreLimits
+from infra.watch import RECONNECT_SECONDS, Listener, Watch
 from schemas.envelope import Metadata, Recorded
-
-WAITING_MAX = 10_000
-"""Appends, and as many loads, that may wait in this process before more are refused: a second's work or less."""
-BATCH_EVENTS_MAX = 1_000
-"""Events in one transaction of live commands, so that the last to join waits for a few dozen milliseconds at most."""
-BULK_EVENTS_MAX = 5_000
-"""Events in one transaction of ``append_many``: past this size it gets no faster, and live commands wait for it."""
-LOAD_STREAMS_MAX = 1_000
-"""Streams in one query."""
-EVENT_BYTES_MAX = 1_000_000
-"""Of one stored event. The longest texts that the domain and archives allow, encrypted, are below half of it."""
-FOLLOW_EVENTS_MAX = 1_000
-"""Events in one batch of ``follow``."""
-READER_THREADS = 2
-"""Threads that read pages for event loops; a page is short work, and most readers follow in threads of their own."""
 
 _CANONICAL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _AWAY = (OperationalError, InterfaceError)
@@ -65,7 +40,7 @@ class StoreOverloaded(StoreUnavailable):
 
 
 class EventTooLarge(ValueError):
-    """An event is over ``EVENT_BYTES_MAX`` as stored."""
+    """An event is over ``event_bytes_max`` as stored."""
 
 
 def _now() -> datetime:
@@ -87,9 +62,7 @@ class GroupCommitStore:
         watch: Watch | None = None,
         listen: Callable[[Callable[[], None]], Listener] | None = None,
         clock: Callable[[], datetime] = _now,
-        waiting_max: int = WAITING_MAX,
-        batch_events_max: int = BATCH_EVENTS_MAX,
-        poll_seconds: float = POLL_SECONDS,
+        limits: StoreLimits = LIMITS,
     ) -> None:
         self.codec = codec
         self.recorder = recorder
@@ -98,14 +71,14 @@ class GroupCommitStore:
         self._listener: Listener | None = None
         self._lock = Lock()
         self._clock = clock
-        self._poll_seconds = poll_seconds
+        self._limits = limits
         self._writer: Gatherer[_Job, int] = Gatherer(
-            "event store writer", self._record, waiting_max=waiting_max, batch_max=batch_events_max
+            "event store writer", self._record, waiting_max=limits.waiting_max, batch_max=limits.batch_events_max
         )
         self._loader: Gatherer[tuple[Id, ...], dict[Id, list[Recorded]]] = Gatherer(
-            "event store loader", self._load, waiting_max=waiting_max, batch_max=LOAD_STREAMS_MAX
+            "event store loader", self._load, waiting_max=limits.waiting_max, batch_max=limits.load_streams_max
         )
-        self._readers = ThreadPoolExecutor(READER_THREADS, "event store reader")
+        self._readers = ThreadPoolExecutor(limits.reader_threads, "event store reader")
 
     # -- for event loops ---------------------------------------------------------------------------------------
 
@@ -146,7 +119,7 @@ class GroupCommitStore:
         self._start_listening()
         while True:
             try:
-                page = await self.read(after, FOLLOW_EVENTS_MAX)
+                page = await self.read(after, self._limits.follow_events_max)
             except StoreUnavailable as error:
                 _log.warning("following the log is interrupted", after=after, error=str(error))
                 await asyncio.sleep(RECONNECT_SECONDS)
@@ -154,8 +127,8 @@ class GroupCommitStore:
             if page:
                 after = page[-1].position
                 yield page
-            if len(page) < FOLLOW_EVENTS_MAX:
-                await self.watch.beyond(after, self._poll_seconds)
+            if len(page) < self._limits.follow_events_max:
+                await self.watch.beyond(after, self._limits.poll_seconds)
 
     # -- for threads -------------------------------------------------------------------------------------------
 
@@ -187,7 +160,7 @@ class GroupCommitStore:
         start = 0
         while start < len(jobs):
             end, size = start, 0
-            while end < len(jobs) and (end == start or size + _size(jobs[end]) <= BULK_EVENTS_MAX):
+            while end < len(jobs) and (end == start or size + _size(jobs[end]) <= self._limits.bulk_events_max):
                 size += _size(jobs[end])
                 end += 1
             for outcome in self._record(jobs[start:end]):
@@ -212,7 +185,7 @@ class GroupCommitStore:
         """Wait until there is an event after that position, at most ``timeout`` seconds; whether there is one."""
         self._start_listening()
         end = time.monotonic() + timeout
-        while not self.watch.wait_beyond(after, max(0.0, min(end - time.monotonic(), self._poll_seconds))):
+        while not self.watch.wait_beyond(after, max(0.0, min(end - time.monotonic(), self._limits.poll_seconds))):
             self._look()
             if time.monotonic() >= end:
                 return self.watch.head > after
@@ -256,8 +229,8 @@ class GroupCommitStore:
             raise ValueError(f"nothing to append to {stream_id}, or a negative version")
         records = tuple([self.codec.encode(stream_id, event, raw_meta, keys) for event in append.events])
         for topic, state in records:
-            if len(state) > EVENT_BYTES_MAX:
-                raise EventTooLarge(f"{topic} has {len(state)} bytes as stored, over {EVENT_BYTES_MAX}")
+            if len(state) > self._limits.event_bytes_max:
+                raise EventTooLarge(f"{topic} has {len(state)} bytes as stored, over {self._limits.event_bytes_max}")
         return Entry(stream_id, append.expected_version, records)
 
     def _record(self, jobs: Sequence[_Job]) -> list[int | Exception]:
@@ -391,34 +364,23 @@ async def _answered(answer: Awaitable[_T]) -> _T:
 
 
 def memory_store(
-    *, clock: Callable[[], datetime] = _now, keyring: Keyring | None = None, poll_seconds: float = POLL_SECONDS
+    *, clock: Callable[[], datetime] = _now, keyring: Keyring | None = None, limits: StoreLimits = LIMITS
 ) -> GroupCommitStore:
     """A store that lives as long as it is held: no threads, no files, nothing to close."""
     codec = Codec(keyring or Keyring(MemoryKeys(), bytes(32)))
-    return GroupCommitStore(MemoryRecorder(), codec, clock=clock, poll_seconds=poll_seconds)
+    return GroupCommitStore(MemoryRecorder(), codec, clock=clock, limits=limits)
 
 
 def postgres_store(
-    conninfo: str,
-    master_key: bytes,
-    *,
-    clock: Callable[[], datetime] = _now,
-    waiting_max: int = WAITING_MAX,
-    batch_events_max: int = BATCH_EVENTS_MAX,
-    pool_size_max: int = POOL_SIZE_MAX,
-    connect_seconds_max: float = CONNECT_SECONDS_MAX,
-    cached_keys_max: int = CACHED_KEYS_MAX,
-    poll_seconds: float = POLL_SECONDS,
+    conninfo: str, master_key: bytes, *, clock: Callable[[], datetime] = _now, limits: StoreLimits = LIMITS
 ) -> GroupCommitStore:
     """The store in PostgreSQL, whose migrations have run. ``close`` it."""
-    datastore = Datastore(conninfo, pool_size_max=pool_size_max, connect_seconds_max=connect_seconds_max)
-    keyring = Keyring(PostgresKeys(datastore.connection), master_key, cached_max=cached_keys_max)
+    datastore = Datastore(conninfo, limits)
+    keyring = Keyring(PostgresKeys(datastore.connection), master_key, cached_max=limits.cached_keys_max)
     return GroupCommitStore(
         PostgresRecorder(datastore),
         Codec(keyring),
         listen=lambda heard: Listener(conninfo, CHANNEL, heard),
         clock=clock,
-        waiting_max=waiting_max,
-        batch_events_max=batch_events_max,
-        poll_seconds=poll_seconds,
+        limits=limits,
     )

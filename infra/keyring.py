@@ -19,13 +19,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
 from domain.event import Id
+from infra.store_limits import LIMITS
 
 KEY_BYTES = 32
 """AES-256."""
 NONCE_BYTES = 12
 """The nonce of GCM (NIST SP 800-38D, section 8.2.2: random)."""
-CACHED_KEYS_MAX = 50_000
-"""Keys held in memory, about 250 bytes each."""
 
 DESTROYED = b""
 """Stands for the key of an author who was erased."""
@@ -61,7 +60,7 @@ class Keyring:
     A process that has a key in memory can use it until ``forget`` or its end, also when another process destroyed it.
     """
 
-    def __init__(self, store: KeyStore, master_key: bytes, *, cached_max: int = CACHED_KEYS_MAX) -> None:
+    def __init__(self, store: KeyStore, master_key: bytes, *, cached_max: int = LIMITS.cached_keys_max) -> None:
         if len(master_key) != KEY_BYTES:
             raise ValueError(f"the master key has {len(master_key)} bytes; it must have {KEY_BYTES}")
         self._store = store

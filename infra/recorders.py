@@ -25,17 +25,10 @@ from psycopg.rows import tuple_row
 from domain.event import Id
 from infra import postgres
 from infra.codec import Row
+from infra.store_limits import LIMITS, StoreLimits
 
 CHANNEL = "stored_events"
 """The PostgreSQL channel that is notified, once a transaction, when events were recorded."""
-
-POOL_SIZE_MAX = 8
-"""Connections of the event store: one writes, one loads, the others read pages, keys and import."""
-CONNECT_SECONDS_MAX = 3.0
-"""How long one try waits for a connection while the server is away."""
-LOCK_SECONDS_MAX = 10
-"""How long an append waits for another process that appends; a big import holds the lock for a fraction of a second."""
-
 
 # The library silences the pool, and with it the only place that says why the server cannot be reached.
 logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
@@ -166,23 +159,21 @@ def _last(entries: Sequence[Entry]) -> tuple[Id, int, bytes]:
 class Datastore(PostgresDatastore):
     """The library's pool of connections, from a conninfo; connections give ``uuid`` as ``str``."""
 
-    def __init__(
-        self, conninfo: str, *, pool_size_max: int = POOL_SIZE_MAX, connect_seconds_max: float = CONNECT_SECONDS_MAX
-    ) -> None:
+    def __init__(self, conninfo: str, limits: StoreLimits = LIMITS) -> None:
         parts: dict[str, Any] = conninfo_to_dict(conninfo)
         named = [str(parts.pop(name, "") or "") for name in ("dbname", "host", "port", "user", "password")]
         super().__init__(
             *named,
             schema="log",
-            connect_timeout=connect_seconds_max,
-            lock_timeout=LOCK_SECONDS_MAX,
+            connect_timeout=limits.connect_seconds_max,
+            lock_timeout=limits.lock_seconds_max,
             pool_size=1,
-            max_overflow=pool_size_max - 1,
+            max_overflow=limits.connections_max - 1,
         )
         kwargs = cast("dict[str, Any]", self.pool.kwargs)
         kwargs |= parts | {"context": postgres.CONTEXT}
         # A pool that gives up soon starts afresh with the next caller, and is back as soon as the server is.
-        self.pool.reconnect_timeout = connect_seconds_max
+        self.pool.reconnect_timeout = limits.connect_seconds_max
 
     def after_connect_func(self) -> Callable[[Connection[Any]], None]:
         """Sets up each new connection."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from domain.limits import Limits
 from infra.failures import Failure
+from infra.store_limits import LIMITS, StoreLimits
 
 PREFIX = "MOOT_"
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,6 +99,71 @@ class Settings(BaseModel):
     )
     pool_wait_seconds_max: float = setting(
         10.0, "seconds", "How long a read may wait for a connection before it fails as unavailable.", gt=0
+    )
+
+    # The event store.
+    store_waiting_max: int = setting(
+        LIMITS.waiting_max,
+        "commands",
+        "Appends, and as many loads, that may wait before more are refused: half a second's work.",
+        ge=1,
+    )
+    store_batch_events_max: int = setting(
+        LIMITS.batch_events_max,
+        "events",
+        "In one transaction of live commands, so that the last to join waits for 50 ms at most.",
+        ge=1,
+    )
+    store_bulk_events_max: int = setting(
+        LIMITS.bulk_events_max,
+        "events",
+        "In one transaction of an import: more makes it no faster, and live commands wait for it.",
+        ge=1,
+    )
+    store_load_streams_max: int = setting(
+        LIMITS.load_streams_max, "streams", "In one query; all that is waited for is loaded together.", ge=1
+    )
+    store_follow_events_max: int = setting(
+        LIMITS.follow_events_max, "events", "In one batch that a follower of the log gets: a megabyte or so.", ge=1
+    )
+    store_event_bytes_max: int = setting(
+        LIMITS.event_bytes_max,
+        "bytes",
+        "Of one event as stored: the longest texts there may be, encrypted, are below half of it.",
+        ge=10_000,
+    )
+    store_connections_max: int = setting(
+        LIMITS.connections_max,
+        "connections",
+        "To PostgreSQL: one writes, one loads, the others read pages and keys and import.",
+        ge=4,
+    )
+    store_connect_seconds_max: float = setting(
+        LIMITS.connect_seconds_max,
+        "seconds",
+        "How long a command waits for a connection while PostgreSQL is away, before it fails as unavailable.",
+        gt=0,
+    )
+    store_lock_seconds_max: int = setting(
+        LIMITS.lock_seconds_max,
+        "seconds",
+        "How long an append waits for another process that appends; an import takes a fraction of a second each time.",
+        ge=1,
+    )
+    store_poll_seconds: float = setting(
+        LIMITS.poll_seconds,
+        "seconds",
+        "A reader that is told nothing looks for itself: its delay when a notice is lost.",
+        gt=0,
+    )
+    store_cached_keys_max: int = setting(
+        LIMITS.cached_keys_max, "keys", "Authors' keys held in memory, some 250 bytes each.", ge=1
+    )
+    store_reader_threads: int = setting(
+        LIMITS.reader_threads,
+        "threads",
+        "That read pages of the log for the server; a page is short work, and the runner has its own.",
+        ge=1,
     )
 
     # The API over GraphQL.
@@ -230,6 +296,11 @@ class Settings(BaseModel):
     def embedded(self) -> bool:
         """Whether any engine is ours to start."""
         return self.database_url is None or self.redis_url is None
+
+    @property
+    def store_limits(self) -> StoreLimits:
+        """The settings ``store_…``."""
+        return StoreLimits(**{name: getattr(self, f"store_{name}") for name in StoreLimits.__struct_fields__})
 
     def engine_urls(self) -> tuple[str, str]:
         """Where PostgreSQL and Redis answer. Raises ``SettingsError`` when that is not known yet."""

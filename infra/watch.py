@@ -15,8 +15,6 @@ from psycopg import sql
 
 from infra import postgres
 
-POLL_SECONDS = 1.0
-"""The longest that a reader waits before it looks for itself: the bound of its delay when a notice is lost."""
 RECONNECT_SECONDS = 0.5
 """Between two tries to listen again while the server is away."""
 

@@ -38,7 +38,7 @@ def open_log(settings: Settings) -> Iterator[GroupCommitStore]:
     """The log over running engines, personal fields decrypted."""
     secrets = load_secrets(settings.data_dir)
     settings_url, _ = settings.engine_urls()
-    store = postgres_store(settings_url, secrets.master_key)
+    store = postgres_store(settings_url, secrets.master_key, limits=settings.store_limits)
     try:
         yield store
     finally:

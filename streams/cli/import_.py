@@ -66,7 +66,7 @@ def import_archives(
     with engines(data_dir, create=True) as settings:
         secrets = load_secrets(settings.data_dir)
         database_url, _ = settings.engine_urls()
-        store = postgres_store(database_url, secrets.master_key)
+        store = postgres_store(database_url, secrets.master_key, limits=settings.store_limits)
         try:
             with connect(database_url) as connection, _Views(settings, store, connection) as views:
                 importer = Importer(store, name_key=secrets.name_key, run_id=run_id, limits=settings.rules)

@@ -19,8 +19,9 @@ from domain.ids import derived
 from domain.name import NameClaimed
 from domain.post import PostSubmitted
 from infra.codec import AuthorErased
-from infra.event_store import EVENT_BYTES_MAX, EventTooLarge, GroupCommitStore
+from infra.event_store import EventTooLarge, GroupCommitStore
 from infra.recorders import Entry
+from infra.store_limits import LIMITS
 from schemas.envelope import Metadata, Recorded, Undecodable
 
 T = TypeVar("T")
@@ -165,7 +166,7 @@ class EventStoreConformance:
     def test_what_is_no_append_is_refused_and_harms_nobody(self, store: GroupCommitStore) -> None:
         author, stream_id = new_id(), new_id()
         lone_surrogate = DisplayNameChanged(author, "\ud800")
-        huge = DisplayNameChanged(author, "x" * EVENT_BYTES_MAX)
+        huge = DisplayNameChanged(author, "x" * LIMITS.event_bytes_max)
         unknown = Undecodable("x@1", "never written")
         bad: list[tuple[list[Append], type[Exception]]] = [
             ([], ValueError),

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError, StoredEvent
@@ -17,6 +18,7 @@ from infra.event_store import GroupCommitStore, StoreOverloaded, memory_store, p
 from infra.keyring import Keyring, MemoryKeys
 from infra.migrate import migrate
 from infra.recorders import Datastore, Entry, MemoryRecorder, PostgresRecorder
+from infra.store_limits import StoreLimits
 from schemas.envelope import Recorded
 from tests.conformance.event_store import (
     RECORDED_AT,
@@ -31,14 +33,14 @@ from tests.conformance.event_store import (
 from tests.conformance.proxy import Proxy
 
 MASTER_KEY = bytes(range(32))
-NEVER = 1e6
-"""Seconds between two looks for oneself: what works then works by being told."""
+TOLD = StoreLimits(poll_seconds=1e6)
+"""Nobody ever looks for himself: what works then works by being told."""
 
 
 class TestMemory(EventStoreConformance):
     @pytest.fixture
     def store(self) -> GroupCommitStore:
-        return memory_store(clock=lambda: RECORDED_AT, poll_seconds=NEVER)
+        return memory_store(clock=lambda: RECORDED_AT, limits=TOLD)
 
 
 class TestMemoryThreaded(EventStoreConformance):
@@ -49,7 +51,7 @@ class TestMemoryThreaded(EventStoreConformance):
         recorder = MemoryRecorder()
         recorder.blocking = True
         codec = Codec(Keyring(MemoryKeys(), MASTER_KEY))
-        store = GroupCommitStore(recorder, codec, clock=lambda: RECORDED_AT, poll_seconds=NEVER)
+        store = GroupCommitStore(recorder, codec, clock=lambda: RECORDED_AT, limits=TOLD)
         yield store
         store.close()
 
@@ -58,7 +60,7 @@ class TestPostgres(EventStoreConformance):
     @pytest.fixture
     def store(self, database: str) -> Iterator[GroupCommitStore]:
         migrate(database)
-        store = postgres_store(database, MASTER_KEY, clock=lambda: RECORDED_AT, poll_seconds=NEVER)
+        store = postgres_store(database, MASTER_KEY, clock=lambda: RECORDED_AT, limits=TOLD)
         yield store
         store.close()
 
@@ -71,8 +73,8 @@ def log(database: str) -> str:
 
 
 @contextmanager
-def opened(conninfo: str, **options: Any) -> Iterator[GroupCommitStore]:
-    store = postgres_store(conninfo, MASTER_KEY, **{"poll_seconds": NEVER, **options})
+def opened(conninfo: str, **limits: Any) -> Iterator[GroupCommitStore]:
+    store = postgres_store(conninfo, MASTER_KEY, limits=msgspec.structs.replace(TOLD, **limits))
     try:
         yield store
     finally:
