@@ -10,6 +10,7 @@ import html
 import json
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -24,6 +25,9 @@ TITLE_LENGTH_MAX = 1_000
 """Characters of a title that are kept. Reddit's own limit is 300; entities made some longer."""
 BODY_LENGTH_MAX = 100_000
 """Characters of a text that are kept. Reddit's own limit is 40,000 for posts and 10,000 for comments."""
+
+NAMES_CACHED_MAX = 50_000
+"""Authors, and as many communities, whose ids are remembered, about 300 bytes each."""
 
 GONE = frozenset({"[deleted]", "[removed]", "[ removed by reddit ]", "[deleted by user]"})
 """What the archives put in place of an author or a text that they no longer know."""
@@ -240,6 +244,11 @@ def _author(record: Line) -> Author | None:
     name = (record.author or "").strip()
     if not name or name.lower() in GONE:
         return None
+    return _named_author(name)
+
+
+@lru_cache(NAMES_CACHED_MAX)
+def _named_author(name: str) -> Author:
     if not _NAME.match(name):
         raise BadRecordError(f"no author's name: {name[:60]!r}")
     return Author(derived(SOURCE, "account", name.lower()), name)
@@ -249,6 +258,11 @@ def _community(record: Line) -> Community:
     name = (record.subreddit or "").strip()
     if not name:
         raise BadRecordError("no subreddit (an advertisement has none)")
+    return _named_community(name)
+
+
+@lru_cache(NAMES_CACHED_MAX)
+def _named_community(name: str) -> Community:
     if not _NAME.match(name):
         raise BadRecordError(f"no subreddit's name: {name[:60]!r}")
     return Community(derived(SOURCE, "community", name.lower()), name)

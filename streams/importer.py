@@ -21,7 +21,6 @@ from domain.account import AccountImported
 from domain.comment import SEGMENT_BYTES, CommentImported, segment
 from domain.community import CommunityImported
 from domain.event import Event, Id
-from domain.ids import derived
 from domain.limits import Limits
 from domain.post import PostImported
 from infra.event_store import GroupCommitStore
@@ -257,7 +256,7 @@ class Importer:
 
     def _command(self, record: Submission | Reply, *appends: Append) -> tuple[Sequence[Append], Metadata]:
         meta = Metadata(
-            command_id=derived("import", record.source_id),
+            command_id=appends[0].stream_id,
             correlation_id=self._run_id,
             causation_id=None,
             actor_id=None,
