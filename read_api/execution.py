@@ -95,7 +95,8 @@ class Engine:
         self.validations = 0
         """How many documents were parsed and validated so far; the rest came from the cache."""
         self._prepared: OrderedDict[str, Prepared] = OrderedDict()
-        self._characters = 0
+        self.cached_characters = 0
+        """How long the texts of the cached documents are together."""
         self._characters_max = cached_characters_max
 
     def prepare(self, text: str) -> Prepared:
@@ -107,10 +108,10 @@ class Engine:
         self.validations += 1
         prepared = self._prepare(text)
         self._prepared[text] = prepared
-        self._characters += len(text)
-        while self._characters > self._characters_max:
+        self.cached_characters += len(text)
+        while self.cached_characters > self._characters_max:
             oldest, _ = self._prepared.popitem(last=False)
-            self._characters -= len(oldest)
+            self.cached_characters -= len(oldest)
         return prepared
 
     def _prepare(self, text: str) -> Prepared:

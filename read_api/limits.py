@@ -26,6 +26,7 @@ from graphql import (
     ValueNode,
     VariableNode,
     get_named_type,
+    is_introspection_type,
 )
 from msgspec import Struct
 
@@ -34,7 +35,7 @@ from read_api.errors import ApiCode, ApiError
 CONNECTION_COST = 10
 """What a connection adds to the fields it gives: it is a query of its own."""
 LIST_LENGTH_ASSUMED = 10
-"""For a list that is not paged. All of those are short: moderators, user errors, the types of the schema."""
+"""For a list that is not paged: those are short, as user errors are."""
 _PAGED_BY = ("first", "last")
 
 
@@ -142,8 +143,7 @@ class Cost:
             return CONNECTION_COST + inner * size
         if "ids" in field.args:
             return inner * _size(paged.get("ids"), sizes, page_size_max)
-        plural = _is_list(field.type) and not (isinstance(parent, GraphQLObjectType) and _is_connection(parent))
-        return inner * (LIST_LENGTH_ASSUMED if plural and not node.name.value.startswith("__") else 1)
+        return inner * (LIST_LENGTH_ASSUMED if _is_list(field.type) and not _has_paged_lists(parent) else 1)
 
     def _paging_variables(self, document: DocumentNode) -> Iterator[str]:
         for definition in document.definitions:
@@ -174,8 +174,9 @@ def _is_list(type_: Any) -> bool:
     return isinstance(type_.of_type if isinstance(type_, GraphQLNonNull) else type_, GraphQLList)
 
 
-def _is_connection(type_: GraphQLObjectType) -> bool:
-    return type_.name.endswith("Connection")
+def _has_paged_lists(type_: Any) -> bool:
+    """Whether the page size counted already; what introspection gives has a rule of graphql-core's own."""
+    return isinstance(type_, GraphQLObjectType) and (type_.name.endswith("Connection") or is_introspection_type(type_))
 
 
 def _fragments(document: DocumentNode) -> dict[str, FragmentDefinitionNode]:

@@ -32,6 +32,11 @@ Connection = AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
 
 
+_TURNS = 3
+"""Turns of the event loop before a batch leaves: resolvers that are coroutines start a turn after those that are not,
+and what they await a turn after that."""
+
+
 class Loader(Generic[K, V]):
     """Batches look-ups by key with one function, which gives those it found; the rest get ``missing``."""
 
@@ -78,11 +83,14 @@ class Loader(Generic[K, V]):
         if future is None:
             loop = asyncio.get_running_loop()
             if not self._waiting:
-                loop.call_soon(self._dispatch)
+                loop.call_soon(self._dispatch, _TURNS)
             future = self._waiting[key] = loop.create_future()
         return future
 
-    def _dispatch(self) -> None:
+    def _dispatch(self, turns: int) -> None:
+        if turns:
+            asyncio.get_running_loop().call_soon(self._dispatch, turns - 1)
+            return
         waiting, self._waiting = self._waiting, {}
         task = asyncio.create_task(self._answer(waiting))
         self._tasks.add(task)
@@ -157,8 +165,10 @@ class Loaders:
         return {row.account_id: Account(row=row) for row in await accounts.by_ids(connection, ids)}
 
     async def _communities(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Community | None]:
-        rows = await communities.by_ids(connection, self._viewer_id, ids)
-        return {row.community_id: Community(row=row) for row in rows}
+        found = await communities.with_standings(connection, self._viewer_id, ids)
+        for row, standing in found:
+            self.memberships.prime(row.community_id, standing)
+        return {row.community_id: Community(row=row) for row, _ in found}
 
     async def _posts(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Post | None]:
         return {row.post_id: Post(row=row) for row in await items.posts(connection, self._viewer_id, ids)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
 
@@ -44,6 +45,23 @@ async def by_ids(connection: Connection, viewer_id: Id | None, community_ids: Se
     sql = f"""SELECT {_COMMUNITY} FROM views.communities c
         WHERE c.community_id = ANY(%(ids)s::uuid[]) AND c.created_at IS NOT NULL AND {_seen_or_invited()}"""
     return await fetch(connection, sql, {"viewer": viewer_id, "ids": list(community_ids)}, Community)
+
+
+async def with_standings(
+    connection: Connection, viewer_id: Id | None, community_ids: Sequence[Id]
+) -> list[tuple[Community, Membership | None]]:
+    """The same with the viewer's standing in each, where it has one. Primary keys."""
+    sql = f"""SELECT {_COMMUNITY}, {columns(Membership, "v")} FROM views.communities c
+        LEFT JOIN views.memberships v ON v.community_id = c.community_id AND v.account_id = %(viewer)s::uuid
+        WHERE c.community_id = ANY(%(ids)s::uuid[]) AND c.created_at IS NOT NULL
+        AND (c.visibility <> 'private' OR v.account_id IS NOT NULL)"""
+    return await fetch(connection, sql, {"viewer": viewer_id, "ids": list(community_ids)}, _with_standing)
+
+
+def _with_standing(*values: Any) -> tuple[Community, Membership | None]:
+    width = len(Community.__struct_fields__)
+    standing = values[width:]
+    return Community(*values[:width]), None if standing[0] is None else Membership(*standing)
 
 
 async def by_names(connection: Connection, viewer_id: Id | None, names: Sequence[str]) -> list[Community]:

@@ -1,7 +1,7 @@
 """The GraphQL schema, put together once."""
 
 import strawberry
-from graphql import GraphQLSchema, print_schema
+from graphql import GraphQLSchema, get_named_type, print_schema
 from strawberry.schema.config import StrawberryConfig
 
 from read_api.schema.comments import Comment
@@ -27,6 +27,10 @@ strawberry_schema = strawberry.Schema(
 
 schema: GraphQLSchema = strawberry_schema._schema
 """The schema as it is executed."""
+
+for _field in schema.mutation_type.fields.values() if schema.mutation_type else ():
+    for _argument in _field.args.values():
+        _argument.description = get_named_type(_argument.type).description
 
 
 def sdl() -> str:
