@@ -132,6 +132,8 @@ def test_documents_that_are_refused_push_none_out() -> None:
     assert engine.validations == before
 
 
+FRAGMENT = """{ feed(first: 100) { nodes { ...F } } }
+fragment F on Post { author { posts(first: 100) { nodes { id title } } } }"""
 NESTED = "{ viewer { account { " + "posts(first: 1) { nodes { author { " * 6 + "id" + " } } }" * 6 + " } } }"
 
 
@@ -143,7 +145,7 @@ NESTED = "{ viewer { account { " + "posts(first: 1) { nodes { author { " * 6 + "
         ("{ " + "viewer { account @skip(if: false) { id } } " * 51 + "}", "directives"),
         ("{ feed(first: 100) { nodes { author { posts(first: 100) { nodes { id title } } } } } }", "cost"),
         ("query($n: Int) { feed(first: $n) { nodes { author { posts(first: $n) { nodes { id title } } } } } }", "cost"),
-        ("{ feed(first: 99) { nodes { ...F } } } fragment F on Post { author { posts(first: 99) { nodes {id} } }}", "cost"),
+        (FRAGMENT, "cost"),
         ("{ " + "__typename " * 2_001 + "}", "token"),
         ("{ __typename #" + "\n#" * 2_001 + "\n}", "comment"),
         ("{ a" * 700 + " }" * 700, ""),
