@@ -55,7 +55,7 @@ class Client:
             )
         self.instance: Instance = instance
         self.saved = self._load()
-        self._token: str | None = None
+        self.token: str | None = None
 
     def save(self) -> None:
         """Remember. The file is for its owner alone."""
@@ -75,13 +75,13 @@ class Client:
         password = self.saved.passwords.get(name.lower())
         if password is not None:
             answer = self.ask(_SIGN_IN, {"input": {"nameOrEmail": name, "password": password}})["signIn"]
-            self._token = answer["accessToken"]
-        if self._token is None:
+            self.token = answer["accessToken"]
+        if self.token is None:
             password = secrets.token_urlsafe(18)
             form = {"name": name, "email": f"{name.lower()}@example.org", "password": password}
             answer = self.ask(_SIGN_UP, {"input": form})["signUp"]
             refuse(answer["errors"], "Choose another name: --as NAME")
-            self._token = answer["accessToken"]
+            self.token = answer["accessToken"]
             self.saved.passwords[name.lower()] = password
         self.saved.account = name
         self.save()
@@ -91,8 +91,8 @@ class Client:
         """The data of one operation. Raises ``Refused`` for an error of the whole request, ``OSError`` for none."""
         body = json.dumps({"query": query, "variables": variables or {}}).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
         request = urllib.request.Request(self.instance.graphql, body, headers)  # noqa: S310 - our own URL
         try:
             with urllib.request.urlopen(request, timeout=SECONDS_MAX) as response:  # noqa: S310

@@ -153,11 +153,11 @@ class _Report:
     def __call__(self, step: Step) -> None:
         rate = f"{step.rate:,.0f} events/s"
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=step.events, total=step.total or None, rate=rate, phase=step.phase)
+            self._bar.update(self._task, completed=step.position, total=step.total or None, rate=rate, phase=step.phase)
         elif step.seconds >= self._due:
             self._due = step.seconds + REPORT_SECONDS
             words.print(
-                f"{step.phase}: {step.events:,} of {step.total:,} events, {rate}, {step.seconds_left:.0f} s left"
+                f"{step.phase}: {step.position:,} of {step.total:,} events, {rate}, {step.seconds_left:.0f} s left"
             )
 
 
