@@ -7,7 +7,7 @@ reads as the empty string. Where there is no person (the subject is ``None``) th
 """
 
 import os
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -176,7 +176,7 @@ class Codec:
             if text := getattr(event, field):
                 nonce = os.urandom(NONCE_BYTES)
                 box = cipher.encrypt(nonce, text.encode(), _place(kind.wire, field, stream_id))
-                sealed[field] = CIPHER + b64encode(nonce + box).decode()
+                sealed[field] = CIPHER + b2a_base64(nonce + box, newline=False).decode()
         return msgspec.structs.replace(event, **sealed) if sealed else event
 
     def _upcast(self, row: Row) -> Recorded:
@@ -227,7 +227,7 @@ def _open(text: str, key: bytes | None, place: bytes) -> str:
         raise ValueError("the key of its author is missing")
     if key == DESTROYED:
         return ""
-    box = b64decode(text[len(CIPHER) :], validate=True)
+    box = a2b_base64(text[len(CIPHER) :], strict_mode=True)
     try:
         return AESGCM(key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], place).decode()
     except InvalidTag:

@@ -29,6 +29,7 @@ from infra.watch import RECONNECT_SECONDS, Listener, Watch
 from schemas.envelope import Metadata, Recorded
 
 _CANONICAL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_VERSION_MAX = 2**62
 _AWAY = (OperationalError, InterfaceError)
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -225,8 +226,8 @@ class GroupCommitStore:
         stream_id = append.stream_id
         if not _CANONICAL_ID.fullmatch(stream_id):
             raise ValueError(f"{stream_id!r} is no stream id: it must be a UUID in canonical form")
-        if not append.events or append.expected_version < 0:
-            raise ValueError(f"nothing to append to {stream_id}, or a negative version")
+        if not append.events or not 0 <= append.expected_version <= _VERSION_MAX:
+            raise ValueError(f"nothing to append to {stream_id}, or no version that a stream can have")
         records = tuple([self.codec.encode(stream_id, event, raw_meta, keys) for event in append.events])
         for topic, state in records:
             if len(state) > self._limits.event_bytes_max:
@@ -285,7 +286,7 @@ class GroupCommitStore:
         except _AWAY as error:
             _log.warning("the event store did not answer", commands=len(jobs), error=str(error))
             return [StoreUnavailable("the event store did not answer; try again") for _ in jobs]
-        except (PersistenceError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - it goes to the one command that causes it
             if len(jobs) == 1:
                 _log.error("an append failed", stream=jobs[0][0].stream_id, error=str(error))
                 return [error]

@@ -109,6 +109,8 @@ class Gatherer(Generic[Q, A]):
         answers: Sequence[A | Exception]
         try:
             answers = self._answer([ticket.request for ticket in batch])
+            if len(answers) != len(batch):
+                raise RuntimeError(f"{len(answers)} answers to {len(batch)} requests")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001 - it goes to everybody who asked
             answers = [error] * len(batch)
         by_loop: dict[AbstractEventLoop | None, list[tuple[Any, A | Exception]]] = {}

@@ -172,6 +172,7 @@ class EventStoreConformance:
             ([], ValueError),
             ([Append(stream_id, 0, ())], ValueError),
             ([Append(stream_id, -1, (claimed(),))], ValueError),
+            ([Append(stream_id, 2**63, (claimed(),))], ValueError),
             ([*one(stream_id), *one(stream_id)], ValueError),
             (one(Id("no-uuid")), ValueError),
             (one(Id(stream_id.upper())), ValueError),

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
-from eventsourcing.persistence import IntegrityError, StoredEvent
+from eventsourcing.persistence import DataError, IntegrityError, StoredEvent
 
 from commands.ports import StoreUnavailable
 from domain.event import Id
@@ -202,6 +202,17 @@ def test_what_was_recorded_is_no_conflict_when_the_answer_was_lost(log: str) -> 
         assert sorted(recorded) == list(range(3, 22, 2))
         assert type(conflict).__name__ == "Conflict"
         assert_whole(store.read_sync(0, 100), 21)
+
+
+def test_what_the_database_cannot_take_fails_alone(log: str) -> None:
+    good, bad = [Entry(new_id(), 0, (("name.claimed@1", b"{}"),)) for _ in range(3)], new_id()
+    jobs = [(good[0],), (good[1], Entry(bad, 0, (("no\0text", b"{}"),))), (good[2],)]
+    with opened(log) as store:
+        first, failed, last = store._record(jobs)
+        assert (first, last) == (1, 2)
+        assert isinstance(failed, DataError)
+        assert store.load_sync([good[1].stream_id, bad]) == {good[1].stream_id: [], bad: []}
+        assert_whole(store.read_sync(0, 10), 2)
 
 
 def test_a_server_out_of_reach_is_unavailable_and_welcome_back(log: str) -> None:
