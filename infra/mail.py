@@ -72,7 +72,7 @@ def confirmation_body(name: str, code: str, hours: int, account_id: Id) -> str:
         "To confirm that it is yours, send this code:\n\n"
         f"    {code}\n\n"
         "in GraphiQL, or wherever you use Moot:\n\n"
-        f'    mutation {{ confirmEmail(input: {{ code: "{code}" }}) {{ userErrors {{ message }} }} }}\n\n'
+        f'    mutation {{ confirmEmail(input: {{ code: "{code}" }}) {{ errors {{ message }} }} }}\n\n'
         f"It works once, for {hours} hours. If it was not you, do nothing.\n\n"
         f"Account {account_id}\n"
     )
