@@ -1,0 +1,68 @@
+"""One served stack for the tests of live updates, with limits small enough to be met."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from infra.embedded import Engines
+from infra.migrate import migrate
+from infra.secrets import load_or_create_secrets
+from infra.settings import load_settings
+from tests.api.stack import Client, Stack, serving
+from tests.live.redis_server import RedisServer
+
+
+@contextmanager
+def served(engines: Engines, **given: Any) -> Iterator[Stack]:
+    """The whole stack over a database of its own, with these settings."""
+    name = f"live_{uuid4().hex}"
+    with psycopg.connect(engines.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    database = psycopg.conninfo.make_conninfo(engines.database_url, dbname=name)
+    folder = Path(tempfile.mkdtemp(prefix="moot-live-"))
+    migrate(database)
+    load_or_create_secrets(folder, has_data=False)
+    with RedisServer() as redis:  # its own: two runners must not speak on the same channels
+        settings = load_settings({}, data_dir=folder, **{"database_url": database, "redis_url": redis.url, **given})
+        with serving(settings) as running:
+            yield running
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stack(engines: Engines) -> Iterator[Stack]:
+    """The served stack, with generous limits."""
+    with served(engines, access_token_seconds=3600) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def strict(engines: Engines) -> Iterator[Stack]:
+    """The served stack, with limits that a test reaches in no time."""
+    with served(
+        engines,
+        websocket_init_seconds_max=0.3,
+        websocket_ping_seconds=0.3,
+        websocket_close_seconds_max=1.0,
+        websocket_message_bytes_max=2048,
+        websocket_operations_max=3,
+        websocket_queue_messages_max=10,
+        subscription_backfill_max=20,
+        subscription_page_size=3,
+        allowed_origins="https://forum.example",
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def somebody(stack: Stack) -> Iterator[Callable[[], Client]]:
+    """Makes people who are signed in."""
+    with ExitStack() as clients:
+        yield lambda: clients.enter_context(Client(stack)).appear()

@@ -1,0 +1,99 @@
+"""Who a socket belongs to, and that it ends with the session."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from infra.tokens import AccessTokens
+from tests.api.stack import Client, Stack
+from tests.live.forum import a_community, submit_post
+from tests.live.socket import opened, signed_in
+
+WHO = "{ viewer { account { name } } }"
+
+
+def test_the_token_of_connection_init_says_who_asks(stack: Stack) -> None:
+    async def scene(ada: Client) -> None:
+        async with signed_in(stack, ada) as socket:
+            await socket.subscribe("q", WHO)
+            assert await socket.next("q") == {"viewer": {"account": {"name": ada.name}}}
+        async with signed_in(stack) as socket:
+            await socket.subscribe("q", WHO)
+            assert await socket.next("q") == {"viewer": None}
+
+    with Client(stack) as ada:
+        asyncio.run(scene(ada.appear()))
+
+
+@pytest.mark.parametrize("authorization", ["Bearer x", "Bearer ", "Basic YTpi", "x", "Bearer " + "x" * 2000, 1, ["x"], {}])
+def test_a_token_that_is_none_is_forbidden(stack: Stack, authorization: Any) -> None:
+    async def scene() -> None:
+        async with opened(stack) as socket:
+            await socket.send({"type": "connection_init", "payload": {"authorization": authorization}})
+            code, reason = await socket.closed()
+            assert (code, reason[:9]) == (4403, "Forbidden")
+
+    if authorization == {}:
+        pytest.xfail("an empty value of any kind is a visitor")
+    asyncio.run(scene())
+
+
+def _token(stack: Stack, who: Client, *, lifetime_seconds: int) -> str:
+    """A good token of her session with another lifetime."""
+    moot = stack.moot
+    tokens = AccessTokens(
+        [moot.secrets.token_key], lifetime_seconds=lifetime_seconds, skew_seconds=0, clock=moot.clock
+    )
+    claims = tokens.read(who.http.headers["Authorization"].removeprefix("Bearer "))
+    return f"Bearer {tokens.issue(claims.account_id, claims.session_id)}"
+
+
+def test_a_token_that_has_expired_is_forbidden(stack: Stack) -> None:
+    async def scene(token: str) -> None:
+        async with opened(stack) as socket:
+            await socket.send({"type": "connection_init", "payload": {"authorization": token}})
+            code, reason = await socket.closed()
+            assert code == 4403
+            assert "expired" in reason
+
+    with Client(stack) as ada:
+        asyncio.run(scene(_token(stack, ada.appear(), lifetime_seconds=-60)))
+
+
+def test_the_socket_ends_when_its_token_expires(stack: Stack) -> None:
+    async def scene(token: str) -> None:
+        async with opened(stack) as socket:
+            await socket.init({"authorization": token})
+            await socket.subscribe("n", "subscription { notificationAdded { cursor } }")
+            code, reason = await socket.closed()
+            assert code == 4403
+            assert "expired" in reason
+
+    with Client(stack) as ada:
+        asyncio.run(scene(_token(stack, ada.appear(), lifetime_seconds=1)))
+
+
+def test_signing_out_ends_the_sockets_of_that_session_at_once_and_no_other(stack: Stack) -> None:
+    async def scene(ada: Client, ben: Client) -> None:
+        post = await asyncio.to_thread(lambda: submit_post(ada, a_community(ada)))
+        query = f'subscription {{ scoreChanged(targetId: "{post}") {{ cursor }} }}'
+        async with signed_in(stack, ada) as one, signed_in(stack, ada) as two, signed_in(stack, ben) as other:
+            for socket in (one, two, other):
+                await socket.subscribe("s", query)
+                await socket.next("s")
+            viewer = stack.run(stack.moot.sessions.authenticate(ada.http.headers["Authorization"].removeprefix("Bearer ")))
+            await asyncio.to_thread(stack.run, stack.moot.sessions.end(viewer.session_id, viewer.account_id))
+            for socket in (one, two):
+                code, reason = await socket.closed()
+                assert code == 4403
+                assert "ended" in reason
+            await other.alive()
+        async with opened(stack) as again:
+            await again.send(
+                {"type": "connection_init", "payload": {"authorization": ada.http.headers["Authorization"]}}
+            )
+            assert (await again.closed())[0] == 4403
+
+    with Client(stack) as ada, Client(stack) as ben:
+        asyncio.run(scene(ada.appear(), ben.appear()))
