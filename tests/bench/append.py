@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -27,7 +28,7 @@ from infra.embedded import start_engines
 from infra.event_store import GroupCommitStore, postgres_store
 from infra.migrate import migrate
 from infra.settings import load_settings
-from tests.conformance.event_store import meta
+from schemas.envelope import Metadata
 
 WAITING = (1, 16, 64, 256)
 GOAL_RATIO = 5.0
@@ -133,7 +134,9 @@ def measure_ours(conninfo: str, waiting: int, seconds: float) -> Latencies:
 
 async def _clients(store: GroupCommitStore, waiting: int, seconds: float) -> Latencies:
     found = Latencies(seconds)
-    community_id, author_id, said = derived("bench", "community"), derived("bench", "author"), meta()
+    community_id, author_id = derived("bench", "community"), derived("bench", "author")
+    now = datetime.now(UTC)
+    said = Metadata(derived("bench", "command"), derived("bench", "request"), None, author_id, now, now)
 
     async def client(voter_id: Any) -> None:
         more = True
