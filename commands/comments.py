@@ -3,9 +3,9 @@
 from commands import standing
 from commands.use_case import Act, Decision, Streams, UseCases
 from domain import comment, post
-from domain.block import NO_BLOCKS
 from domain.comment import DeleteComment, EditComment, SubmitComment, Thread
 from domain.event import Id
+from domain.relation import NO_BLOCKS
 
 cases = UseCases()
 
@@ -20,7 +20,7 @@ async def _(command: SubmitComment, act: Act, streams: Streams) -> Decision:
     community_id = thread.post.community_id if thread.post else None
     other_id = thread.replied_to_id
     await streams.fetch(
-        *standing.access_streams(community_id, act.actor_id), *standing.block_streams(act.actor_id, other_id)
+        *standing.access_streams(community_id, act.actor_id), standing.relation_stream(act.actor_id, other_id)
     )
     events = comment.decide_submit(
         command,

@@ -1,12 +1,12 @@
 """What decisions of several use cases ask of the streams: access, items, blocks."""
 
 from commands.use_case import Streams
-from domain import block, comment, community, membership, post
+from domain import comment, community, membership, post, relation
 from domain.access import Access
-from domain.block import NO_BLOCKS, Blocks
 from domain.event import Id
-from domain.ids import block_id, membership_id
+from domain.ids import membership_id, relation_id
 from domain.item import Item
+from domain.relation import NO_BLOCKS, Blocks
 
 
 def item(streams: Streams, item_id: Id) -> Item | None:
@@ -28,16 +28,13 @@ def access(streams: Streams, community_id: Id | None, account_id: Id) -> Access:
     return membership.access(streams.state(community, community_id), standing)
 
 
-def block_streams(actor_id: Id, other_id: Id | None) -> tuple[Id, ...]:
-    """The streams that ``blocks`` reads."""
-    return () if other_id is None else (block_id(actor_id, other_id), block_id(other_id, actor_id))
+def relation_stream(actor_id: Id, other_id: Id | None) -> Id | None:
+    """The stream that ``blocks`` reads, if there is another one."""
+    return None if other_id is None else relation_id(actor_id, other_id)
 
 
 def blocks(streams: Streams, actor_id: Id, other_id: Id | None) -> Blocks:
-    """The blocks between the two, whose streams are loaded."""
+    """The blocks between the two, whose stream is loaded."""
     if other_id is None:
         return NO_BLOCKS
-    return Blocks(
-        by_actor=streams.state(block, block_id(actor_id, other_id)),
-        of_actor=streams.state(block, block_id(other_id, actor_id)),
-    )
+    return streams.state(relation, relation_id(actor_id, other_id)).blocks(actor_id, other_id)

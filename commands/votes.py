@@ -2,10 +2,10 @@
 
 from commands import standing
 from commands.use_case import Act, Decision, Streams, UseCases
-from domain import ballot, block, save
+from domain import ballot, save
 from domain.ballot import CastVote
 from domain.event import Id
-from domain.ids import ballot_id, block_id, save_id
+from domain.ids import ballot_id, save_id
 from domain.save import SaveItem, UnsaveItem
 
 cases = UseCases()
@@ -19,15 +19,17 @@ def _ballot(command: CastVote, act: Act) -> Id:
 async def _(command: CastVote, act: Act, streams: Streams) -> Decision:
     item = standing.item(streams, command.target_id)
     community_id = item.community_id if item else None
-    author_block_id = block_id(act.actor_id, item.author_id) if item and item.author_id else None
-    await streams.fetch(*standing.access_streams(community_id, act.actor_id), author_block_id)
+    author_id = item.author_id if item else None
+    await streams.fetch(
+        *standing.access_streams(community_id, act.actor_id), standing.relation_stream(act.actor_id, author_id)
+    )
     events = ballot.decide(
         command,
         streams.state(ballot, _ballot(command, act)),
         voter_id=act.actor_id,
         item=item,
         access=standing.access(streams, community_id, act.actor_id),
-        blocking=streams.state(block, author_block_id),
+        blocking=standing.blocks(streams, act.actor_id, author_id).by_actor,
     )
     return Decision(events)
 

@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from domain import post as posts
 from domain import text
 from domain.access import Access
-from domain.block import Blocks
 from domain.command import Command
 from domain.event import Event, Id, Personal
 from domain.item import Item
 from domain.limits import Limits
 from domain.post import Post
 from domain.refusal import Code, Refusal
+from domain.relation import Blocks
 
 SEGMENT_BYTES = 10
 

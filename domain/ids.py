@@ -35,14 +35,9 @@ def membership_id(community_id: Id, account_id: Id) -> Id:
     return derived("membership", community_id, account_id)
 
 
-def follow_id(follower_id: Id, followed_id: Id) -> Id:
-    """The stream of one account following another."""
-    return derived("follow", follower_id, followed_id)
-
-
-def block_id(blocker_id: Id, blocked_id: Id) -> Id:
-    """The stream of one account blocking another."""
-    return derived("block", blocker_id, blocked_id)
+def relation_id(one_id: Id, other_id: Id) -> Id:
+    """The stream of what two accounts are to each other, whichever is named first."""
+    return derived("relation", min(one_id, other_id), max(one_id, other_id))
 
 
 def save_id(account_id: Id, target_id: Id) -> Id:

@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 
 import pytest
 
 from commands.handling import Caller, Contended, Outcome
 from commands.ports import Append, Conflict
-from domain import moderators, name
+from domain import moderators, name, relation
 from domain.account import Register
 from domain.ballot import CastVote, VoteCast
+from domain.block import Block
 from domain.command import Command
 from domain.community import CreateCommunity
 from domain.event import Event, Id
-from domain.ids import moderators_id
+from domain.follow import Follow
+from domain.ids import moderators_id, relation_id
 from domain.limits import Limits
 from domain.membership import AppointModerator, JoinCommunity, LeaveCommunity
 from domain.post import EditPost, PostEdited, SubmitPost
@@ -152,6 +155,15 @@ def test_nobody_is_appointed_by_somebody_who_leaves(store: GroupCommitStore) -> 
     for recorded in store.load_sync([moderators_id(PLACE)])[moderators_id(PLACE)]:
         listed = moderators.evolve(listed, recorded.event)
     assert listed in ({CAROL}, {CAROL, ALICE})
+
+
+def test_nobody_follows_where_there_is_a_block(store: GroupCommitStore) -> None:
+    put(store, ACCOUNTS)
+    race(store, (Follow(ALICE), caller(BOB)), (Block(BOB), caller(ALICE)))
+    stream_id = relation_id(ALICE, BOB)
+    events = [recorded.event for recorded in store.load_sync([stream_id])[stream_id]]
+    between = reduce(relation.evolve, events, relation.START)
+    assert between == relation.Relation(followers=frozenset(), blockers=frozenset({ALICE}))
 
 
 def test_two_edits_are_both_recorded_the_later_one_last(store: GroupCommitStore) -> None:

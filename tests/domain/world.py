@@ -16,7 +16,7 @@ from commands.ports import Append
 from domain import account, ballot, block, comment, community, follow, membership, moderators, name, post, save
 from domain.command import Command
 from domain.event import Event, Id
-from domain.ids import ballot_id, block_id, derived, follow_id, membership_id, moderators_id, save_id
+from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id
 from domain.limits import Limits
 from domain.name import claim_id
 from domain.refusal import Code, Refusal
@@ -55,9 +55,9 @@ def stream_of(event: Event) -> Id:
         case save.ItemSaved() | save.ItemUnsaved():
             return save_id(e.account_id, e.target_id)
         case follow.AccountFollowed() | follow.AccountUnfollowed():
-            return follow_id(e.follower_id, e.followed_id)
+            return relation_id(e.follower_id, e.followed_id)
         case block.AccountBlocked() | block.AccountUnblocked():
-            return block_id(e.blocker_id, e.blocked_id)
+            return relation_id(e.blocker_id, e.blocked_id)
         case moderators.ModeratorListed() | moderators.ModeratorDelisted():
             return moderators_id(e.community_id)
         case (

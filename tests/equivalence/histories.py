@@ -9,7 +9,7 @@ from msgspec import Struct
 from domain import account, ballot, block, comment, community, follow, membership, moderators, name, post, save
 from domain.comment import segment
 from domain.event import Event, Id
-from domain.ids import ballot_id, block_id, derived, follow_id, membership_id, moderators_id, save_id
+from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id
 
 MIXED: dict[str, int] = {
     "vote": 1600,
@@ -170,13 +170,13 @@ class World:
         who, whom = self._who(), self._who()
         if who != whom:
             kind = follow.AccountFollowed if self._toggle("follow", who, whom) else follow.AccountUnfollowed
-            yield self._happened(follow_id(who, whom), kind(who, whom), who)
+            yield self._happened(relation_id(who, whom), kind(who, whom), who)
 
     def _block(self) -> Iterator[Happened]:
         who, whom = self._who(), self._who()
         if who != whom:
             kind = block.AccountBlocked if self._toggle("block", who, whom) else block.AccountUnblocked
-            yield self._happened(block_id(who, whom), kind(who, whom), who)
+            yield self._happened(relation_id(who, whom), kind(who, whom), who)
 
     def _save(self) -> Iterator[Happened]:
         who, what = self._who(), self._what()

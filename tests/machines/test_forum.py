@@ -16,17 +16,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from commands.handling import USE_CASES, Commands, Outcome
+from commands.handling import Commands, Outcome
 from commands.ports import Append, StoreUnavailable
-from domain import account, ballot, block, comment, community, follow, membership, moderators, post, save
+from domain import account, ballot, comment, community, membership, moderators, post, relation, save
 from domain.account import Register
 from domain.ballot import CastVote, VoteCast
-from domain.block import Block
+from domain.block import Block, Unblock
 from domain.command import Command
 from domain.community import CreateCommunity
 from domain.event import Event, Id
-from domain.follow import Follow
-from domain.ids import ballot_id, block_id, follow_id, membership_id, moderators_id, save_id
+from domain.follow import Follow, Unfollow
+from domain.ids import ballot_id, membership_id, moderators_id, relation_id, save_id
 from domain.limits import Limits
 from domain.post import SubmitPost
 from domain.refusal import Code, Refusal
@@ -38,9 +38,8 @@ from tests.machines.wishes import Wish, wishes
 
 LIMITS = Limits(comment_depth_max=DEPTH_MAX, moderators_max=MODERATORS_MAX)
 
-SERIAL = frozenset(USE_CASES) - {Block, Follow}
-"""What may be asked at once. A follow and a block at the same moment can both succeed: neither writes where the
-other looks, and readers leave out whom they block."""
+
+RELATING = frozenset({Follow, Unfollow, Block, Unblock})
 
 
 class Store:
@@ -123,14 +122,14 @@ class Forum(RuleBasedStateMachine):
     @rule(data=st.data(), pauses=st.lists(st.integers(0, 3), max_size=12))
     def several_at_once(self, data: st.DataObject, pauses: list[int]) -> None:
         """Different wishes at the same moment: as if one had come after the other."""
-        kinds = data.draw(st.sampled_from([SERIAL, frozenset({CastVote})]))
+        kinds = data.draw(st.sampled_from([None, frozenset({CastVote}), RELATING]))
         together = data.draw(st.lists(wishes(self.model, kinds), min_size=2, max_size=3))
         self.at_once(together, [self.new_key() for _ in together], pauses)
 
     @rule(data=st.data(), pauses=st.lists(st.integers(0, 3), max_size=12), times=st.integers(2, 3))
     def an_impatient_client(self, data: st.DataObject, pauses: list[int], times: int) -> None:
         """The same wish several times at the same moment, under one key: it happens once."""
-        wish, key = data.draw(wishes(self.model, SERIAL)), self.new_key()
+        wish, key = data.draw(wishes(self.model)), self.new_key()
         results = self.at_once([wish] * times, [key] * times, pauses)
         assert len(set(results)) == 1
 
@@ -247,8 +246,9 @@ def expectations(model: Model) -> Iterator[tuple[Any, Id, Any]]:
     for one, shown in model.accounts.items():
         yield account, one, account.Account(one, shown)
         for other in model.accounts:
-            yield follow, follow_id(one, other), (one, other) in model.follows
-            yield block, block_id(one, other), (one, other) in model.blocks
+            pairs = {(one, other), (other, one)}
+            followers, blockers = ({who for who, _ in pairs & some} for some in (model.follows, model.blocks))
+            yield relation, relation_id(one, other), relation.Relation(frozenset(followers), frozenset(blockers))
         for kind, items in (("post", model.posts), ("comment", model.comments)):
             for target in items:
                 yield ballot, ballot_id(one, target), model.votes.get((one, target), 0)
