@@ -53,7 +53,7 @@ class RebuildLimits(Struct, frozen=True):
     batch to end.
     """
 
-    page_events: int = 10_000
+    page_events: int = 5_000
     copy_rows: int = 20_000
     copies_waiting_max: int = 8
     rows_max: int = 6_000_000
