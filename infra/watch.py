@@ -115,6 +115,10 @@ class Listener:
 
     def _wait(self, descriptor: int | None, timeout: float | None) -> bool:
         """Wait for the connection; ``False`` when it is time to end."""
-        readers: list[int] = [self._woken.fileno()] + ([] if descriptor is None else [descriptor])
-        select.select(readers, [], [], timeout)
+        # Not select(), which takes no descriptor above 1023: a server with that many sockets is an ordinary one.
+        waiting = select.poll()
+        waiting.register(self._woken, select.POLLIN)
+        if descriptor is not None:
+            waiting.register(descriptor, select.POLLIN)
+        waiting.poll(None if timeout is None else 1000 * timeout)
         return not self._closing

@@ -1,8 +1,11 @@
 """The event store in memory and in PostgreSQL."""
 
 import asyncio
+import os
+import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from threading import Thread
 from typing import Any
 
@@ -267,6 +270,21 @@ def test_the_librarys_own_methods_work_on_the_same_log(log: str) -> None:
         assert recorder.max_notification_id() == 4
     finally:
         recorder.close()
+
+
+def test_a_server_with_a_thousand_sockets_is_told_of_news(log: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    with ExitStack() as stack, opened(log) as elsewhere:
+        for _ in range(1100):
+            stack.callback(os.close, os.dup(0))
+        with opened(log) as store:
+            assert not store.wait_for_more(0, 0)
+            with ThreadPoolExecutor(1) as thread:
+                told = thread.submit(store.wait_for_more, 0, 10)
+                elsewhere.append_sync(one(new_id()), meta())
+                assert told.result()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_follower_that_missed_every_notice_looks_for_itself(log: str) -> None:
