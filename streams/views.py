@@ -46,10 +46,10 @@ def list_views(connection: Connection[Any], projections: Iterable[Projection], h
         row[0]: row[1:]
         for row in connection.execute(
             "SELECT c.projection, c.version, c.position, c.previous_version, c.built_at,"
-            " greatest(coalesce(t.reltuples, 0), 0)::bigint, coalesce(pg_total_relation_size(t.oid), 0),"
+            " greatest(t.reltuples, s.n_live_tup, 0)::bigint, coalesce(pg_total_relation_size(t.oid), 0),"
             " (SELECT count(*) FROM views.dead_letters d WHERE d.projection = c.projection)"
             " FROM views.checkpoints c LEFT JOIN pg_class t ON t.oid = to_regclass(%s || '.' || c.projection)"
-            " WHERE c.partition = %s",
+            " LEFT JOIN pg_stat_user_tables s ON s.relid = t.oid WHERE c.partition = %s",
             (SCHEMA, PARTITION),
         ).fetchall()
     }

@@ -1,7 +1,8 @@
 """``moot projections``: how far each view has come, and how to build one anew."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -9,9 +10,11 @@ import psycopg
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from infra.event_store import postgres_store
 from infra.failures import Failure
 from infra.postgres import connect
-from infra.rows import create_missing, read_checkpoints
+from infra.rows import create_missing
+from infra.secrets import load_secrets
 from projections.catalogue import ALL
 from projections.core import Projection
 from streams.cli.console import (
@@ -28,7 +31,9 @@ from streams.cli.console import (
 from streams.cli.events import open_log
 from streams.cli.session import engines
 from streams.rebuild import Progress as Step
-from streams.rebuild import RebuildFailure, RebuildSummary, rebuild
+from streams.rebuild import RebuildFailure, RebuildSummary
+from streams.rebuild_halves import rebuild_fast
+from streams.views import ViewStatus, list_views
 
 REPORT_SECONDS = 5.0
 """How often a rebuild says where it is where there is no terminal for a bar."""
@@ -68,39 +73,29 @@ def list_projections(data_dir: DataDir = None, output: OutputOption = Output.TAB
 
 def standing(connection: psycopg.Connection[Any], head: int) -> list[dict[str, Any]]:
     """Each projection: its version, the built one, position, lag in events, rows (estimated), dead letters, a word."""
-    checkpoints = read_checkpoints(connection)
-    parked = _counts(connection, "SELECT projection, count(*) FROM views.dead_letters GROUP BY projection")
-    rows = _counts(
-        connection,
-        "SELECT stat.relname, greatest(reltuples, n_live_tup)::bigint FROM pg_stat_user_tables AS stat"
-        " JOIN pg_class ON pg_class.oid = stat.relid WHERE schemaname = 'views'",
-    )
-    found = []
-    for name, projection in ALL.items():
-        checkpoint = checkpoints.get(name)
-        position = checkpoint.position if checkpoint else 0
-        built = checkpoint.version if checkpoint else None
-        if checkpoint is None:
-            state = "not built" if head else "in sync"
-        elif built != projection.version:
-            state = "other version"
-        elif parked.get(name):
-            state = "dead letters"
-        else:
-            state = "in sync" if position >= head else "behind"
-        found.append(
-            {
-                "projection": name,
-                "version": projection.version,
-                "built": built,
-                "position": position,
-                "lag": head - position,
-                "rows": max(0, rows.get(name, 0)),
-                "parked": parked.get(name, 0),
-                "state": state,
-            }
-        )
-    return found
+    return [
+        {
+            "projection": view.name,
+            "version": view.version,
+            "built": view.built_version,
+            "position": view.position,
+            "lag": view.lag_events,
+            "rows": view.rows,
+            "parked": view.parked,
+            "state": _state(view, head),
+        }
+        for view in list_views(connection, ALL.values(), head)
+    ]
+
+
+def _state(view: ViewStatus, head: int) -> str:
+    if view.built_version is None:
+        return "not built" if head else "in sync"
+    if view.stale:
+        return "other version"
+    if view.parked:
+        return "dead letters"
+    return "behind" if view.lag_events else "in sync"
 
 
 def rebuild_projections(
@@ -118,7 +113,14 @@ def rebuild_projections(
             create_missing(connection, wanted)
         try:
             with _bar(", ".join(p.name for p in wanted) if len(wanted) <= 3 else f"{len(wanted)} views") as progress:
-                summary = rebuild(database_url, log, wanted, progress=progress, compare=compare)
+                summary = rebuild_fast(
+                    database_url,
+                    log,
+                    wanted,
+                    partial(postgres_store, database_url, load_secrets(settings.data_dir).master_key),
+                    progress=progress,
+                    compare=compare,
+                )
         except RebuildFailure as error:
             raise NotRebuilt(
                 "The rebuild did not happen.", str(error), "The live views are as they were; try again."
@@ -187,7 +189,3 @@ def _report(summary: RebuildSummary, output: Output) -> None:
     rows = [(v.name, v.version, v.position, v.rows, v.parked, v.differences) for v in summary.views]
     show_table(columns, rows, right=columns[1:])
     words.print(f"{summary.events:,} events in {summary.seconds:.1f} s: {summary.rate:,.0f} events/s.")
-
-
-def _counts(connection: psycopg.Connection[Any], sql: str) -> Mapping[str, int]:
-    return dict(connection.execute(sql).fetchall())
