@@ -219,7 +219,7 @@ class Connection:
             raise Closed(CloseCode.TOO_MANY_INITIALISATIONS, "Too many initialisation requests")
         self._initialised = True
         self._timers.pop("init").cancel()
-        authorization = (message.payload or {}).get("authorization") or ""
+        authorization = (message.payload or {}).get("authorization", "")
         if not isinstance(authorization, str):
             raise Closed(CloseCode.FORBIDDEN, "Forbidden: authorization must be a text")
         await self._sign_in(authorization)

@@ -5,6 +5,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 
+FRAMES_AT_ONCE = 16
+"""Frames sent to one client before others get a turn."""
+
+
 class Outbox:
     """A bounded queue of text frames and the loop that sends them.
 
@@ -67,11 +71,15 @@ class Outbox:
         while True:
             await self._filled.wait()
             self._filled.clear()
+            sent = 0
             while self._waiting:
                 _, frame = self._waiting.popleft()
                 self._bytes -= len(frame)
                 await self._send(frame)
                 self._freed()
+                sent += 1
+                if sent % FRAMES_AT_ONCE == 0:  # sending need not wait, and then lets nobody else have a turn
+                    await asyncio.sleep(0)
 
     def _has_room(self) -> bool:
         return 2 * len(self._waiting) <= self._messages_max and 2 * self._bytes <= self._bytes_max

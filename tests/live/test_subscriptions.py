@@ -298,8 +298,10 @@ def test_a_community_that_turns_private_ends_what_visitors_follow(stack: Stack, 
 
 def test_nobody_is_told_what_people_do_whom_he_blocks(stack: Stack, somebody: Somebody) -> None:
     ada, ben, eve = somebody(), somebody(), somebody()
-    community = a_community(ada)
-    post = submit_post(ada, community)
+    community = a_community(ben)
+    post = submit_post(ben, community)
+    ada.position = ben.position
+    hers_to_answer = comment(ada, post, "hers")
     ada.do("blockAccount", accountId=eve.id, kind_of_input="AccountInput")
     after = ada.position
 
@@ -313,7 +315,7 @@ def test_nobody_is_told_what_people_do_whom_he_blocks(stack: Stack, somebody: So
             await told(submit_post, eve, community, title="unseen")
             assert (await his.next("c"))["commentAdded"]["comment"]["body"] == "unheard"
             assert (await his.next("p"))["postAdded"]["post"]["title"] == "unseen"
-            await told(comment, ben, post, "heard")
+            await told(comment, ben, post, "heard", parentId=hers_to_answer)
             got = {
                 message["id"]: message["payload"]["data"] for message in [await hers.receive(), await hers.receive()]
             }
