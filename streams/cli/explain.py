@@ -135,6 +135,8 @@ def _reasons(post_id: Id, events: Sequence[Recorded]) -> list[Why]:
 
 def _effect(post_id: Id, event: Any) -> tuple[int, int, int, int, str] | None:
     """What an event adds to up votes, down votes, comments and karma, and in words; ``None``: nothing of the post."""
+    if getattr(event, "post_id", None) != post_id:
+        return None
     match event:
         case VoteCast(target_id=target) if target == post_id:
             up = (event.value > 0) - (event.previous > 0)

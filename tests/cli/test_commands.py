@@ -1,0 +1,149 @@
+"""The commands that work on what is there, with and without a running ``moot up``."""
+
+import json
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from infra.embedded import start_engines
+from infra.settings import load_settings
+from tests.serving import Up, moot
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with a post and two votes in it, and nothing running."""
+    place = tmp_path_factory.mktemp("commands")
+    with Up(place):
+        said = ["--data-dir", str(place)]
+        assert moot("post", "Explain me", "--as", "ada", *said).returncode == 0
+        assert moot("vote", "up", "--as", "bob", *said).returncode == 0
+        assert moot("vote", "down", "--as", "bob", *said).returncode == 0
+    return place
+
+
+def _json(folder: Path, *words: str) -> object:
+    found = moot(*words, "--data-dir", str(folder), "--output", "json")
+    assert found.returncode == 0, found.stderr
+    return json.loads(found.stdout)
+
+
+def _post_id(folder: Path) -> str:
+    identity: str = json.loads((folder / "client.json").read_text())["post_id"]
+    return identity
+
+
+def test_each_starts_the_engines_and_stops_them_again(folder: Path) -> None:
+    listed = _json(folder, "projections", "list")
+    assert isinstance(listed, dict)
+    assert {row["state"] for row in listed["projections"]} == {"in sync"}
+    assert not (folder / "postgres" / "postmaster.pid").exists()
+    assert not (folder / "run" / "redis.pid").exists()
+
+
+def test_explain_shows_each_event_and_agrees_with_the_view(folder: Path) -> None:
+    found = _json(folder, "explain", "post", _post_id(folder))
+    assert isinstance(found, dict)
+    assert [(why["event"], why["score"]) for why in found["events"]] == [
+        ("post.submitted@1", 0),
+        ("vote.cast@1", 1),
+        ("vote.cast@1", -1),
+    ]
+    now = found["now"]
+    assert (now["up"], now["down"], now["karma"], now["place"], now["of"], now["agrees"]) == (0, 1, -1, 1, 1, True)
+
+
+def test_a_stream_is_found_by_name_by_id_and_by_uuid(folder: Path) -> None:
+    by_name = moot("events", "stream", "account:ADA", "--data-dir", str(folder), "--output", "json")
+    event = json.loads(by_name.stdout.splitlines()[0])
+    assert (event["event"], event["data"]["name"]) == ("account.registered@1", "ada")
+    by_uuid = moot("events", "stream", event["stream_id"], "--data-dir", str(folder), "--output", "json")
+    assert by_uuid.stdout == by_name.stdout
+    post = moot("events", "stream", f"post:{_post_id(folder)}", "--data-dir", str(folder), "--output", "json")
+    assert json.loads(post.stdout.splitlines()[0])["data"]["title"] == "Explain me"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("events", "stream", "account:nobody-here"), "names nothing here"),
+        (("events", "stream", "planet:mars"), "is no kind of stream"),
+        (("events", "show", "999999"), "There is no event 999999."),
+        (("explain", "post", "no-id"), "names nothing here"),
+        (("explain", "post", "account:ada"), "No view knows a post"),
+        (("projections", "rebuild", "karmaa"), "There is no projection called karmaa."),
+        (("projections", "rebuild"), "Which projections?"),
+        (("projections", "rebuild", "--all", "karma"), "Which projections?"),
+        (("post", "Hello"), "Nothing serves"),
+    ],
+)
+def test_what_is_not_there_is_said_with_a_fix(folder: Path, words: tuple[str, ...], says: str) -> None:
+    found = moot(*words, "--data-dir", str(folder))
+    assert found.returncode == 1
+    assert found.stdout == ""
+    assert says in found.stderr
+    assert "\nfix: " in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("words", [("nonsense",), ("up", "--port", "x"), ("events", "show", "0"), ("vote", "sideways")])
+def test_words_that_are_no_command_are_an_error(words: tuple[str, ...]) -> None:
+    found = moot(*words)
+    assert found.returncode == 1
+    assert found.stdout == ""
+    assert "Error" in found.stderr
+
+
+def test_a_folder_without_data_is_said_to_be_one(tmp_path: Path) -> None:
+    for words in (("doctor",), ("projections", "list"), ("events", "tail")):
+        found = moot(*words, "--data-dir", str(tmp_path / "none"))
+        assert found.returncode == 1
+        assert "There is no data in" in found.stderr
+    assert not (tmp_path / "none" / "postgres").exists()
+
+
+def test_a_rebuild_gives_the_same_rows(folder: Path) -> None:
+    found = moot("projections", "rebuild", "--all", "--compare", "--data-dir", str(folder), "--output", "json")
+    assert found.returncode == 0, found.stderr
+    summary = json.loads(found.stdout)
+    assert {view["differences"] for view in summary["views"]} == {0}
+    one = moot("projections", "rebuild", "scores", "--data-dir", str(folder))
+    assert one.returncode == 0, one.stderr
+    assert one.stdout.splitlines()[1].split()[0] == "scores"
+
+
+def test_doctor_is_content_and_names_the_fix_when_a_view_is_behind(folder: Path) -> None:
+    sound = moot("doctor", "--data-dir", str(folder), "--output", "json")
+    assert sound.returncode == 0, sound.stdout
+    assert {finding["check"] for finding in json.loads(sound.stdout)} >= {
+        "postgresql",
+        "redis",
+        "views",
+        "dead letters",
+    }
+    with (
+        start_engines(load_settings({}, data_dir=folder)) as engines,
+        psycopg.connect(engines.database_url) as connection,
+    ):
+        connection.execute("UPDATE views.checkpoints SET version = 99 WHERE projection = 'karma'")
+    try:
+        found = moot("doctor", "--data-dir", str(folder), "--output", "json")
+        assert found.returncode == 1
+        (finding,) = [finding for finding in json.loads(found.stdout) if not finding["ok"]]
+        assert finding["fix"] == "moot projections rebuild karma"
+        assert moot("projections", "list", "--data-dir", str(folder)).returncode == 2
+    finally:
+        assert moot("projections", "rebuild", "karma", "--data-dir", str(folder)).returncode == 0
+    assert moot("doctor", "--data-dir", str(folder)).returncode == 0
+
+
+def test_a_database_of_a_newer_moot_is_refused_untouched(folder: Path) -> None:
+    with start_engines(load_settings({}, data_dir=folder)) as engines:
+        with psycopg.connect(engines.database_url) as connection:
+            connection.execute("INSERT INTO public.migrations (number, name, sha256) VALUES (999, 'future', 'x')")
+        found = moot("doctor", "--data-dir", str(folder))
+        with psycopg.connect(engines.database_url) as connection:
+            connection.execute("DELETE FROM public.migrations WHERE number = 999")
+    assert found.returncode == 1
+    assert "last used by a newer version of Moot (migration 999_future)" in found.stderr
