@@ -90,20 +90,21 @@ def test_an_asker_who_gave_up_disturbs_nobody() -> None:
     doubling = Doubling()
     gatherer: Gatherer[int, int] = Gatherer("doubling", doubling, waiting_max=100, batch_max=10)
 
-    async def ask() -> int:
-        gone = asyncio.create_task(gatherer.ask(1))
+    async def ask() -> list[int]:
+        first = asyncio.create_task(gatherer.ask(1))
         await asyncio.to_thread(doubling.started.wait)
-        stays = asyncio.create_task(gatherer.ask(2))
+        gone, stays = asyncio.create_task(gatherer.ask(2)), asyncio.create_task(gatherer.ask(3))
         await asyncio.sleep(0)
         gone.cancel()
         doubling.go_on.set()
-        return await stays
+        return await asyncio.gather(first, stays)
 
     async def leave() -> None:
         asyncio.get_running_loop().create_task(gatherer.ask(3))
         await asyncio.sleep(0)
 
-    assert run(ask()) == 4
+    assert run(ask()) == [2, 6]
+    assert doubling.batches == [[1], [2, 3]]
     doubling.go_on.clear()
     run(leave())
     doubling.go_on.set()
