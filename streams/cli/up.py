@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import shlex
 import signal
 import socket
 import time
@@ -26,7 +27,7 @@ from infra.instance import Claim, Instance, claim
 from infra.logging import configure_logging
 from infra.migrate import migrate
 from infra.secrets import load_or_create_secrets
-from infra.settings import Settings, load_settings
+from infra.settings import ROOT, Settings, load_settings
 from streams.cli.console import OK, DataDir, Output, OutputOption, show_json, words
 from streams.cli.preflight import check_machine, listen
 
@@ -149,7 +150,7 @@ def _tell(settings: Settings, instance: Instance, engines: Engines, output: Outp
         notes.append(f"Port {settings.port} is taken, so this one was chosen.")
     if not engines.started:
         notes.append("Attached to the engines that an earlier run left behind.")
-    warning = "[yellow]Not a production set-up:[/] no TLS, no backups, mail is not sent, one machine."
+    warning = "[yellow]Not a production set-up:[/] no TLS, no backups, no mail is sent."
     words.print(
         Panel(
             Group(places, "", " ".join(notes), warning),
@@ -162,8 +163,9 @@ def _tell(settings: Settings, instance: Instance, engines: Engines, output: Outp
         soft_wrap=False,
     )
     words.print("\nThree commands to copy into another terminal in this folder:\n")
+    where = "" if settings.data_dir == ROOT / ".moot" else f" --data-dir {shlex.quote(str(settings.data_dir))}"
     for command, meaning in COMMANDS:
-        words.print(f"  [bold cyan]{command}[/]", highlight=False)
+        words.print(f"  [bold cyan]{escape(command + where)}[/]", highlight=False)
         words.print(f"      [dim]{meaning}[/]", highlight=False)
     words.print("\nCtrl-C stops everything; the data stays.\n")
 

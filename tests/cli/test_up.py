@@ -187,5 +187,5 @@ def test_the_panel_fits_eighty_columns(tmp_path: Path) -> None:
     panel = "\n".join(lines)
     for word in ("GraphQL", "GraphiQL", "WebSocket", "Mail", "Data", "Ready in", "Not a production set-up"):
         assert word in panel
-    assert all(f"  {command}" in lines for command, _ in COMMANDS)
+    assert all(f"  {command} --data-dir {tmp_path}" in lines for command, _ in COMMANDS)
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
