@@ -12,13 +12,16 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from domain.event import Id
-from infra.queries import accounts, communities, items
+from infra.queries import accounts, comments, communities, items
+from infra.queries.comments import CommentItem
+from infra.queries.rows import Page
 from projections.comments import Comment as CommentRow
 from projections.communities import Community as CommunityRow
 from projections.feed import FeedPost
 from projections.memberships import Membership
 from projections.posts import Post as PostRow
 from projections.profiles import Profile
+from projections.ranking import CommentSort
 from projections.scores import Score as ScoreRow
 from read_api.schema.accounts import Account
 from read_api.schema.comments import Comment
@@ -120,6 +123,7 @@ class Loaders:
     def __init__(self, pool: Pool, viewer_id: Id | None) -> None:
         self._pool = pool
         self._viewer_id = viewer_id
+        self._siblings: dict[tuple[str, CommentSort, int, bool], Loader[Id, Page[CommentItem]]] = {}
         self.accounts: Loader[Id, Account | None] = Loader(pool, self._accounts, None)
         self.communities: Loader[Id, Community | None] = Loader(pool, self._communities, None)
         self.posts: Loader[Id, Post | None] = Loader(pool, self._posts, None)
@@ -132,6 +136,19 @@ class Loaders:
         self.memberships: Loader[Id, Membership | None] = Loader(pool, self._memberships, None)
         self.followed: Loader[Id, bool] = Loader(pool, self._followed, False)
         self.blocked: Loader[Id, bool] = Loader(pool, self._blocked, False)
+
+    def siblings(self, which: str, sort: CommentSort, size: int, *, backward: bool) -> Loader[Id, Page[CommentItem]]:
+        """First pages of comments directly below posts (``top_level``) or comments (``replies``), by what is above."""
+        key = (which, sort, size, backward)
+        found = self._siblings.get(key)
+        if found is None:
+            query = comments.top_level if which == "top_level" else comments.replies
+
+            async def fetch(connection: Connection, ids: Sequence[Id]) -> Mapping[Id, Page[CommentItem]]:
+                return await query(connection, self._viewer_id, ids, sort=sort, size=size, backward=backward)
+
+            found = self._siblings[key] = Loader(self._pool, fetch, Page([], has_next=False, has_previous=False))
+        return found
 
     def read(self, query: Callable[..., Awaitable[V]], *arguments: Any, **named: Any) -> Coroutine[Any, Any, V]:
         """Run one of the functions of ``infra.queries`` on a connection of its own."""

@@ -5,13 +5,13 @@ from datetime import datetime
 import strawberry
 
 from projections.comments import Comment as CommentRow
-from projections.scores import Score as ScoreRow
 from read_api.ids import Kind, global_id
 from read_api.markdown import to_html
 from read_api.schema.accounts import Account, LazyComment
-from read_api.schema.common import Info, Node, Score, Vote
+from read_api.schema.common import After, Before, CommentSort, Connection, First, Info, Last, Node, Score, Vote
 from read_api.schema.communities import Community
 from read_api.schema.posts import Post
+from read_api.schema.threads import CommentSortArgument, sibling_page
 
 
 @strawberry.type(description="A text in Markdown below a post or below another comment.")
@@ -19,7 +19,7 @@ class Comment(Node):
     """A comment. ``votes`` and ``author_not_blocked`` are known where it came with something else."""
 
     row: strawberry.Private[CommentRow]
-    votes: strawberry.Private[ScoreRow | None] = None
+    votes: strawberry.Private[tuple[int, int] | None] = None
     author_not_blocked: strawberry.Private[bool] = False
 
     @strawberry.field(description="Opaque, and for ever.")
@@ -88,7 +88,7 @@ class Comment(Node):
     def score(self, info: Info) -> Score:
         """The votes on it."""
         if self.votes is not None:
-            return Score(up=self.votes.up, down=self.votes.down)
+            return Score(up=self.votes[0], down=self.votes[1])
         return self._loaded_score(info)  # type: ignore[return-value]  # the executor awaits it
 
     async def _loaded_score(self, info: Info) -> Score:
@@ -109,6 +109,31 @@ class Comment(Node):
     def reply_count(self) -> int:
         """How many replies are directly below it."""
         return self.row.replies
+
+    @strawberry.field(
+        description="The replies directly below it. Deleted ones without replies, and those by people whom you block, "
+        "are left out. Pages are as of the first one."
+    )
+    async def replies(
+        self,
+        info: Info,
+        sort: CommentSortArgument = CommentSort.BEST,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[LazyComment]:
+        """The replies directly below it."""
+        return await sibling_page(
+            info,
+            "replies",
+            self.row.comment_id,
+            sort=sort,
+            first=first,
+            after=after,
+            last=last,
+            before=before,
+        )
 
     async def _is_hidden(self, info: Info) -> bool:
         row, context = self.row, info.context

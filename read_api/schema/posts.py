@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import strawberry
 
@@ -10,13 +9,21 @@ from projections.posts import Post as PostRow
 from read_api.ids import Kind, global_id
 from read_api.markdown import to_html
 from read_api.schema.accounts import Account
-from read_api.schema.common import Info, Node, PostKind, Score, Vote
+from read_api.schema.common import (
+    After,
+    Before,
+    CommentSort,
+    Connection,
+    First,
+    Info,
+    Last,
+    Node,
+    PostKind,
+    Score,
+    Vote,
+)
 from read_api.schema.communities import Community
-
-if TYPE_CHECKING:
-    from read_api.schema.comments import Comment
-
-LazyComment: TypeAlias = Annotated["Comment", strawberry.lazy("read_api.schema.comments")]
+from read_api.schema.threads import CommentSortArgument, LazyComment, sibling_page, thread_page
 
 
 @strawberry.type(description="A title with a text in Markdown or a link, in one community.")
@@ -156,6 +163,45 @@ class Post(Node):
     def saved(self, info: Info) -> bool:
         """Whether the viewer saved it."""
         return info.context.viewer_id is not None and info.context.loaders.saved.get(self.row.post_id)
+
+    @strawberry.field(
+        description="The comments directly below it. Deleted ones without replies, and those by people whom you block, "
+        "are left out. Pages are as of the first one."
+    )
+    async def comments(
+        self,
+        info: Info,
+        sort: CommentSortArgument = CommentSort.BEST,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[LazyComment]:
+        """The comments directly below it."""
+        return await sibling_page(
+            info,
+            "top_level",
+            self.row.post_id,
+            sort=sort,
+            first=first,
+            after=after,
+            last=last,
+            before=before,
+        )
+
+    @strawberry.field(
+        description="All comments below it in the order of display, each before its replies: `depth` says how far to "
+        "indent. Deleted ones without replies, people whom you block and what is below them are left out."
+    )
+    async def thread(
+        self,
+        info: Info,
+        sort: CommentSortArgument = CommentSort.BEST,
+        first: First = None,
+        after: After = None,
+    ) -> Connection[LazyComment]:
+        """All comments below it in the order of display."""
+        return await thread_page(info, self.row.post_id, sort=sort, first=first, after=after)
 
     async def _is_hidden(self, info: Info) -> bool:
         row, context = self.row, info.context
