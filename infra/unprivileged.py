@@ -13,6 +13,7 @@ import sys
 
 _SET_KEEP_CAPABILITIES = 8
 _READ_BOUNDING_SET = 23
+_SET_SECURE_BITS, _NO_SETUID_FIXUP = 28, 1 << 2
 _AMBIENT, _AMBIENT_RAISE = 47, 2
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -34,6 +35,8 @@ def become(uid: int, gid: int) -> None:
         None,
     )
     libc.prctl(_SET_KEEP_CAPABILITIES, 1, 0, 0, 0)
+    # Else access(2), by which PostgreSQL looks at its own programs, would not count the right that is kept.
+    libc.prctl(_SET_SECURE_BITS, _NO_SETUID_FIXUP, 0, 0, 0)
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
