@@ -54,6 +54,7 @@ def configure_logging(settings: Settings, *, name: str = "moot") -> Path:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _where_to_read_more(path),
                 structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
             ],
         )
@@ -68,3 +69,14 @@ def configure_logging(settings: Settings, *, name: str = "moot") -> Path:
     # Each request in a line would be most of the log, and says nothing that is not measured elsewhere.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     return path
+
+
+def _where_to_read_more(path: Path) -> structlog.typing.Processor:
+    """In place of a traceback, which belongs into the file: a terminal is read by people, and over shoulders."""
+
+    def processor(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        if event.pop("exc_info", None) or event.pop("exception", None):
+            event["more"] = str(path)
+        return event
+
+    return processor

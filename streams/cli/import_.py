@@ -17,7 +17,7 @@ from infra.composition import utc_now
 from infra.event_store import GroupCommitStore, postgres_store
 from infra.failures import Failure
 from infra.postgres import connect
-from infra.rows import create_missing, read_checkpoints
+from infra.rows import read_checkpoints
 from infra.secrets import load_secrets
 from infra.settings import Settings
 from projections.catalogue import ALL
@@ -196,7 +196,6 @@ class _Views:
         self._connection = connection
         self._stop_seconds_max = settings.shutdown_seconds_max
         self._runner: Runner | None = None
-        create_missing(connection, list(ALL.values()))
 
     def __enter__(self) -> "_Views":
         return self

@@ -8,8 +8,11 @@ from infra.embedded import has_data, start_engines
 from infra.failures import Failure
 from infra.logging import configure_logging
 from infra.migrate import migrate
+from infra.postgres import connect
+from infra.rows import create_missing
 from infra.secrets import load_or_create_secrets
 from infra.settings import Settings, load_settings
+from projections.catalogue import ALL
 from streams.cli.preflight import check_machine
 
 
@@ -34,5 +37,12 @@ def engines(data_dir: Path | None, *, create: bool = False) -> Iterator[Settings
     load_or_create_secrets(settings.data_dir, has_data=has_data(settings))
     configure_logging(settings, name="cli")
     with start_engines(settings) as running:
-        migrate(running.database_url)
+        set_up(running.database_url)
         yield running.settings
+
+
+def set_up(database_url: str) -> None:
+    """Bring the schema up to date, and make the tables of views that are not there yet, so that they can be read."""
+    migrate(database_url)
+    with connect(database_url) as connection:
+        create_missing(connection, list(ALL.values()))

@@ -25,11 +25,11 @@ from rich.table import Table
 from infra.embedded import Engines, has_data, start_engines
 from infra.instance import Claim, Instance, claim
 from infra.logging import configure_logging
-from infra.migrate import migrate
 from infra.secrets import load_or_create_secrets
 from infra.settings import ROOT, Settings, load_settings
 from streams.cli.console import OK, DataDir, Output, OutputOption, show_json, words
 from streams.cli.preflight import check_machine, listen
+from streams.cli.session import set_up
 
 Port = Annotated[
     int | None,
@@ -103,7 +103,7 @@ def run(settings: Settings, held: Claim, listener: socket.socket, output: Output
 def _start(settings: Settings) -> Engines:
     engines = start_engines(settings)
     try:
-        migrate(engines.database_url)
+        set_up(engines.database_url)
     except BaseException:
         engines.close()
         raise
