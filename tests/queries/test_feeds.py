@@ -15,8 +15,10 @@ from domain.event import Id
 from domain.follow import AccountFollowed
 from domain.membership import MemberJoined
 from domain.post import PostDeleted, PostImported, PostStickied, PostSubmitted, PostUnstickied
+from infra.postgres import connect_async
 from infra.queries import feed_sql
 from infra.queries.feeds import FeedItem, FeedQuery, PageCursor, page
+from infra.queries.rows import Page
 from projections import ranking
 from projections.ranking import Period, Sort
 from tests.queries.site import NOW, Site, ident
@@ -72,9 +74,7 @@ class Oracle:
 
     def _pairs(self, kind: type, one: str, other: str, of: Id | None) -> set[Id]:
         return {
-            getattr(r.event, other)
-            for r in self.site.log
-            if isinstance(r.event, kind) and getattr(r.event, one) == of
+            getattr(r.event, other) for r in self.site.log if isinstance(r.event, kind) and getattr(r.event, one) == of
         }
 
     def keys(self, query: FeedQuery, now: datetime, position: int, private: set[Id]) -> dict[Id, Key]:
@@ -139,16 +139,7 @@ class Simulation:
         ]
         self.private = {self.places[2]}
         self.posts: list[tuple[Id, Id, Id]] = []
-        joined = {(r.event.community_id, r.event.account_id) for r in site.log if isinstance(r.event, MemberJoined)}
-        for person in self.people:
-            for place in self.places:
-                if random.random() < 0.4 and (place, person) not in joined:
-                    site.happen(MemberJoined(place, person))
-            for other in self.people:
-                if other != person and random.random() < 0.3:
-                    site.happen(AccountFollowed(person, other))
-                if other != person and random.random() < 0.15:
-                    site.happen(AccountBlocked(person, other))
+        self._meet()
         for _ in range(70):
             self.submit()
         for _ in range(150):
@@ -159,10 +150,25 @@ class Simulation:
             self.stick()
         site.fold()
 
+    def _meet(self) -> None:
+        random, site = self.random, self.site
+        joined = {(r.event.community_id, r.event.account_id) for r in site.log if isinstance(r.event, MemberJoined)}
+        for person in self.people:
+            for place in self.places:
+                if random.random() < 0.4 and (place, person) not in joined:
+                    site.happen(MemberJoined(place, person))
+            for other in self.people:
+                if other != person and random.random() < 0.3:
+                    site.happen(AccountFollowed(person, other))
+                if other != person and random.random() < 0.15:
+                    site.happen(AccountBlocked(person, other))
+
     def submit(self) -> None:
         random = self.random
         # Many within one block, some at the very same time, some on either side of seven days.
-        age = random.choice([random.randrange(40), random.randrange(600), random.randrange(14 * 24 * 60), 5, 5, 7 * 1440])
+        age = random.choice(
+            [random.randrange(40), random.randrange(600), random.randrange(14 * 24 * 60), 5, 5, 7 * 1440]
+        )
         at = NOW - timedelta(minutes=age)
         author, place, number = random.choice(self.people), random.choice(self.places), len(self.posts)
         if random.random() < 0.5:
@@ -231,34 +237,21 @@ def _read(simulation: Simulation, query: FeedQuery, *, disturbed: bool) -> list[
     async def read() -> list[FeedItem]:
         found: list[FeedItem] = []
         asked = query
-        while True:
-            # Later pages are asked for later; the cursor keeps them at the time of the first.
-            now = NOW if asked.cursor is None else NOW + timedelta(hours=1)
-            answer = await simulation.site.ask(lambda c, q=asked, n=now: page(c, q, n))
-            assert len(answer.items) <= query.size
-            assert answer.has_previous == (asked.cursor is not None)
-            found = [*answer.items, *found] if query.backward else [*found, *answer.items]
-            if not (answer.has_previous if query.backward else answer.has_next):
-                return found
-            edge = answer.items[0 if query.backward else -1]
-            asked = replace(query, cursor=edge.cursor)
-            if disturbed:
-                simulation.meanwhile()
+        async with await connect_async(simulation.site.conninfo) as connection:
+            while True:
+                # Later pages are asked for later; the cursor keeps them at the time of the first.
+                now = NOW if asked.cursor is None else NOW + timedelta(hours=1)
+                answer = await page(connection, asked, now)
+                assert len(answer.items) <= query.size
+                assert answer.has_previous == (asked.cursor is not None)
+                found += answer.items
+                if not answer.has_next:
+                    return found
+                asked = replace(query, cursor=answer.items[-1].cursor)
+                if disturbed:
+                    simulation.meanwhile()
 
-    async def forwards() -> list[FeedItem]:
-        found: list[FeedItem] = []
-        asked = query
-        while True:
-            now = NOW if asked.cursor is None else NOW + timedelta(hours=1)
-            answer = await simulation.site.ask(lambda c, q=asked, n=now: page(c, q, n))
-            found += answer.items
-            if not answer.has_next:
-                return found
-            asked = replace(query, cursor=answer.items[-1].cursor)
-            if disturbed:
-                simulation.meanwhile()
-
-    return asyncio.run(read() if query.backward else forwards())
+    return asyncio.run(read())
 
 
 def _check(simulation: Simulation, query: FeedQuery) -> None:
@@ -299,28 +292,30 @@ def test_backwards_shows_the_same(database: str, seed: int, sort: Sort) -> None:
     for where in ({"community_id": simulation.places[0]}, {"home": True}, {}):
         query = FeedQuery(simulation.people[0], sort=sort, period=Period.WEEK, size=4, **where)
         forwards = _read(simulation, query, disturbed=False)
-        assert [i.post.post_id for i in forwards] == [
-            i.post.post_id for i in _read_back(simulation, query, forwards)
-        ]
+        assert [i.post.post_id for i in forwards] == [i.post.post_id for i in _read_back(simulation, query, forwards)]
 
 
 def _read_back(simulation: Simulation, query: FeedQuery, forwards: list[FeedItem]) -> list[FeedItem]:
     """From the last item to the first by ``backward`` alone, while votes arrive, then the last item itself."""
-    found: list[FeedItem] = forwards[-1:]
 
-    async def read() -> None:
-        nonlocal found
+    async def read() -> list[FeedItem]:
+        found = forwards[-1:]
         more = bool(found)
-        while more:
-            asked = replace(query, backward=True, cursor=found[0].cursor)
-            answer = await simulation.site.ask(lambda c: page(c, asked, NOW + timedelta(hours=2)))
-            found = [*answer.items, *found]
-            more = answer.has_previous
-            simulation.vote()
-            simulation.site.fold()
+        async with await connect_async(simulation.site.conninfo) as connection:
+            while more:
+                asked = replace(query, backward=True, cursor=found[0].cursor)
+                answer = await page(connection, asked, NOW + timedelta(hours=2))
+                found = [*answer.items, *found]
+                more = answer.has_previous
+                simulation.vote()
+                simulation.site.fold()
+        return found
 
-    asyncio.run(read())
-    return found
+    return asyncio.run(read())
+
+
+def _ask(site: Site, query: FeedQuery) -> Page[FeedItem]:
+    return asyncio.run(site.ask(lambda connection: page(connection, query, NOW)))
 
 
 def test_the_end_is_found_without_a_cursor(database: str) -> None:
@@ -328,7 +323,7 @@ def test_the_end_is_found_without_a_cursor(database: str) -> None:
     for sort in Sort:
         query = FeedQuery(None, sort=sort, community_id=simulation.places[0], size=100)
         forwards = _read(simulation, query, disturbed=False)
-        last = asyncio.run(simulation.site.ask(lambda c: page(c, replace(query, size=3, backward=True), NOW)))
+        last = _ask(simulation.site, replace(query, size=3, backward=True))
         assert [i.post.post_id for i in last.items] == [i.post.post_id for i in forwards[-3:]]
         assert not last.has_next
         assert last.has_previous == (len(forwards) > 3)
@@ -343,7 +338,7 @@ def test_an_anonymous_author_does_not_bring_a_post_home(database: str) -> None:
     site.post("hidden", place, writer, anonymous=True)
     site.fold()
     for sort in (Sort.HOT, Sort.NEW, Sort.TOP):
-        answer = asyncio.run(site.ask(lambda c, s=sort: page(c, FeedQuery(reader, sort=s, home=True), NOW)))
+        answer = _ask(site, FeedQuery(reader, sort=sort, home=True))
         assert [i.post.post_id for i in answer.items] == [shown]
 
 
@@ -356,7 +351,7 @@ def test_a_block_does_not_betray_an_anonymous_author(database: str) -> None:
     hidden = site.post("hidden", place, writer, anonymous=True)
     site.fold()
     for sort in (Sort.HOT, Sort.NEW, Sort.TOP):
-        answer = asyncio.run(site.ask(lambda c, s=sort: page(c, FeedQuery(reader, sort=s), NOW)))
+        answer = _ask(site, FeedQuery(reader, sort=sort))
         assert [i.post.post_id for i in answer.items] == [hidden]
 
 
@@ -367,7 +362,7 @@ def test_what_only_votes_know_of_is_not_shown(database: str) -> None:
     site.vote(voter, unknown, 1, post_id=unknown, community_id=place, author_id=None)
     site.fold()
     for sort in Sort:
-        assert not asyncio.run(site.ask(lambda c, s=sort: page(c, FeedQuery(None, sort=s), NOW))).items
+        assert not _ask(site, FeedQuery(None, sort=sort)).items
 
 
 def test_ties_are_by_time_then_by_id(database: str) -> None:
@@ -379,11 +374,11 @@ def test_ties_are_by_time_then_by_id(database: str) -> None:
     site.fold()
     for sort in (Sort.HOT, Sort.NEW, Sort.TOP):
         query = FeedQuery(None, sort=sort, community_id=place)
-        items = asyncio.run(site.ask(lambda c, q=query: page(c, q, NOW))).items
+        items = _ask(site, query).items
         keys = [(i.post.submitted_at, i.post.post_id) for i in items]
         assert len(keys) == 12
         assert all(one > other for one, other in pairwise(keys))
         cursor = items[5].cursor
         assert isinstance(cursor, PageCursor)
-        rest = asyncio.run(site.ask(lambda c, q=replace(query, cursor=cursor): page(c, q, NOW))).items
+        rest = _ask(site, replace(query, cursor=cursor)).items
         assert [i.post.post_id for i in rest] == [i.post.post_id for i in items[6:]]
