@@ -21,12 +21,11 @@ from commands.ports import Append, StoreUnavailable
 from domain import account, ballot, comment, community, membership, moderators, post, relation, save
 from domain.account import Register
 from domain.ballot import CastVote, VoteCast
-from domain.block import Block, Unblock
 from domain.command import Command
+from domain.comment import SubmitComment
 from domain.community import CreateCommunity
 from domain.event import Event, Id
-from domain.follow import Follow, Unfollow
-from domain.ids import ballot_id, membership_id, moderators_id, relation_id, save_id
+from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id
 from domain.limits import Limits
 from domain.post import SubmitPost
 from domain.refusal import Code, Refusal
@@ -34,12 +33,14 @@ from infra.event_store import memory_store
 from schemas.envelope import Metadata, Recorded
 from tests.domain.world import NAME_KEY, NOW, caller
 from tests.machines.model import DEPTH_MAX, MODERATORS_MAX, Model, No
-from tests.machines.wishes import Wish, wishes
+from tests.machines.wishes import CHANGING, KINDS, RELATING, STANDING, Whim, Wish, fitted, whims
 
 LIMITS = Limits(comment_depth_max=DEPTH_MAX, moderators_max=MODERATORS_MAX)
 
 
-RELATING = frozenset({Follow, Unfollow, Block, Unblock})
+AT_ONCE = st.one_of(
+    st.lists(whims(*kinds), min_size=2, max_size=3) for kinds in (KINDS, (CastVote,), RELATING, STANDING, CHANGING)
+)
 
 
 class Store:
@@ -92,44 +93,47 @@ class Forum(RuleBasedStateMachine):
 
     @initialize()
     def founding(self) -> None:
-        """Three people and a community of each kind."""
+        """Three people, and a community of each kind with a post and a comment."""
         for name in ("Ann", "Ben", "Cid"):
             self.ask(Register(name), None)
         founder_id = next(iter(self.model.accounts))
         for visibility in ("public", "restricted", "private"):
             self.ask(CreateCommunity(visibility, visibility=visibility, anonymous_allowed=True), founder_id)
-        self.ask(SubmitPost(next(iter(self.model.communities)), "text", "First"), founder_id)
+        for place_id in self.model.communities:
+            self.ask(SubmitPost(place_id, "text", "First"), founder_id)
+        for post_id in self.model.posts:
+            self.ask(SubmitComment(post_id, None, "First"), founder_id)
 
-    @rule(data=st.data(), lost=st.booleans())
-    def somebody_wishes(self, data: st.DataObject, lost: bool) -> None:
-        """One command; perhaps its answer is lost and it is sent again."""
-        self.ask(*data.draw(wishes(self.model)), lost=lost)
+    @rule(asked=st.lists(whims(*KINDS), min_size=8, max_size=24))
+    def people_wish(self, asked: list[Whim]) -> None:
+        """Several things, one after the other."""
+        for whim in asked:
+            self.ask(*fitted(whim, self.model))
 
-    @rule(data=st.data())
-    def somebody_votes(self, data: st.DataObject) -> None:
-        """Votes are what there is most of."""
-        self.ask(*data.draw(wishes(self.model, frozenset({CastVote}))))
+    @rule(whim=whims(*KINDS))
+    def an_answer_is_lost(self, whim: Whim) -> None:
+        """What was recorded is asked for again, for nobody heard that it was."""
+        self.ask(*fitted(whim, self.model), lost=True)
 
     @precondition(lambda self: self.asked)
-    @rule(data=st.data())
-    def a_late_retry(self, data: st.DataObject) -> None:
+    @rule(which=st.integers(0, 99))
+    def a_late_retry(self, which: int) -> None:
         """Of anything that ever succeeded: nothing happens, and the answer is the first one."""
-        command, by, key, outcome = data.draw(st.sampled_from(self.asked))
+        command, by, key, outcome = self.asked[which % len(self.asked)]
         head = self.store.log.head_sync()
         assert self.execute(command, by, key) == outcome
         assert self.store.log.head_sync() == head
 
-    @rule(data=st.data(), pauses=st.lists(st.integers(0, 3), max_size=12))
-    def several_at_once(self, data: st.DataObject, pauses: list[int]) -> None:
+    @rule(asked=AT_ONCE, pauses=st.lists(st.integers(0, 3), max_size=12))
+    def several_at_once(self, asked: list[Whim], pauses: list[int]) -> None:
         """Different wishes at the same moment: as if one had come after the other."""
-        kinds = data.draw(st.sampled_from([None, frozenset({CastVote}), RELATING]))
-        together = data.draw(st.lists(wishes(self.model, kinds), min_size=2, max_size=3))
+        together = [fitted(whim, self.model) for whim in asked]
         self.at_once(together, [self.new_key() for _ in together], pauses)
 
-    @rule(data=st.data(), pauses=st.lists(st.integers(0, 3), max_size=12), times=st.integers(2, 3))
-    def an_impatient_client(self, data: st.DataObject, pauses: list[int], times: int) -> None:
+    @rule(whim=whims(*KINDS), pauses=st.lists(st.integers(0, 3), max_size=12), times=st.integers(2, 3))
+    def an_impatient_client(self, whim: Whim, pauses: list[int], times: int) -> None:
         """The same wish several times at the same moment, under one key: it happens once."""
-        wish, key = data.draw(wishes(self.model)), self.new_key()
+        wish, key = fitted(whim, self.model), self.new_key()
         results = self.at_once([wish] * times, [key] * times, pauses)
         assert len(set(results)) == 1
 
@@ -195,6 +199,12 @@ class Forum(RuleBasedStateMachine):
             assert result.position == after
             self.asked.append((command, by, key, result))
 
+    def recorded(self, wish: Wish, key: str, outcome: Outcome) -> bool:
+        """Whether the outcome is of events of the wish's own, rather than of another's with the same effect."""
+        command, by = wish
+        command_id = derived("command", type(command).__name__, *((by, key) if by else (outcome.subject_id,)))
+        return self.store.log.read_sync(outcome.position - 1, 1)[0].meta.command_id == command_id
+
     def at_once(self, together: list[Wish], keys: list[str], pauses: list[int]) -> list[Outcome | Code]:
         """All of them at once, under these keys; some order of them must explain what came of it."""
 
@@ -214,12 +224,11 @@ class Forum(RuleBasedStateMachine):
         found = next(fitting, None)
         assert found is not None, f"no order of these explains it: {list(wanted.values())}"
         self.model = found
-        if self.store.log.head_sync() > head:
-            self.asked += [
-                (*wish, key, result)
-                for key, (wish, result) in wanted.items()
-                if isinstance(result, Outcome) and result.position > head
-            ]
+        self.asked += [
+            (*wish, key, result)
+            for key, (wish, result) in wanted.items()
+            if isinstance(result, Outcome) and result.position > head and self.recorded(wish, key, result)
+        ]
         return results
 
 
@@ -282,8 +291,8 @@ LONG = os.environ.get("MOOT_TEST_LONG") == "1"
 
 TestForum = Forum.TestCase
 TestForum.settings = settings(
-    max_examples=2_000 if LONG else 40,
-    stateful_step_count=60 if LONG else 40,
+    max_examples=3_000 if LONG else 120,
+    stateful_step_count=40 if LONG else 20,
     derandomize=not LONG,
     database=None,
     deadline=None,
