@@ -46,8 +46,11 @@ class Site:
         self._tables = {name: Table(projection) for name, projection in ALL.items()}
         self._ballots: dict[Id, Value] = {}
         self._paths: dict[Id, bytes] = {}
-        with connect(conninfo) as connection:
-            create_missing(connection, list(ALL.values()))
+        self._connection = connect(conninfo)
+        create_missing(self._connection, list(ALL.values()))
+
+    def close(self) -> None:
+        self._connection.close()
 
     @property
     def position(self) -> int:
@@ -62,7 +65,7 @@ class Site:
     def fold(self) -> None:
         """Bring all views up to what happened."""
         batch = self.log[self._folded :]
-        with connect(self.conninfo) as connection, transaction(connection, self._tables) as opened:
+        with transaction(self._connection, self._tables) as opened:
             for name, projection in ALL.items():
                 step(projection, batch, opened.rows(name), expected=self._folded, to=len(self.log))
         self._folded = len(self.log)

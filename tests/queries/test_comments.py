@@ -23,9 +23,9 @@ Key = tuple[float, datetime, Id]
 class Simulation:
     """One post with a thread at random."""
 
-    def __init__(self, conninfo: str, seed: int) -> None:
+    def __init__(self, site: Site, seed: int) -> None:
         self.random = Random(seed)
-        self.site = Site(conninfo)
+        self.site = site
         self.people = [self.site.account(n) for n in range(4)]
         self.place = self.site.community(1, self.people[0])
         self.post = self.site.post(1, self.place, self.people[0])
@@ -103,8 +103,8 @@ class Simulation:
 
 @pytest.mark.parametrize("sort", list(CommentSort))
 @pytest.mark.parametrize("viewer", [None, 0])
-def test_pages_of_siblings_are_those_of_the_first_moment(database: str, sort: CommentSort, viewer: int | None) -> None:
-    simulation = Simulation(database, list(CommentSort).index(sort))
+def test_pages_of_siblings_are_those_of_the_first_moment(site: Site, sort: CommentSort, viewer: int | None) -> None:
+    simulation = Simulation(site, list(CommentSort).index(sort))
     viewer_id = None if viewer is None else simulation.people[viewer]
     for below in (None, max((i for i, _ in simulation.comments), key=lambda i: _replies(simulation, i))):
         position = simulation.site.position
@@ -158,8 +158,8 @@ def _siblings(simulation: Simulation, viewer_id: Id | None, below: Id | None, so
 
 
 @pytest.mark.parametrize("sort", list(CommentSort))
-def test_a_thread_is_depth_first_and_stable(database: str, sort: CommentSort) -> None:
-    simulation = Simulation(database, 50 + list(CommentSort).index(sort))
+def test_a_thread_is_depth_first_and_stable(site: Site, sort: CommentSort) -> None:
+    simulation = Simulation(site, 50 + list(CommentSort).index(sort))
     viewer_id = simulation.people[0]
     position = simulation.site.position
     hidden = simulation.hidden()
@@ -189,8 +189,7 @@ def test_a_thread_is_depth_first_and_stable(database: str, sort: CommentSort) ->
     assert [i for i in found if i not in hidden] == walk(None)
 
 
-def test_more_than_999_siblings_in_order_of_time(database: str) -> None:
-    site = Site(database)
+def test_more_than_999_siblings_in_order_of_time(site: Site) -> None:
     author = site.account(1)
     place = site.community(1, author)
     post = site.post(1, place, author)
@@ -202,8 +201,7 @@ def test_more_than_999_siblings_in_order_of_time(database: str) -> None:
     assert all(one < other for one, other in pairwise(paths))
 
 
-def test_several_parents_in_one_question(database: str) -> None:
-    site = Site(database)
+def test_several_parents_in_one_question(site: Site) -> None:
     author = site.account(1)
     place = site.community(1, author)
     post = site.post(1, place, author)
@@ -220,8 +218,7 @@ def test_several_parents_in_one_question(database: str) -> None:
         assert answer[top].has_next == (number > 1)
 
 
-def test_a_tombstone_has_no_text_and_stays_for_its_replies(database: str) -> None:
-    site = Site(database)
+def test_a_tombstone_has_no_text_and_stays_for_its_replies(site: Site) -> None:
     author = site.account(1)
     place = site.community(1, author)
     post = site.post(1, place, author)
@@ -234,8 +231,7 @@ def test_a_tombstone_has_no_text_and_stays_for_its_replies(database: str) -> Non
     assert [(i.comment.comment_id, i.comment.body) for i in answer.items] == [(answered, ""), (reply, "Comment reply")]
 
 
-def test_an_orphan_stands_below_the_post_until_its_parent_arrives(database: str) -> None:
-    site = Site(database)
+def test_an_orphan_stands_below_the_post_until_its_parent_arrives(site: Site) -> None:
     author = site.account(1)
     place = site.community(1, author)
     post = site.post(1, place, author)
