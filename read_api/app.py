@@ -22,7 +22,7 @@ from read_api.http import GraphQLEndpoint, respond
 from read_api.limits import Limits
 from read_api.mail_page import mail_routes
 from read_api.request_ids import Envelope, request_id_of
-from read_api.schema import schema
+from read_api.schema import strawberry_schema
 from read_api.transport_ws import websocket_route
 
 FIXED_HEADERS = [
@@ -53,7 +53,7 @@ def limits_of(settings: Settings) -> Limits:
 
 def engine_of(settings: Settings) -> Engine:
     """The engine of our schema, with the limits of the settings."""
-    return Engine(schema, limits_of(settings), cached_characters_max=settings.graphql_cached_characters_max)
+    return Engine(strawberry_schema, limits_of(settings), cached_characters_max=settings.graphql_cached_characters_max)
 
 
 def create_app(moot: Moot) -> Starlette:

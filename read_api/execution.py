@@ -25,19 +25,27 @@ from graphql import (
     subscribe,
     validate,
 )
+from graphql.execution.values import get_variable_values
 from psycopg_pool import PoolTimeout, TooManyRequests
 from redis import RedisError
+from strawberry import Schema
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from commands.ports import StoreUnavailable
+from read_api.columns import Run
 from read_api.context import Context
 from read_api.cursors import seal_position
 from read_api.errors import ApiCode, ApiError
 from read_api.limits import Cost, Limits, refusals, too_complex
+from read_api.plans import Plans, Unplannable
 
 log = structlog.get_logger("moot.api")
 
 UNAVAILABLE = (StoreUnavailable, psycopg.OperationalError, PoolTimeout, TooManyRequests, RedisError, ConnectionError)
 """What an engine that does not answer raises: the client may try again."""
+
+VARIABLE_ERRORS_MAX = 20
+"""How many wrong variables are told of at once."""
 
 Response = dict[str, Any]
 """An answer as the GraphQL specification has it: ``data``, ``errors``, ``extensions``."""
@@ -46,12 +54,19 @@ Response = dict[str, Any]
 class Operation:
     """One operation of a document: its node, kind and cost."""
 
-    __slots__ = ("cost", "kind", "node")
+    __slots__ = ("cost", "kind", "node", "plans")
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode, node: OperationDefinitionNode) -> None:
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        converter: GraphQLCoreConverter,
+        document: DocumentNode,
+        node: OperationDefinitionNode,
+    ) -> None:
         self.node = node
         self.kind: OperationType = node.operation
         self.cost = Cost(schema, document, node)
+        self.plans = Plans(schema, converter, document, node)
 
 
 class Prepared:
@@ -59,10 +74,10 @@ class Prepared:
 
     __slots__ = ("document", "operations")
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
+    def __init__(self, schema: GraphQLSchema, converter: GraphQLCoreConverter, document: DocumentNode) -> None:
         self.document = document
         self.operations = {
-            node.name.value if node.name else None: Operation(schema, document, node)
+            node.name.value if node.name else None: Operation(schema, converter, document, node)
             for node in document.definitions
             if isinstance(node, OperationDefinitionNode)
         }
@@ -89,8 +104,9 @@ class Refused(Exception):
 class Engine:
     """Executes operations against one schema, for HTTP and WebSocket alike."""
 
-    def __init__(self, schema: GraphQLSchema, limits: Limits, *, cached_characters_max: int) -> None:
-        self.schema = schema
+    def __init__(self, schema: Schema, limits: Limits, *, cached_characters_max: int) -> None:
+        self.schema = schema._schema
+        self._converter = schema.schema_converter
         self.limits = limits
         self.validations = 0
         """How many documents were parsed and validated so far; the rest came from the cache."""
@@ -127,7 +143,7 @@ class Engine:
         errors = errors or refusals(document, self.limits)
         if errors:
             raise Refused(errors)
-        return Prepared(self.schema, document)
+        return Prepared(self.schema, self._converter, document)
 
     def weigh(self, operation: Operation, variables: Mapping[str, Any] | None) -> None:
         """Raise ``ApiError`` with ``QUERY_TOO_COMPLEX`` if the operation costs too much with these variables."""
@@ -147,20 +163,39 @@ class Engine:
             self.weigh(operation, variables)
             if context.position is not None:
                 await self._catch_up(context)
-            result = execute(
-                self.schema,
-                prepared.document,
-                context_value=context,
-                variable_values=dict(variables or {}),
-                operation_name=operation_name or None,
-            )
-            if isawaitable(result):
-                result = await result
+            result = await self._run(prepared, operation, variables, context)
         except ApiError as error:
             return refused([error], context.request_id)
         except UNAVAILABLE as error:
             return refused([GraphQLError(str(error), original_error=error)], context.request_id)
         return self.answer(result, context)
+
+    async def _run(
+        self, prepared: Prepared, operation: Operation, variables: Mapping[str, Any] | None, context: Context
+    ) -> ExecutionResult:
+        """By its plan, or by graphql-core what has none, such as introspection."""
+        coerced = get_variable_values(
+            self.schema,
+            operation.node.variable_definitions or (),
+            dict(variables or {}),
+            max_errors=VARIABLE_ERRORS_MAX,
+        )
+        if isinstance(coerced, list):
+            return ExecutionResult(None, coerced)
+        try:
+            plan = operation.plans.plan(coerced)
+        except Unplannable:
+            name = operation.node.name
+            result = execute(
+                self.schema,
+                prepared.document,
+                context_value=context,
+                variable_values=dict(variables or {}),
+                operation_name=name.value if name else None,
+            )
+            return await result if isawaitable(result) else result
+        run = Run(context, coerced)
+        return await (run.mutation(plan) if operation.kind is OperationType.MUTATION else run.query(plan))
 
     async def subscribe(
         self, prepared: Prepared, operation_name: str | None, variables: Mapping[str, Any] | None, context: Context
