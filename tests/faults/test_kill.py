@@ -49,7 +49,8 @@ class Writers:
                 key = f"round {self._round} writer {writer} post {number}"
                 try:
                     answer = self._person.ask(up, SUBMIT, self.form(key), client)
-                except httpx.TransportError:
+                except (httpx.TransportError, AssertionError):
+                    # No answer, or that the engines are gone: what was asked may have happened or not.
                     self.unanswered.append(key)
                     return
                 with self._lock:
@@ -63,13 +64,13 @@ def _kill_server(up: Up) -> None:
 
 
 def _kill_everything(up: Up) -> None:
-    """As when the machine's kernel kills: the server and both engines, none with time for a word."""
-    engines = up.engines
-    up.kill()
-    for process in engines:
+    """As when the machine's kernel kills: both engines and the server at once, none with time for a word."""
+    processes = [*up.engines, psutil.Process(up.process.pid)]
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(engines, timeout=30)
+    up.kill()
+    psutil.wait_procs(processes, timeout=30)
 
 
 def _titles(folder: Path) -> Counter[str]:
