@@ -1,0 +1,254 @@
+"""Look-ups by id and lists, and who sees what of them."""
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import TypeVar
+
+import pytest
+
+from domain.block import AccountBlocked
+from domain.event import Id
+from domain.follow import AccountFollowed
+from domain.membership import MemberInvited, MemberJoined, ModeratorAppointed
+from domain.save import ItemSaved
+from infra.queries import accounts, communities, items, log
+from infra.queries.communities import BySize
+from infra.queries.items import ByTime
+from infra.queries.rows import Page, Slice
+from tests.queries.site import NOW, Site, ident
+
+T = TypeVar("T")
+
+
+def run(answer: Awaitable[T]) -> T:
+    async def awaited() -> T:
+        return await answer
+
+    return asyncio.run(awaited())
+
+
+class Town:
+    """A little of everything: a public and a private place, Ann in both, Bob in the public one, Cat in none."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.ann, self.bob, self.cat = (site.account(name) for name in ("Ann", "Bob", "Cat"))
+        self.open = site.community("Open", self.ann)
+        self.closed = site.community("Closed", self.ann, "private")
+        site.happen(MemberJoined(self.open, self.bob))
+        site.happen(ModeratorAppointed(self.open, self.ann, self.ann))
+        self.seen = site.post("seen", self.open, self.ann, NOW - timedelta(hours=3))
+        self.hidden = site.post("hidden", self.closed, self.ann, NOW - timedelta(hours=2))
+        self.masked = site.post("masked", self.open, self.ann, NOW - timedelta(hours=1), anonymous=True)
+        self.gone = site.post("gone", self.open, self.ann)
+        site.delete_post(self.gone, self.open, self.ann)
+        self.said = site.comment("said", self.seen, self.open, self.bob, None, NOW, self.ann)
+        self.told = site.comment("told", self.hidden, self.closed, self.ann)
+        site.vote(self.bob, self.seen, 1, post_id=self.seen, community_id=self.open, author_id=self.ann)
+        site.vote(self.cat, self.seen, -1, post_id=self.seen, community_id=self.open, author_id=self.ann)
+        site.vote(
+            self.ann, self.told, 1, post_id=self.hidden, community_id=self.closed, author_id=self.ann, target="comment"
+        )
+        for who, target in ((self.cat, self.seen), (self.cat, self.hidden)):
+            site.happen(ItemSaved(who, target, "post"))
+        site.happen(AccountFollowed(self.bob, self.ann))
+        site.happen(AccountFollowed(self.cat, self.ann))
+        site.fold()
+
+
+@pytest.fixture
+def town(site: Site) -> Town:
+    return Town(site)
+
+
+def test_people_by_id_and_name(town: Town) -> None:
+    found = run(town.site.ask(lambda c: accounts.by_ids(c, [town.ann, town.bob, ident("account", "nobody")])))
+    assert {row.account_id: (row.name, row.followers) for row in found} == {
+        town.ann: ("NameAnn", 2),
+        town.bob: ("NameBob", 0),
+    }
+    named = run(town.site.ask(lambda c: accounts.by_names(c, ["nameANN", "nobody"])))
+    assert [row.account_id for row in named] == [town.ann]
+
+
+def test_private_communities_are_for_members_and_the_invited(town: Town) -> None:
+    def seen(viewer: Id | None) -> set[Id]:
+        by_id = run(town.site.ask(lambda c: communities.by_ids(c, viewer, [town.open, town.closed])))
+        by_name = run(town.site.ask(lambda c: communities.by_names(c, viewer, ["PLACEopen", "placeclosed"])))
+        assert {row.community_id for row in by_id} == {row.community_id for row in by_name}
+        return {row.community_id for row in by_id}
+
+    def listed(viewer: Id | None) -> list[Id]:
+        answer = run(town.site.ask(lambda c: communities.listing(c, viewer, size=9)))
+        return [row.community_id for row in answer.items]
+
+    assert seen(town.ann) == {town.open, town.closed}
+    assert seen(town.bob) == seen(None) == {town.open}
+    assert listed(town.ann) == [town.open, town.closed]
+    assert listed(town.bob) == listed(None) == [town.open]
+    town.site.happen(MemberInvited(town.closed, town.bob, town.ann))
+    town.site.fold()
+    assert seen(town.bob) == {town.open, town.closed}
+    assert not run(town.site.ask(lambda c: items.posts(c, town.bob, [town.hidden])))
+
+
+def test_items_of_private_communities_are_for_members(town: Town) -> None:
+    posts, comments = [town.seen, town.hidden, town.gone], [town.said, town.told]
+    for viewer, posts_seen, comments_seen in (
+        (town.ann, {town.seen, town.hidden, town.gone}, {town.said, town.told}),
+        (town.bob, {town.seen, town.gone}, {town.said}),
+        (None, {town.seen, town.gone}, {town.said}),
+    ):
+        found = run(town.site.ask(lambda c, v=viewer: items.posts(c, v, posts)))
+        assert {row.post_id for row in found} == posts_seen
+        answers = run(town.site.ask(lambda c, v=viewer: items.comments(c, v, comments)))
+        assert {row.comment_id for row in answers} == comments_seen
+
+
+def test_what_a_viewer_did(town: Town) -> None:
+    ids = [town.seen, town.hidden, town.told]
+    votes = run(town.site.ask(lambda c: items.votes(c, town.cat, ids)))
+    assert [(row.target_id, row.value) for row in votes] == [(town.seen, -1)]
+    saved = run(town.site.ask(lambda c: items.saved(c, town.cat, ids)))
+    assert {row.target_id for row in saved} == {town.seen, town.hidden}
+    listed = run(town.site.ask(lambda c: items.saved_list(c, town.cat, Slice(9))))
+    assert [row.target_id for row in listed.items] == [town.seen], "what one may not see any more is not listed"
+    standing = run(town.site.ask(lambda c: communities.memberships(c, town.ann, [town.open, town.closed])))
+    assert {row.community_id: row.moderator for row in standing} == {town.open: True, town.closed: False}
+    follows = run(town.site.ask(lambda c: accounts.followed_by(c, town.bob, [town.ann, town.cat])))
+    assert [row.followed_id for row in follows] == [town.ann]
+
+
+def test_scores_and_standings(town: Town) -> None:
+    scores = run(town.site.ask(lambda c: items.scores(c, [town.seen, town.told, town.said])))
+    assert {row.target_id: (row.up, row.down) for row in scores} == {town.seen: (1, 1), town.told: (1, 0)}
+    standings = run(town.site.ask(lambda c: items.standings(c, [town.seen])))
+    assert [(row.up, row.down, row.comments) for row in standings] == [(1, 1, 1)]
+
+
+def test_karma(town: Town) -> None:
+    (total,) = run(town.site.ask(lambda c: accounts.karma(c, [town.ann, town.bob])))
+    assert (total.account_id, total.post_karma, total.comment_karma) == (town.ann, 0, 1)
+    by = run(town.site.ask(lambda c: accounts.karma_by_community(c, town.ann, town.ann, first=9)))
+    assert [row.community_id for row in by] == [town.closed, town.open]
+    by = run(town.site.ask(lambda c: accounts.karma_by_community(c, None, town.ann, first=9)))
+    assert [row.community_id for row in by] == [town.open]
+
+
+def test_posts_of_an_author_name_no_anonymous_one(town: Town) -> None:
+    def posts_of(viewer: Id | None) -> list[Id]:
+        answer = run(town.site.ask(lambda c: items.posts_of(c, viewer, town.ann, size=9)))
+        return [row.post_id for row in answer.items]
+
+    assert posts_of(town.ann) == [town.masked, town.hidden, town.seen]
+    assert posts_of(town.bob) == posts_of(None) == [town.seen]
+    answer = run(town.site.ask(lambda c: items.comments_of(c, None, town.ann, size=9)))
+    assert not answer.items
+    answer = run(town.site.ask(lambda c: items.comments_of(c, None, town.bob, size=9)))
+    assert [row.comment_id for row in answer.items] == [town.said]
+
+
+def test_since_a_position(town: Town) -> None:
+    every = run(town.site.ask(lambda c: items.posts_since(c, None, town.open, 0, 9)))
+    assert [row.post_id for row in every] == [town.seen, town.masked]
+    later = run(town.site.ask(lambda c: items.posts_since(c, None, town.open, every[0].position, 9)))
+    assert [row.post_id for row in later] == [town.masked]
+    assert not run(town.site.ask(lambda c: items.posts_since(c, None, town.closed, 0, 9)))
+    comments = run(town.site.ask(lambda c: items.comments_since(c, None, town.seen, 0, 9)))
+    assert [row.comment_id for row in comments] == [town.said]
+    told = run(town.site.ask(lambda c: accounts.notifications_since(c, town.ann, 0, 9)))
+    assert [row.comment_id for row in told] == [town.said]
+    assert not run(town.site.ask(lambda c: accounts.notifications_since(c, town.ann, told[0].position, 9)))
+
+
+def test_blocked_people_are_not_heard_of(town: Town) -> None:
+    town.site.happen(AccountBlocked(town.ann, town.bob))
+    town.site.fold()
+    assert not run(town.site.ask(lambda c: accounts.notifications(c, town.ann, Slice(9)))).items
+    assert not run(town.site.ask(lambda c: items.comments_since(c, town.ann, town.seen, 0, 9)))
+    blocked = run(town.site.ask(lambda c: accounts.blocks(c, town.ann, Slice(9))))
+    assert [row.profile.account_id for row in blocked.items] == [town.bob]
+    assert (
+        run(town.site.ask(lambda c: accounts.blocked_by(c, town.ann, [town.bob, town.cat])))[0].blocked_id == town.bob
+    )
+
+
+def test_lists_are_paged_both_ways(site: Site) -> None:
+    star = site.account("star")
+    fans = [site.account(n) for n in range(7)]
+    for fan in fans:
+        site.happen(AccountFollowed(fan, star))
+    site.fold()
+
+    def page(where: Slice) -> Page[Id]:
+        answer = run(site.ask(lambda c: accounts.followers(c, star, where)))
+        positions.update({row.profile.account_id: row.position for row in answer.items})
+        return answer.map(lambda row: row.profile.account_id)
+
+    positions: dict[Id, int] = {}
+    newest = fans[::-1]
+    first = page(Slice(3))
+    assert (first.items, first.has_next, first.has_previous) == (newest[:3], True, False)
+    second = page(Slice(3, positions[first.items[-1]]))
+    assert (second.items, second.has_next, second.has_previous) == (newest[3:6], True, True)
+    third = page(Slice(3, positions[second.items[-1]]))
+    assert (third.items, third.has_next) == (newest[6:], False)
+    back = page(Slice(3, positions[third.items[0]], backward=True))
+    assert (back.items, back.has_next, back.has_previous) == (newest[3:6], True, True)
+    last = page(Slice(3, None, backward=True))
+    assert (last.items, last.has_next, last.has_previous) == (newest[4:], False, True)
+
+
+def test_members_and_communities_joined(town: Town) -> None:
+    members = run(town.site.ask(lambda c: communities.members(c, None, town.open, Slice(9))))
+    assert {row.profile.account_id: row.moderator for row in members.items} == {town.ann: True, town.bob: False}
+    moderators = run(town.site.ask(lambda c: communities.members(c, None, town.open, Slice(9), moderators=True)))
+    assert [row.profile.account_id for row in moderators.items] == [town.ann]
+    assert not run(town.site.ask(lambda c: communities.members(c, None, town.closed, Slice(9)))).items
+    for viewer, seen in ((town.ann, {town.open, town.closed}), (town.bob, {town.open})):
+        joined = run(town.site.ask(lambda c, v=viewer: communities.joined(c, v, town.ann, Slice(9))))
+        assert {row.community.community_id for row in joined.items} == seen
+
+
+def test_communities_by_size_are_paged(site: Site) -> None:
+    people = [site.account(n) for n in range(5)]
+    places = [site.community(n, people[0]) for n in range(5)]
+    for size, place in enumerate(places):
+        for person in people[1 : size + 1]:
+            site.happen(MemberJoined(place, person))
+    site.fold()
+    first = run(site.ask(lambda c: communities.listing(c, None, size=2)))
+    assert [row.community_id for row in first.items] == [places[4], places[3]]
+    cursor = BySize(first.items[-1].members, first.items[-1].community_id)
+    second = run(site.ask(lambda c: communities.listing(c, None, size=2, after=cursor)))
+    assert [row.community_id for row in second.items] == [places[2], places[1]]
+    back = run(site.ask(lambda c: communities.listing(c, None, size=2, after=cursor, backward=True)))
+    assert [row.community_id for row in back.items] == [places[4]]
+
+
+def test_lists_by_time_are_paged(site: Site) -> None:
+    author = site.account(1)
+    place = site.community(1, author)
+    posts = [site.post(n, place, author, NOW - timedelta(hours=n)) for n in range(5)]
+    site.fold()
+    first = run(site.ask(lambda c: items.posts_of(c, None, author, size=2)))
+    assert ([row.post_id for row in first.items], first.has_next) == (posts[:2], True)
+    cursor = ByTime(NOW - timedelta(hours=1), posts[1])
+    second = run(site.ask(lambda c: items.posts_of(c, None, author, size=9, cursor=cursor)))
+    assert ([row.post_id for row in second.items], second.has_next) == (posts[2:], False)
+    back = run(site.ask(lambda c: items.posts_of(c, None, author, size=2, backward=True)))
+    assert ([row.post_id for row in back.items], back.has_previous) == (posts[3:], True)
+
+
+def test_the_events_behind_a_subject(town: Town) -> None:
+    found = run(town.site.ask(lambda c: log.positions(c, town.seen)))
+    touching = [
+        r.position
+        for r in town.site.log
+        if town.seen in {getattr(r.event, name, None) for name in r.event.__struct_fields__}
+    ]
+    assert found == touching
+    assert run(town.site.ask(lambda c: log.positions(c, town.seen, after=found[0], limit=1))) == found[1:2]
+    assert run(town.site.ask(lambda c: log.checkpoint(c, ["feed", "scores"]))) == town.site.position
+    assert run(town.site.ask(lambda c: log.checkpoint(c, ["feed", "nothing"]))) == 0
