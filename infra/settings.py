@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import ConfigDict, SecretStr, ValidationError
 
 from domain.limits import Limits
 from infra.failures import Failure
+from infra.setting import setting
 from infra.store_limits import LIMITS, StoreLimits
+from infra.view_settings import ViewSettings
 
 PREFIX = "MOOT_"
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,12 +28,7 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-def setting(default: Any, unit: str, why: str, **bounds: Any) -> Any:
-    """A setting: its default, its unit (``""`` where there is none), the reason, and bounds as pydantic has them."""
-    return Field(default, description=why, json_schema_extra={"unit": unit}, **bounds)
-
-
-class Settings(BaseModel):
+class Settings(ViewSettings):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)

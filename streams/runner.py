@@ -23,7 +23,7 @@ from infra.tables import Table
 from projections.core import Projection, StaleCheckpoint, Stepped
 from schemas.envelope import Recorded
 from streams.batches import Batch, fold_batch
-from streams.rebuild import RebuildFailure, rebuild
+from streams.rebuild import RebuildFailure, RebuildLimits, rebuild
 
 LOCK: Final = 0x6D6F6F74_72756E72
 """PostgreSQL's advisory lock of the active runner: ``mootrunr`` in ASCII."""
@@ -72,6 +72,7 @@ class Runner:
         publisher: Publisher | None = None,
         *,
         limits: RunnerLimits | None = None,
+        rebuild_limits: RebuildLimits | None = None,
     ) -> None:
         self._conninfo = conninfo
         self._source = log
@@ -79,6 +80,7 @@ class Runner:
         self._tables = {name: Table(projection) for name, projection in self._projections.items()}
         self._publisher = publisher
         self._limits = limits or RunnerLimits()
+        self._rebuild_limits = rebuild_limits
         self._batch_events = self._limits.batch_events_min
         self._positions: dict[str, int] = {}
         self._active = False
@@ -184,7 +186,8 @@ class Runner:
         if due:
             _log.info("runner.rebuilds", projections=sorted(due), events=head)
             try:
-                rebuild(self._conninfo, self._source, [self._projections[name] for name in sorted(due)])
+                views = [self._projections[name] for name in sorted(due)]
+                rebuild(self._conninfo, self._source, views, limits=self._rebuild_limits)
             except RebuildFailure as error:
                 self._fail("a rebuild at start failed", error)
         self._look(connection)

@@ -13,6 +13,7 @@ from infra.composition import Moot, open_moot
 from infra.settings import Settings
 from projections.catalogue import ALL
 from read_api.app import create_app
+from streams.limits import rebuild_limits, runner_limits
 from streams.runner import Runner
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -53,7 +54,14 @@ async def serve(
     have been started; ``beside`` then runs along until it ends or serving does.
     """
     async with open_moot(settings) as moot:
-        runner = Runner(moot.database_url, moot.store, ALL.values(), moot.publisher)
+        runner = Runner(
+            moot.database_url,
+            moot.store,
+            ALL.values(),
+            moot.publisher,
+            limits=runner_limits(settings),
+            rebuild_limits=rebuild_limits(settings),
+        )
         company: list[asyncio.Task[None]] = []
 
         def serving() -> None:

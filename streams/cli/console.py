@@ -49,7 +49,6 @@ DataDir = Annotated[
     typer.Option("--data-dir", help="The data directory. [default: MOOT_DATA_DIR or .moot]", metavar="FOLDER"),
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to write the data.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def explain_error(error: Exception, *, internal: bool) -> int:
@@ -68,16 +67,6 @@ def say_failure(what: str, why: str, fix: str) -> None:
     words.print(f"[bold red]error:[/] {escape(what)}\n", highlight=False)
     words.print(f"{escape(why)}\n", highlight=False)
     words.print(f"[bold]fix:[/] {escape(fix)}", highlight=False)
-
-
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something that cannot be undone. Raises ``Refused`` for a no, or where there is nobody to ask."""
-    if yes:
-        return
-    if not words.is_terminal:
-        raise Refused(question, "There is no terminal to ask at.", "Add --yes if you mean it.")
-    if not typer.confirm(question, err=True):
-        raise Refused("Nothing was changed.", "You said no.", "Run it again if you change your mind.")
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:

@@ -30,6 +30,7 @@ from streams.cli.console import (
 )
 from streams.cli.events import open_log
 from streams.cli.session import engines
+from streams.limits import rebuild_limits
 from streams.rebuild import Progress as Step
 from streams.rebuild import RebuildFailure, RebuildSummary
 from streams.rebuild_halves import rebuild_fast
@@ -120,6 +121,7 @@ def rebuild_projections(
                     partial(postgres_store, database_url, load_secrets(settings.data_dir).master_key),
                     progress=progress,
                     compare=compare,
+                    limits=rebuild_limits(settings),
                 )
         except RebuildFailure as error:
             raise NotRebuilt(

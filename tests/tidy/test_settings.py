@@ -1,0 +1,39 @@
+"""Settings: each from its variable, all problems at once, and the same defaults wherever a limit has two homes."""
+
+import pytest
+
+from domain.limits import Limits
+from infra.settings import SettingsError, load_settings
+from streams.limits import rebuild_limits, runner_limits
+from streams.rebuild import RebuildLimits
+from streams.runner import RunnerLimits
+
+
+def test_the_defaults_are_the_same_wherever_they_stand() -> None:
+    settings = load_settings({})
+    assert settings.rules == Limits()
+    assert runner_limits(settings) == RunnerLimits()
+    assert rebuild_limits(settings) == RebuildLimits()
+
+
+def test_a_variable_sets_its_setting_and_an_option_comes_first() -> None:
+    environ = {"MOOT_PORT": "9000", "MOOT_COMMENT_DEPTH_MAX": "7", "MOOT_RUNNER_IDLE_SECONDS": "0.5", "HOME": "x"}
+    settings = load_settings(environ, host="::1", port=None)
+    assert (settings.port, settings.host, settings.rules.comment_depth_max) == (9000, "::1", 7)
+    assert runner_limits(settings).idle_seconds == 0.5
+    assert load_settings(environ, port=1).port == 1
+
+
+def test_every_problem_is_named_with_its_variable_and_value() -> None:
+    with pytest.raises(SettingsError) as failure:
+        load_settings({"MOOT_PORT": "99999", "MOOT_LOG_LEVEL": "loud", "MOOT_COMMENT_DEPTH_MAX": "0"})
+    for said in ("MOOT_PORT = '99999'", "MOOT_LOG_LEVEL = 'loud'", "MOOT_COMMENT_DEPTH_MAX = '0'"):
+        assert said in failure.value.why
+
+
+def test_a_secret_is_never_shown() -> None:
+    settings = load_settings({"MOOT_DATABASE_URL": "postgresql://moot:hunter2@db/moot"})
+    assert "hunter2" not in repr(settings)
+    with pytest.raises(SettingsError) as failure:
+        load_settings({}, database_url=b"\xff hunter2")
+    assert "hunter2" not in str(failure.value)
