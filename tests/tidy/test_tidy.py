@@ -123,11 +123,9 @@ def undocumented(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _inherits_its_meaning(method: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Strawberry's fields and overloads say it in the decorator: a description there is what clients read."""
-    return any(
-        "description=" in ast.unparse(decorator) or "overload" in ast.unparse(decorator)
-        for decorator in method.decorator_list
-    )
+    """What a decorator says: Strawberry's description is what clients read, a setter is its getter's other half."""
+    said = [ast.unparse(decorator) for decorator in method.decorator_list]
+    return any("description=" in text or "overload" in text or text.endswith(".setter") for text in said)
 
 
 def test_nothing_is_left_open() -> None:
