@@ -1,8 +1,8 @@
 // Starts GraphiQL on this very address, over HTTP and, for subscriptions, over WebSocket.
 //
 // Whoever signs up or in here stays signed in until the page is closed: the access token of the last answer that had
-// one goes with every later request, and so does the position of the last mutation, so that you read what you wrote.
-// A header typed into the Headers tab comes first.
+// one goes with every later request, and when it is over the cookie gives the next one. So does the position of the
+// last mutation, so that you read what you wrote. A header typed into the Headers tab comes first.
 "use strict";
 
 (() => {
@@ -25,26 +25,41 @@
       if (payload && typeof payload.position === "string") sessionStorage.setItem(POSITION, payload.position);
     }
     for (const error of (result && result.errors) || []) {
-      // A token that is over would be refused for ever: forget it, and the next request is a visitor's.
-      if (error.extensions && error.extensions.code === "UNAUTHENTICATED" && !error.path) sessionStorage.removeItem(TOKEN);
+      // Of a site that was set up anew since: forget it.
+      if (error.extensions && error.extensions.code === "POSITION_INVALID") sessionStorage.removeItem(POSITION);
     }
     return result;
   };
 
-  const post = async (parameters, options) => {
-    const given = (options && options.headers) || {};
+  const send = async (parameters, headers) => {
     const response = await fetch(url, {
       method: "POST",
       credentials: "same-origin",
       headers: {
         "Content-Type": "application/json",
         Accept: "application/graphql-response+json, application/json",
-        ...remembered(),
-        ...given,
+        ...headers,
       },
       body: JSON.stringify(parameters),
     });
     return remember(await response.json());
+  };
+
+  const isRefused = (result) =>
+    ((result && result.errors) || []).some(
+      (error) => !error.path && error.extensions && error.extensions.code === "UNAUTHENTICATED",
+    );
+
+  const REFRESH = "mutation { refreshSession(input: {}) { accessToken } }";
+
+  const post = async (parameters, options) => {
+    const given = (options && options.headers) || {};
+    const result = await send(parameters, { ...remembered(), ...given });
+    if (!isRefused(result) || !sessionStorage.getItem(TOKEN)) return result;
+    // The access token is over. The cookie gives the next one; if not, the next request is a visitor's.
+    sessionStorage.removeItem(TOKEN);
+    await send({ query: REFRESH }, {});
+    return sessionStorage.getItem(TOKEN) ? send(parameters, { ...remembered(), ...given }) : result;
   };
 
   const subscribe = (parameters, options) => {
