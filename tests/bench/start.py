@@ -29,7 +29,7 @@ IDLE_SECONDS = 3.0
 STARTS = 5
 
 _BARE = """
-import asyncio, json, os, sys
+import asyncio, json, os, signal, sys
 from pathlib import Path
 import uvicorn, uvloop
 from starlette.applications import Starlette
@@ -39,6 +39,8 @@ from infra.embedded import start_engines
 from infra.settings import load_settings
 from streams.cli.preflight import listen
 
+# uvicorn raises the signal again once it has stopped; the engines are to be stopped after that.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 settings = load_settings(data_dir=Path(sys.argv[1]), port=0)
 with start_engines(settings), listen(settings, exactly=True) as listener:
     async def answer(_):
