@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-
 FRAMES_AT_ONCE = 16
 """Frames sent to one client before others get a turn."""
 

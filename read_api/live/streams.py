@@ -58,11 +58,13 @@ class Stream(AsyncIterator[T], Generic[T]):
         if self._pumping is None:
             self._pumping = asyncio.create_task(self.pump(self._pulled.put_nowait, _at_once))
         pulling = asyncio.ensure_future(self._pulled.get())
-        await asyncio.wait([pulling, self._pumping], return_when=asyncio.FIRST_COMPLETED)
-        if pulling.done():
-            payload: T = pulling.result().payload
-            return payload
-        pulling.cancel()
+        try:
+            await asyncio.wait([pulling, self._pumping], return_when=asyncio.FIRST_COMPLETED)
+            if pulling.done():
+                payload: T = pulling.result().payload
+                return payload
+        finally:
+            pulling.cancel()
         await self._pumping
         raise StopAsyncIteration
 
