@@ -18,12 +18,9 @@ from read_api.execution import Engine
 from read_api.live.connection import Client, Connection, ConnectionLimits
 from read_api.live.messages import PROTOCOL, CloseCode
 from read_api.live.operations import Operations
+from read_api.live.sockets import ABORT
 from read_api.live.topics import FollowLimits, Topics
 from read_api.request_ids import request_id_of
-
-ABORT = "moot.abort"
-"""The ASGI extension by which a server offers to cut a connection off."""
-
 
 def limits_of(settings: Settings) -> ConnectionLimits:
     """The limits of a connection, from the settings."""

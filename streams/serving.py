@@ -13,6 +13,7 @@ from infra.composition import Moot, open_moot
 from infra.settings import Settings
 from projections.catalogue import ALL
 from read_api.app import create_app
+from read_api.live.sockets import socket_options
 from streams.limits import rebuild_limits, runner_limits
 from streams.runner import Runner
 
@@ -95,7 +96,6 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
         app,  # type: ignore[arg-type]  # any ASGI application
         loop="none",
         http="httptools",
-        ws="websockets-sansio",
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -103,6 +103,7 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
         server_header=False,
         date_header=True,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds_max)),
+        **socket_options(settings),
     )
 
 

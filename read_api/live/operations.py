@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from inspect import isawaitable
 from typing import Any
 
@@ -44,13 +45,15 @@ class Operation:
         "_awaited",
         "_caller",
         "_finished",
-        "_flushed",
         "_id",
+        "_live",
         "_mutates",
         "_outbox",
         "_pending",
+        "_render",
         "_shared",
         "_silent",
+        "_stream",
         "task",
     )
 
@@ -69,7 +72,9 @@ class Operation:
         self._finished = finished
         self._pending: deque[str | asyncio.Future[str]] = deque()
         self._awaited: asyncio.Future[str] | None = None
-        self._flushed: Callable[[asyncio.Future[str]], None]
+        self._stream: Stream[Any] | None = None
+        self._render: Callable[[Event], str | asyncio.Future[str]]
+        self._live = False
         self._silent = False
         self._mutates = False
         self.task = asyncio.create_task(self._run(message.payload))
@@ -109,7 +114,7 @@ class Operation:
         prepared = engine.prepare(request.query)
         kind = prepared.operation(request.operationName).kind
         if kind is OperationType.SUBSCRIPTION:
-            await self._stream(request, prepared, context)
+            await self._follow(request, prepared, context)
             return
         await self._outbox.room()
         self._mutates = kind is OperationType.MUTATION
@@ -119,31 +124,65 @@ class Operation:
         await self._outbox.room()
         self._push(messages.next_message(self._id, messages.json_text(response)))
 
-    async def _stream(self, request: SubscribePayload, prepared: Prepared, context: Context) -> None:
-        engine, renderer = self._shared.engine, self._shared.renderer
+    async def _follow(self, request: SubscribePayload, prepared: Prepared, context: Context) -> None:
+        engine = self._shared.engine
         engine.weigh(prepared.operation(request.operationName), request.variables)
         if context.position is not None:
             await context.moot.progress.wait(context.position)
-        source = await self._source(request, prepared, SubscriptionContext(context, self._shared.topics))
+        self._stream = await self._source(request, prepared, SubscriptionContext(context, self._shared.topics))
         selection = Selection(request.query, prepared, request.operationName, request.variables)
+        self._render = partial(self._shared.renderer.render, selection=selection, caller=context)
+        await self._stream.pump(self)
 
-        def deliver(event: Event) -> None:
-            try:
-                self._pending.append(renderer.render(event, selection, context))
-                self._flush()
-            except Exception as error:  # noqa: BLE001 - it ends this operation, and no other follower's
-                source.fail(error)
+    def deliver(self, event: Event) -> None:
+        """See ``Sink``."""
+        try:
+            self._pending.append(self._render(event))
+            self._flush()
+        except Exception as error:  # noqa: BLE001 - it ends this operation, and no other follower's
+            self._fail(error)
+        missed_max = 0 if self._live else self._shared.topics.limits.backfill_max
+        if len(self._pending) > self._outbox.messages_max + missed_max:
+            self._outbox.overflow()
 
-        def flush(rendered: asyncio.Future[str]) -> None:
-            self._awaited = None
-            if not rendered.cancelled() and (error := rendered.exception()) is not None:
-                self._pending.clear()
-                source.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-            else:
-                self._flush()
+    async def ready(self) -> None:
+        """See ``Sink``. What was missed goes at the pace of the client."""
+        while self._pending and not self._outbox.closed:
+            if self._awaited is not None:
+                await asyncio.wait([self._awaited])
+            await self._outbox.room()
+            self._flush()
 
-        self._flushed = flush
-        await source.pump(deliver, self._drained)
+    def is_live(self) -> None:
+        """See ``Sink``."""
+        self._live = True
+        self._flush()
+
+    def _flush(self) -> None:
+        """Push what is rendered, in order, up to the first that is not; before it is live, as long as there is room."""
+        pending = self._pending
+        while pending and self._awaited is None and (self._live or self._outbox.has_room):
+            rendered = pending[0]
+            if not isinstance(rendered, str):
+                if not rendered.done():
+                    self._awaited = rendered
+                    rendered.add_done_callback(self._rendered)
+                    return
+                rendered = rendered.result()
+            pending.popleft()
+            self._push(messages.next_message(self._id, rendered))
+
+    def _rendered(self, rendered: asyncio.Future[str]) -> None:
+        self._awaited = None
+        if not rendered.cancelled() and (error := rendered.exception()) is not None:
+            self._fail(error)
+        else:
+            self._flush()
+
+    def _fail(self, error: BaseException) -> None:
+        self._pending.clear()
+        assert self._stream is not None
+        self._stream.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
     async def _source(self, request: SubscribePayload, prepared: Prepared, context: SubscriptionContext) -> Stream[Any]:
         executor = Executor.build(
@@ -162,26 +201,6 @@ class Operation:
             raise Failed(refused(list(stream.errors or ()), context.request_id))
         assert isinstance(stream, Stream)
         return stream
-
-    def _flush(self) -> None:
-        """Push what is rendered, in order, up to the first that is not."""
-        pending = self._pending
-        while pending and self._awaited is None:
-            rendered = pending[0]
-            if not isinstance(rendered, str):
-                if not rendered.done():
-                    self._awaited = rendered
-                    rendered.add_done_callback(self._flushed)
-                    return
-                rendered = rendered.result()
-            pending.popleft()
-            self._push(messages.next_message(self._id, rendered))
-
-    async def _drained(self) -> None:
-        """Wait until all that was delivered is rendered, and there is room to send more."""
-        while self._awaited is not None:
-            await asyncio.wait([self._awaited])
-        await self._outbox.room()
 
 
 def _position(request: SubscribePayload, context: Context) -> int | None:

@@ -25,7 +25,7 @@ class Outbox:
     ) -> None:
         self._send = send
         self._overflowed = overflowed
-        self._messages_max = messages_max
+        self.messages_max = messages_max
         self._bytes_max = bytes_max
         self._waiting: deque[tuple[object, str]] = deque()
         self._bytes = 0
@@ -38,15 +38,20 @@ class Outbox:
         """Send it in its turn. A frame that finds the queue full is dropped, with the client."""
         if self.closed:
             return
-        if self._waiting and (len(self._waiting) >= self._messages_max or self._bytes + len(frame) > self._bytes_max):
-            self.close()
-            self._overflowed()
+        if self._waiting and (len(self._waiting) >= self.messages_max or self._bytes + len(frame) > self._bytes_max):
+            self.overflow()
             return
         self._waiting.append((owner, frame))
         self._bytes += len(frame)
         self._filled.set()
-        if not self._has_room():
+        if not self.has_room:
             self._emptied.clear()
+
+    def overflow(self) -> None:
+        """Give the client up."""
+        if not self.closed:
+            self.close()
+            self._overflowed()
 
     def forget(self, owner: object) -> None:
         """Do not send what still waits of that owner."""
@@ -80,9 +85,11 @@ class Outbox:
                 if sent % FRAMES_AT_ONCE == 0:  # sending need not wait, and then lets nobody else have a turn
                     await asyncio.sleep(0)
 
-    def _has_room(self) -> bool:
-        return 2 * len(self._waiting) <= self._messages_max and 2 * self._bytes <= self._bytes_max
+    @property
+    def has_room(self) -> bool:
+        """Whether the queue is less than half full."""
+        return 2 * len(self._waiting) <= self.messages_max and 2 * self._bytes <= self._bytes_max
 
     def _freed(self) -> None:
-        if self._has_room():
+        if self.has_room:
             self._emptied.set()

@@ -1,8 +1,8 @@
 """What a subscription's resolver gives: a stream of payloads, to be pulled one by one or, faster, pumped."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator
+from typing import Generic, Protocol, TypeVar
 
 from read_api.context import Context
 from read_api.live.topics import Event, Follower, Source, Topics, Viewer
@@ -27,6 +27,38 @@ class SubscriptionContext(Context):
         self.topics = topics
 
 
+class Sink(Protocol):
+    """Where a stream is pumped into: first what was missed, at the pace of ``ready``, then what happens."""
+
+    def deliver(self, event: Event) -> None:
+        """Take the next event; called in the event loop, returns at once."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait until there is room for more."""
+        ...
+
+    def is_live(self) -> None:
+        """From now on events come as they happen, whether there is room or not."""
+        ...
+
+
+class _Pulled:
+    """A sink to be pulled from."""
+
+    def __init__(self) -> None:
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
+
+    def deliver(self, event: Event) -> None:
+        self.events.put_nowait(event)
+
+    async def ready(self) -> None:
+        pass
+
+    def is_live(self) -> None:
+        pass
+
+
 class Stream(AsyncIterator[T], Generic[T]):
     """The payloads of one source for one viewer, from a position on. Used once, in either way."""
 
@@ -35,17 +67,19 @@ class Stream(AsyncIterator[T], Generic[T]):
         self._source = source
         self._viewer = viewer
         self._after = after
-        self._pulled: asyncio.Queue[Event] = asyncio.Queue()
+        self._pulled = _Pulled()
         self._pumping: asyncio.Task[None] | None = None
         self._follower: Follower | None = None
 
-    async def pump(self, deliver: Callable[[Event], None], ready: Callable[[], Awaitable[None]]) -> None:
-        """Deliver all events until cancelled. ``ready`` is awaited between pages of what was missed.
+    async def pump(self, sink: Sink) -> None:
+        """Deliver all events until cancelled.
 
         Raises what ends the stream: an ``ApiError``, or what ``fail`` was given.
         """
-        follower = self._follower = Follower(self._viewer, self._after, deliver)
-        async with self._topics.following(self._source, follower, ready):
+        follower = self._follower = Follower(self._viewer, self._after, sink.deliver)
+        async with self._topics.following(self._source, follower, sink.ready):
+            await sink.ready()
+            sink.is_live()
             await follower.ended
 
     def fail(self, error: Exception) -> None:
@@ -56,8 +90,8 @@ class Stream(AsyncIterator[T], Generic[T]):
     async def __anext__(self) -> T:
         """The next payload. Raises the ``ApiError`` that ends the stream."""
         if self._pumping is None:
-            self._pumping = asyncio.create_task(self.pump(self._pulled.put_nowait, _at_once))
-        pulling = asyncio.ensure_future(self._pulled.get())
+            self._pumping = asyncio.create_task(self.pump(self._pulled))
+        pulling = asyncio.ensure_future(self._pulled.events.get())
         try:
             await asyncio.wait([pulling, self._pumping], return_when=asyncio.FIRST_COMPLETED)
             if pulling.done():
@@ -73,7 +107,3 @@ class Stream(AsyncIterator[T], Generic[T]):
         if self._pumping is not None:
             self._pumping.cancel()
             await asyncio.wait([self._pumping])
-
-
-async def _at_once() -> None:
-    pass

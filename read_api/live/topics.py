@@ -29,6 +29,9 @@ Viewer = Id | None
 
 Pool = AsyncConnectionPool[Connection]
 
+Ready = Callable[[], Awaitable[None]]
+"""Returns when what was delivered has been dealt with and there is room for more."""
+
 NOW: Final = -1
 """In place of a position: from now on."""
 
@@ -156,10 +159,10 @@ class Topic:
         """Stop listening."""
         await self._stack.aclose()
 
-    async def follow(self, follower: Follower, ready: Callable[[], Awaitable[None]]) -> None:
+    async def follow(self, follower: Follower, ready: Ready) -> None:
         """Deliver to it from its position on.
 
-        What was missed comes first, page by page, each when ``ready`` returns. Raises ``BadInput`` with
+        What was missed comes first, page by page, each but the first when ``ready`` returns. Raises ``BadInput`` with
         ``CURSOR_TOO_OLD`` if too much was missed, before any of it is delivered.
         """
         value = self._source.is_value
@@ -175,14 +178,14 @@ class Topic:
             elif follower.position == NOW:
                 follower.position = self._position
             elif not value and follower.position < self._position:
-                await self._catch_up(follower, ready)
+                await self._catch_up(follower, None)
             self._followers.add(follower)
 
     def leave(self, follower: Follower) -> None:
         """Deliver nothing more to it."""
         self._followers.discard(follower)
 
-    async def _catch_up(self, follower: Follower, ready: Callable[[], Awaitable[None]]) -> None:
+    async def _catch_up(self, follower: Follower, ready: Ready | None) -> None:
         seen, limit = self._position, self._limits.backfill_max
         async with self._pool.connection() as connection:
             events = await self._source.read(connection, follower.position, limit + 1)
@@ -194,7 +197,7 @@ class Topic:
                 )
             hidden = await self._hidden(connection, {follower.viewer}, events)
         for number, event in enumerate(events):
-            if number and number % self._limits.page == 0:
+            if ready is not None and number and number % self._limits.page == 0:
                 await ready()
             follower.take(event, hidden)
         follower.position = max(follower.position, seen)
@@ -283,23 +286,21 @@ class Topics:
     def __init__(self, signals: Signals, pool: Pool, limits: FollowLimits) -> None:
         self._signals = signals
         self._pool = pool
-        self._limits = limits
+        self.limits = limits
         self._shared: dict[Source, _Shared] = {}
 
     def __len__(self) -> int:
         return len(self._shared)
 
     @asynccontextmanager
-    async def following(
-        self, source: Source, follower: Follower, ready: Callable[[], Awaitable[None]]
-    ) -> AsyncIterator[None]:
+    async def following(self, source: Source, follower: Follower, ready: Ready) -> AsyncIterator[None]:
         """Deliver the events of a source to a follower, until the block is left.
 
         Inside it what was missed has been delivered. Raises what ``Topic.follow`` does.
         """
         shared = self._shared.get(source)
         if shared is None:
-            topic = Topic(source, self._pool, self._limits)
+            topic = Topic(source, self._pool, self.limits)
             shared = self._shared[source] = _Shared(topic, asyncio.create_task(topic.open(self._signals)))
         shared.users += 1
         try:

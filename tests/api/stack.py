@@ -21,6 +21,7 @@ from projections.catalogue import ALL
 from read_api.app import create_app
 from read_api.cursors import Sealer, seal_position
 from read_api.ids import Kind, global_id
+from read_api.live.sockets import socket_options
 from streams.runner import Runner
 
 
@@ -51,7 +52,7 @@ def serving(settings: Settings) -> Iterator[Stack]:
             listener = socket.socket()
             listener.bind(("127.0.0.1", 0))
             app = create_app(moot)
-            config = uvicorn.Config(app, loop="none", http="httptools", ws="websockets-sansio", log_config=None)
+            config = uvicorn.Config(app, loop="none", http="httptools", log_config=None, **socket_options(settings))
             server = uvicorn.Server(config)
             server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
             loop, stop = asyncio.get_running_loop(), asyncio.Event()

@@ -26,6 +26,7 @@ from projections.catalogue import ALL
 from read_api.app import create_app
 from read_api.context import Context
 from read_api.cursors import Sealer
+from read_api.live.sockets import socket_options
 from read_api.live.streams import SubscriptionContext
 from read_api.live.topics import Topics
 from read_api.schema import strawberry_schema
@@ -77,7 +78,13 @@ async def main() -> None:
         sys.stdout.flush()
         both = Both(app, Stock(moot, endpoint.operations.topics))
         config = uvicorn.Config(
-            both, loop="none", http="httptools", ws="websockets-sansio", log_config=None, access_log=False, backlog=2048
+            both,
+            loop="none",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            backlog=2048,
+            **socket_options(moot.settings),
         )
         await uvicorn.Server(config).serve(sockets=[listener])
         await asyncio.to_thread(runner.stop, 5)
