@@ -27,6 +27,7 @@ from domain.community import CreateCommunity
 from domain.event import Event, Id
 from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id
 from domain.limits import Limits
+from domain.membership import AppointModerator, InviteMember, JoinCommunity
 from domain.post import SubmitPost
 from domain.refusal import Code, Refusal
 from infra.event_store import memory_store
@@ -93,12 +94,18 @@ class Forum(RuleBasedStateMachine):
 
     @initialize()
     def founding(self) -> None:
-        """Three people, and a community of each kind with a post and a comment."""
+        """Three people, a community of each kind with a post and a comment, a guest and a second moderator."""
         for name in ("Ann", "Ben", "Cid"):
             self.ask(Register(name), None)
         founder_id = next(iter(self.model.accounts))
         for visibility in ("public", "restricted", "private"):
             self.ask(CreateCommunity(visibility, visibility=visibility, anonymous_allowed=True), founder_id)
+        ben, cid = list(self.model.accounts)[1:]
+        _, restricted, private = self.model.communities
+        for place_id, guest_id in ((restricted, cid), (private, ben)):
+            self.ask(InviteMember(place_id, guest_id), founder_id)
+            self.ask(JoinCommunity(place_id), guest_id)
+        self.ask(AppointModerator(private, ben), founder_id)
         for place_id in self.model.communities:
             self.ask(SubmitPost(place_id, "text", "First"), founder_id)
         for post_id in self.model.posts:

@@ -112,8 +112,10 @@ def _about_a_place(whim: Whim, model: Model, anybody: Id, other: Id) -> Wish:
     place = model.communities.get(place_id, {})
     boss = _one_of(place.get("moderators"), whim, anybody)
     match whim.kind:
-        case kind if kind in (JoinCommunity, LeaveCommunity):
-            return kind(place_id), anybody
+        case kind if kind is JoinCommunity:
+            return JoinCommunity(place_id), anybody
+        case kind if kind is LeaveCommunity:
+            return LeaveCommunity(place_id), _one_of(place.get("members"), whim, anybody)
         case kind if kind is InviteMember:
             return InviteMember(place_id, other), boss
         case kind if kind is AppointModerator:
@@ -147,6 +149,9 @@ def _about_an_item(whim: Whim, model: Model, anybody: Id) -> Wish:
         return SubmitComment(*thread, body), _one_of(place.get("members"), whim, anybody)
     if kind is CastVote:
         return CastVote(item_id, whim.value), _one_of(place.get("members"), whim, anybody)
+    if kind is UnsaveItem and whim.sensible and model.saved:
+        by, item_id = sorted(model.saved)[whim.what % len(model.saved)]
+        return UnsaveItem(item_id), by
     if kind in LISTING:
         return kind(item_id), anybody
     if kind in MODERATING:
