@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,7 +20,7 @@ from tests.live.redis_server import RedisServer
 
 
 @contextmanager
-def served(engines: Engines, **given: Any) -> Iterator[Stack]:
+def served(engines: Engines, redis: RedisServer | None = None, **given: Any) -> Iterator[Stack]:
     """The whole stack over a database of its own, with these settings."""
     name = f"live_{uuid4().hex}"
     with psycopg.connect(engines.database_url, autocommit=True) as connection:
@@ -29,7 +29,8 @@ def served(engines: Engines, **given: Any) -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="moot-live-"))
     migrate(database)
     load_or_create_secrets(folder, has_data=False)
-    with RedisServer() as redis:  # its own: two runners must not speak on the same channels
+    # A Redis of its own: two runners must not speak on the same channels.
+    with nullcontext(redis) if redis else RedisServer() as redis:
         settings = load_settings({}, data_dir=folder, **{"database_url": database, "redis_url": redis.url, **given})
         with serving(settings) as running:
             yield running
