@@ -1,49 +1,66 @@
-"""The log read from end to end as fast as one core can: a page is five values, and each kind one call to decode."""
+"""The log read from end to end as fast as one core can: of a page, each kind is five values and one call to decode."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import compress
+from datetime import datetime
+from functools import cached_property
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any
 
+from msgspec import Struct
 from psycopg import Connection
+from psycopg.errors import ProgramLimitExceeded
+from psycopg.sql import SQL, Composed, Literal
 
 from domain.event import Event, Id
-from infra.codec import Codec, Row
+from infra.codec import Codec, Row, decode_occurred
 from infra.postgres import connect
-from schemas.envelope import Recorded
+from schemas.envelope import Recorded, Undecodable
 from schemas.registry import WIRE
 
-_SELECT = r"""
-SELECT string_agg(int8send(notification_id), ''), string_agg(originator_id::text, ''),
-       string_agg(int8send(originator_version), ''), string_agg(topic, E'\n'), string_agg(state, '\x0a')
+_SELECT = SQL(
+    r"""
+SELECT topic, string_agg(int8send(notification_id), ''), string_agg(uuid_send(originator_id), ''),
+       string_agg(int8send(originator_version), ''), string_agg(state, '\x0a')
 FROM (
     SELECT notification_id, originator_id, originator_version, topic, state FROM log.stored_events
-    WHERE notification_id > %s AND notification_id <= %s AND topic <> ALL (%s)
-    ORDER BY notification_id LIMIT %s
+    WHERE notification_id > %s AND notification_id <= %s{wanted} ORDER BY notification_id
 ) page
+GROUP BY topic
 """
-"""A page in five values, each a column of it: an aggregate takes the rows of a sorted subquery in their order
-(https://www.postgresql.org/docs/18/functions-aggregate.html). Envelopes are JSON without line breaks."""
+)
+"""A page, kind by kind, each column of a kind in one value: hashed groups take rows in the order they come in.
+Envelopes are JSON without line breaks."""
 
-_ID_CHARACTERS = 36
+_ID_BYTES = 16
 
-_data, _meta = attrgetter("data"), attrgetter("meta")
+_data, _meta, _event = attrgetter("data"), attrgetter("meta"), attrgetter("event")
 
 
 class BulkLog:
     """Pages of the kinds of events that are wanted, and of those that no version of this code knows.
 
-    While the caller works on a page, the database has the next one ready. Close it.
+    Of the kinds in ``bare`` only the columns of ``LogPage.alike`` can be asked for in the pages that follow. While the
+    caller works on a page, the database has the next one ready. Close it.
     """
 
-    def __init__(self, conninfo: str, codec: Codec, wanted: Iterable[type[Event]], *, page_events: int) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        codec: Codec,
+        wanted: Iterable[type[Event]],
+        *,
+        page_events: int,
+    ) -> None:
         kinds = set(wanted)
         self._codec = codec
         self._page_events = page_events
-        self._unwanted = [wire for wire, kind in WIRE.items() if kind not in kinds]
+        self.bare: Collection[type[Event]] = ()
+        self._select = _select([wire for wire, kind in WIRE.items() if kind not in kinds])
         self._connection: Connection[Any] = connect(conninfo)
+        self._connection.execute("SET enable_sort = off")
         self._reader = ThreadPoolExecutor(1, "bulk-log-reader")
 
     def close(self) -> None:
@@ -51,23 +68,37 @@ class BulkLog:
         self._reader.shutdown(cancel_futures=True)
         self._connection.close()
 
-    def pages(self, after: int, to: int) -> Iterator[list[Recorded]]:
-        """The events after one position up to another, in order, a page at a time."""
-        following: Future[_Page] | None = self._reader.submit(self._page, after, to)
-        while following is not None:
-            page = following.result()
-            full = len(page.positions) == self._page_events
-            following = self._reader.submit(self._page, page.positions[-1], to) if full else None
-            if page.positions:
-                yield page.decoded(self._codec)
+    def pages(self, after: int, to: int) -> Iterator["LogPage"]:
+        """The events after one position up to another, in order, a page at a time.
 
-    def _page(self, after: int, to: int) -> "_Page":
+        Pages end before the multiples of ``page_events``.
+        """
+        following: Future[list[list[_Columns]]] | None = None
+        while after < to or following is not None:
+            until = min(to, ((after + 1) // self._page_events + 1) * self._page_events - 1)
+            pages = following
+            following = self._reader.submit(self._read, after, until) if after < to else None
+            after = until
+            for columns in pages.result() if pages is not None else ():
+                yield LogPage(columns, self._codec, self.bare)
+
+    def _read(self, after: int, to: int) -> "list[list[_Columns]]":
         cursor = self._connection.cursor(binary=True)
-        found = cursor.execute(_SELECT, (after, to, self._unwanted, self._page_events), prepare=True).fetchone()
-        if found is None or found[0] is None:
-            return _Page((), "", (), (), ())
-        positions, streams, versions, topics, states = found
-        return _Page(_integers(positions), streams, _integers(versions), topics.split("\n"), states.split(b"\n"))
+        try:
+            found = cursor.execute(self._select, (after, to), prepare=True).fetchall()
+        except ProgramLimitExceeded:
+            # No value of PostgreSQL is larger than 1 GB.
+            if to - after == 1:
+                raise
+            middle = (after + to) // 2
+            return [*self._read(after, middle), *self._read(middle, to)]
+        return [[_Columns(topic, _integers(at), *rest) for topic, at, *rest in found]] if found else []
+
+
+def _select(unwanted: Sequence[str]) -> Composed:
+    # Written into the statement, the names are hashed once; as a parameter they would be compared one by one.
+    names = SQL(", ").join(map(Literal, unwanted))
+    return _SELECT.format(wanted=SQL(" AND topic NOT IN ({})").format(names) if unwanted else SQL(""))
 
 
 def _integers(packed: bytes) -> "array[int]":
@@ -76,51 +107,91 @@ def _integers(packed: bytes) -> "array[int]":
     return numbers
 
 
-class _Page:
-    def __init__(
-        self,
-        positions: Sequence[int],
-        streams: str,
-        versions: Sequence[int],
-        topics: Sequence[str],
-        states: Sequence[bytes],
-    ) -> None:
-        self.positions = positions
-        self.streams: list[Id] = [Id(streams[i : i + _ID_CHARACTERS]) for i in range(0, len(streams), _ID_CHARACTERS)]
-        self.versions = versions
-        self.topics = topics
-        self.states = states
-        if len(states) != len(positions) or len(self.streams) != len(positions):
-            raise ValueError(f"an envelope between positions {positions[0]} and {positions[-1]} has a line break in it")
+class _Columns(Struct, frozen=True):
+    """The events of one wire name in a page: positions ascend, ids are bytes, versions packed, states are lines."""
 
-    def decoded(self, codec: Codec) -> list[Recorded]:
-        """The events of the page, in order."""
-        kinds = set(self.topics)
-        if len(kinds) == 1:
-            return self._alike(codec, kinds.pop(), None)
-        found: list[tuple[int, Recorded]] = []
-        for kind in kinds:
-            mask = [topic == kind for topic in self.topics]
-            found.extend((recorded.position, recorded) for recorded in self._alike(codec, kind, mask))
-        found.sort()
-        return [recorded for _, recorded in found]
+    topic: str
+    positions: Sequence[int]
+    streams: bytes
+    versions: bytes
+    states: bytes
 
-    def _alike(self, codec: Codec, topic: str, mask: Sequence[bool] | None) -> list[Recorded]:
-        """The events of one kind, in order: those that the mask points out."""
-        columns: list[Sequence[Any]] = [self.positions, self.streams, self.versions, self.states]
-        if mask is not None:
-            columns = [list(compress(column, mask)) for column in columns]
-        positions, streams, versions, states = columns
-        decode = codec.bulk_decoder(topic)
-        if decode is not None:
+
+class LogPage:
+    """A page of the log, taken apart by kinds. ``last`` is the position of its last event.
+
+    ``alike`` are its events by kind, if the page is ``regular``: each can be decoded, and each kind has one wire name.
+    """
+
+    def __init__(self, kinds: Sequence[_Columns], codec: Codec, bare: Collection[type[Event]]) -> None:
+        self.last = max(columns.positions[-1] for columns in kinds)
+        self.regular = True
+        self.alike: dict[type[Event], _Events] = {}
+        self._recorded: dict[type[Event], list[Recorded]] = {}
+        for columns in kinds:
+            if list(columns.positions) != sorted(columns.positions):
+                raise RuntimeError(f"{columns.topic} came in another order than that of the log")
+            self._decode(codec, columns, WIRE.get(columns.topic) in bare)
+
+    def recorded(self, kinds: Collection[type[Event]]) -> list[Recorded]:
+        """The events of these kinds, in order; all events if the page is not regular. None of the kinds is bare."""
+        found = [events for kind, events in self._recorded.items() if kind in kinds or not self.regular]
+        if len(found) == 1:
+            return found[0]
+        return sorted(chain.from_iterable(found), key=attrgetter("position"))
+
+    def _decode(self, codec: Codec, columns: _Columns, bare: bool) -> None:
+        positions, lines = columns.positions, columns.states
+        if bare and (decode_data := codec.data_decoder(columns.topic)) is not None:
             try:
-                stored = decode(b"\n".join(states))
+                events = list(map(_data, decode_data(lines)))
             except ValueError:
                 pass  # One of them cannot be decoded; below it is told which.
             else:
-                return list(map(Recorded, positions, streams, versions, map(_data, stored), map(_meta, stored)))
-        rows: list[Row] = [
-            (position, stream, version, topic, state)
-            for position, stream, version, state in zip(positions, streams, versions, states, strict=True)
-        ]
-        return codec.decode_page(rows)
+                self.alike[type(events[0])] = _Events(positions, events, lines)
+                return
+        streams = [_text(columns.streams, index) for index in range(len(positions))]
+        versions = _integers(columns.versions)
+        if (decode := codec.bulk_decoder(columns.topic)) is not None:
+            try:
+                stored = decode(lines)
+            except ValueError:
+                pass  # As above.
+            else:
+                events = list(map(_data, stored))
+                recorded = list(map(Recorded, positions, streams, versions, events, map(_meta, stored)))
+                self._keep(events[0], recorded, _Events(positions, events, lines))
+                return
+        rows: list[Row] = list(
+            zip(positions, streams, versions, repeat(columns.topic), lines.split(b"\n"), strict=False)
+        )
+        if len(rows) != len(positions) or lines.count(b"\n") >= len(rows):
+            raise ValueError(f"an envelope of {columns.topic} after position {positions[0] - 1} has a line break in it")
+        decoded = codec.decode_page(rows)
+        events = list(map(_event, decoded))
+        kinds = set(map(type, events))
+        self.regular &= kinds.isdisjoint(self._recorded) and len(kinds) == 1 and Undecodable not in kinds
+        self._keep(events[0], decoded, _Events(positions, events, lines))
+
+    def _keep(self, first: Event, recorded: list[Recorded], alike: "_Events") -> None:
+        self._recorded.setdefault(type(first), []).extend(recorded)
+        self.alike[type(first)] = alike
+
+
+class _Events:
+    """``projections.core.Alike`` of a page: times are decoded when they are asked for."""
+
+    def __init__(self, positions: Sequence[int], events: Sequence[Any], lines: bytes) -> None:
+        self.positions = positions
+        self.events = events
+        self._lines = lines
+
+    @cached_property
+    def occurred_at(self) -> list[datetime]:
+        """When each happened."""
+        return [envelope.meta.occurred_at for envelope in decode_occurred(self._lines)]
+
+
+def _text(streams: bytes, index: int) -> Id:
+    text = streams[index * _ID_BYTES : (index + 1) * _ID_BYTES].hex()
+    return Id(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")

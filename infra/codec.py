@@ -9,6 +9,7 @@ reads as the empty string. Where there is no person (the subject is ``None``) th
 import os
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -47,14 +48,32 @@ class Stored(Struct, Generic[_T], frozen=True, gc=False):
     meta: Raw
 
 
+class DataOnly(Struct, Generic[_T], frozen=True, gc=False):
+    """The envelope as folds read it that ask for the event alone."""
+
+    data: _T
+
+
 class _MetaOnly(Struct, frozen=True, gc=False):
     meta: Raw
+
+
+class Occurred(Struct, frozen=True, gc=False):
+    """The one part of the metadata that bulk folds ask for."""
+
+    occurred_at: datetime
+
+
+class OccurredOnly(Struct, frozen=True, gc=False):
+    """The envelope as folds read it that ask for the time alone."""
+
+    meta: Occurred
 
 
 class _Kind:
     """How one kind of event is written and read."""
 
-    __slots__ = ("decode", "decode_lines", "personal", "subject", "type", "wire")
+    __slots__ = ("decode", "decode_data", "decode_lines", "personal", "subject", "type", "wire")
 
     def __init__(self, wire: str, kind: type[Event]) -> None:
         self.wire = wire
@@ -64,11 +83,14 @@ class _Kind:
         decoder = Decoder(Stored[kind])  # type: ignore[valid-type]
         self.decode: Callable[[bytes], Stored[Event]] = decoder.decode
         self.decode_lines: Callable[[bytes], list[Stored[Event]]] = decoder.decode_lines
+        self.decode_data: Callable[[bytes], list[DataOnly[Event]]] = Decoder(DataOnly[kind]).decode_lines  # type: ignore[valid-type]
 
 
 _encoder = Encoder()
 _decode_object: Callable[[bytes], Stored[dict[str, Any]]] = Decoder(Stored[dict[str, Any]]).decode
 _decode_meta = Decoder(_MetaOnly).decode
+decode_occurred: Callable[[bytes], list[OccurredOnly]] = Decoder(OccurredOnly).decode_lines
+"""When the events of many envelopes, one a line, happened."""
 
 
 class Codec:
@@ -164,6 +186,11 @@ class Codec:
         """
         kind = self._by_wire.get(topic)
         return None if kind is None or kind.personal else kind.decode_lines
+
+    def data_decoder(self, topic: str) -> Callable[[bytes], list[DataOnly[Event]]] | None:
+        """The same without the metadata."""
+        kind = self._by_wire.get(topic)
+        return None if kind is None or kind.personal else kind.decode_data
 
     def _kind(self, event: Event) -> _Kind:
         try:

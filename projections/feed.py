@@ -5,6 +5,7 @@ set by it alone; votes and comments are sums and may arrive first, so a row may 
 readers pass over it while ``submitted_at`` is null.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar
 
@@ -12,9 +13,9 @@ from msgspec.structs import replace
 
 from domain.ballot import VoteCast
 from domain.comment import CommentDeleted, CommentImported, CommentSubmitted
-from domain.event import Id
+from domain.event import Event, Id
 from domain.post import PostDeleted, PostImported, PostStickied, PostSubmitted, PostUnstickied
-from projections.core import Projection, Row
+from projections.core import Alike, Projection, Row
 from schemas.envelope import Recorded
 
 
@@ -40,21 +41,36 @@ class FeedPost(Row, frozen=True, gc=False):
 feed = Projection("feed", version=1, row=FeedPost)
 
 
-@feed.on(VoteCast, key=lambda e: e.post_id if e.target == "post" else None)
-def _(row: FeedPost, e: VoteCast) -> FeedPost:
-    previous, value = e.previous, e.value
+def _voted(row: FeedPost, up: int, down: int) -> FeedPost:
     return FeedPost(
         row.post_id,
         row.community_id,
         row.author_id,
         row.submitted_at,
-        row.up + (value > 0) - (previous > 0),
-        row.down + (value < 0) - (previous < 0),
+        row.up + up,
+        row.down + down,
         row.comments,
         row.sticky,
         row.deleted,
         row.position,
     )
+
+
+@feed.on(VoteCast, key=lambda e: e.post_id if e.target == "post" else None)
+def _(row: FeedPost, e: VoteCast) -> FeedPost:
+    return _voted(row, (e.value > 0) - (e.previous > 0), (e.value < 0) - (e.previous < 0))
+
+
+@feed.in_bulk(VoteCast)
+def _(rows: dict[Id, FeedPost], page: Mapping[type[Event], Alike]) -> None:
+    votes = page[VoteCast]
+    get = rows.get
+    for e in votes.events:
+        if e.target == "post":
+            post_id, previous, value = e.post_id, e.previous, e.value
+            up, down = (value > 0) - (previous > 0), (value < 0) - (previous < 0)
+            row = get(post_id)
+            rows[post_id] = FeedPost(post_id, up=up, down=down) if row is None else _voted(row, up, down)
 
 
 def _counted(row: FeedPost, comments: int) -> FeedPost:

@@ -3,13 +3,14 @@
 An event without ``author_id`` earns nobody anything: an anonymous post's author must not show in a sum.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from domain.ballot import VoteCast
 from domain.comment import CommentImported
-from domain.event import Id
+from domain.event import Event, Id
 from domain.post import PostImported
-from projections.core import Projection, Row
+from projections.core import Alike, Projection, Row
 from schemas.envelope import Recorded
 
 
@@ -42,6 +43,25 @@ def _(row: Karma, e: VoteCast, at: Recorded) -> Karma:
         row.comment_karma if on_post else row.comment_karma + earned,
         max(row.position, at.position),
     )
+
+
+@karma.in_bulk(VoteCast)
+def _(rows: dict[tuple[Id, Id], Karma], page: Mapping[type[Event], Alike]) -> None:
+    votes = page[VoteCast]
+    earned: dict[tuple[Id, Id], list[int]] = {}
+    for e, position in zip(votes.events, votes.positions, strict=True):
+        author_id = e.author_id
+        if author_id is None:
+            continue
+        key = (author_id, e.community_id)
+        sums = earned.get(key)
+        if sums is None:
+            sums = earned[key] = [0, 0, 0]
+        sums[e.target != "post"] += e.value - e.previous
+        sums[2] = position
+    for key, (on_posts, on_comments, position) in earned.items():
+        row = rows.get(key) or Karma(*key)
+        rows[key] = Karma(*key, row.post_karma + on_posts, row.comment_karma + on_comments, max(row.position, position))
 
 
 @karma.on(PostImported, key=_key)

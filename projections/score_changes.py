@@ -3,12 +3,13 @@
 One row a vote event. Imported totals are no changes: they come with the post or comment itself.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar
 
 from domain.ballot import VoteCast
-from domain.event import Id
-from projections.core import Projection, Row
+from domain.event import Event, Id
+from projections.core import Alike, Projection, Row
 from schemas.envelope import Recorded
 
 NOBODY = Id("00000000-0000-0000-0000-000000000000")
@@ -42,3 +43,19 @@ def _(row: ScoreChange, e: VoteCast, at: Recorded) -> ScoreChange:
         (value > 0) - (previous > 0),
         (value < 0) - (previous < 0),
     )
+
+
+@score_changes.in_bulk(VoteCast)
+def _(rows: dict[int, ScoreChange], page: Mapping[type[Event], Alike]) -> None:
+    votes = page[VoteCast]
+    for e, position, occurred_at in zip(votes.events, votes.positions, votes.occurred_at, strict=True):
+        previous, value = e.previous, e.value
+        rows[position] = ScoreChange(
+            position,
+            e.target_id,
+            e.post_id,
+            e.community_id,
+            occurred_at,
+            (value > 0) - (previous > 0),
+            (value < 0) - (previous < 0),
+        )

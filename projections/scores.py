@@ -4,13 +4,14 @@ A score is the imported totals plus the differences that its ballots made; each 
 the sums do not depend on their order.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from domain.ballot import VoteCast
 from domain.comment import CommentImported
-from domain.event import Id
+from domain.event import Event, Id
 from domain.post import PostImported
-from projections.core import Projection, Row
+from projections.core import Alike, Projection, Row
 from schemas.envelope import Recorded
 
 
@@ -36,6 +37,22 @@ def _(row: Score, e: VoteCast, at: Recorded) -> Score:
         row.down + (value < 0) - (previous < 0),
         max(row.position, position),
     )
+
+
+@scores.in_bulk(VoteCast)
+def _(rows: dict[Id, Score], page: Mapping[type[Event], Alike]) -> None:
+    votes = page[VoteCast]
+    get = rows.get
+    for e, position in zip(votes.events, votes.positions, strict=True):
+        target_id, previous, value = e.target_id, e.previous, e.value
+        up, down = (value > 0) - (previous > 0), (value < 0) - (previous < 0)
+        row = get(target_id)
+        if row is None:
+            rows[target_id] = Score(target_id, up, down, position)
+        else:
+            # The row's own id again, as the one that was just decoded would be another object to keep.
+            latest = max(row.position, position)
+            rows[target_id] = Score(row.target_id, row.up + up, row.down + down, latest)
 
 
 @scores.on(PostImported, key=lambda e: e.post_id if e.up or e.down else None)

@@ -3,7 +3,9 @@
 Internal: it also leads from an anonymous author to the post, so nothing of it may reach another person.
 """
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any, ClassVar
 
@@ -28,7 +30,7 @@ from domain.post import (
     PostUnstickied,
 )
 from domain.save import ItemSaved, ItemUnsaved
-from projections.core import Projection, Row
+from projections.core import Alike, Projection, Row
 from schemas.envelope import Recorded
 
 BUCKET_BITS = 14
@@ -93,7 +95,9 @@ class Subject(Row, frozen=True, gc=False):
         return [first + int.from_bytes(offsets[i : i + 2], "big") for i in range(0, len(offsets), 2)]
 
 
-subjects = Projection("subjects", version=1, row=Subject)
+subjects = Projection(
+    "subjects", version=1, row=Subject, done=lambda row, position: row.bucket < Subject.bucket_of(position + 1)
+)
 
 
 def _keys(names: tuple[str, ...]) -> Callable[[Any, Recorded], Iterable[tuple[Id, int]]]:
@@ -120,3 +124,40 @@ def _touched(row: Subject, _e: Event, at: Recorded) -> Subject:
 
 for _kind, _names in TOUCHED.items():
     subjects.on(_kind, keys=_keys(_names))(_touched)
+
+_OFFSETS = [offset.to_bytes(2, "big") for offset in range(1 << BUCKET_BITS)]
+_IDS: dict[type[Event], Callable[[Any], Iterable[Id | None]]] = {
+    kind: attrgetter(*names) if len(names) > 1 else lambda e, one=attrgetter(*names): (one(e),)  # type: ignore[misc]
+    for kind, names in TOUCHED.items()
+}
+
+
+@subjects.in_bulk(*TOUCHED)
+def _(rows: dict[tuple[Id, int], Subject], page: Mapping[type[Event], Alike]) -> None:
+    buckets: defaultdict[int, defaultdict[Id | None, list[bytes]]] = defaultdict(lambda: defaultdict(list))
+    for kind, alike in page.items():
+        ids, positions = _IDS[kind], alike.positions
+        start = 0
+        while start < len(positions):
+            bucket = positions[start] >> BUCKET_BITS
+            first, found = bucket << BUCKET_BITS, buckets[bucket]
+            end = bisect_left(positions, first + (1 << BUCKET_BITS), start)
+            for touched, position in zip(map(ids, alike.events[start:end]), positions[start:end], strict=True):
+                offset = _OFFSETS[position - first]
+                for subject_id in touched:
+                    offsets = found[subject_id]
+                    # An event that names the same subject twice touches it once.
+                    if not offsets or offsets[-1] is not offset:
+                        offsets.append(offset)
+            start = end
+    for bucket, found in buckets.items():
+        found.pop(None, None)
+        for subject_id, offsets in found.items():
+            assert subject_id is not None
+            key = (subject_id, bucket)
+            before = rows.get(key)
+            if before is not None:
+                offsets += [before.offsets[i : i + 2] for i in range(0, len(before.offsets), 2)]
+            if len(offsets) > 1:
+                offsets.sort()
+            rows[key] = Subject(subject_id, bucket, b"".join(offsets))

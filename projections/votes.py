@@ -3,11 +3,12 @@
 All events of a row are of one ballot, so their order holds everywhere.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from domain.ballot import VoteCast
-from domain.event import Id
-from projections.core import Projection, Row
+from domain.event import Event, Id
+from projections.core import Alike, Projection, Row
 from schemas.envelope import Recorded
 
 
@@ -27,3 +28,14 @@ votes = Projection("votes", version=1, row=Vote)
 @votes.on(VoteCast, key=lambda e: (e.voter_id, e.target_id))
 def _(row: Vote, e: VoteCast, at: Recorded) -> Vote | None:
     return Vote(row.voter_id, row.target_id, e.value, at.position) if e.value else None
+
+
+@votes.in_bulk(VoteCast)
+def _(rows: dict[tuple[Id, Id], Vote], page: Mapping[type[Event], Alike]) -> None:
+    cast = page[VoteCast]
+    for e, position in zip(cast.events, cast.positions, strict=True):
+        voter_id, target_id, value = e.voter_id, e.target_id, e.value
+        if value:
+            rows[voter_id, target_id] = Vote(voter_id, target_id, value, position)
+        else:
+            rows.pop((voter_id, target_id), None)

@@ -19,11 +19,13 @@ from msgspec import Struct
 from psycopg import Error
 
 from commands.ports import StoreUnavailable
-from infra.bulk_log import BulkLog
+from domain.event import Event
+from infra.bulk_log import BulkLog, LogPage
 from infra.event_store import GroupCommitStore
 from infra.postgres import connect
 from infra.shadow import Busy, Shadow
-from projections.core import Key, Projection, Row, View, fold, step, touched_keys
+from projections.core import Key, Projection, Row, View, fold, only_folds, step, touched_keys
+from projections.subjects import BUCKET_BITS
 from schemas.envelope import Recorded
 
 _LOCK_CLASS: Final = 0x7265_6275
@@ -45,15 +47,15 @@ class SwitchFailed(RebuildFailure):
 class RebuildLimits(Struct, frozen=True):
     """The limits of a rebuild.
 
-    It reads ``page_events`` at a time and copies ``copy_rows`` at a time, at most ``copies_waiting_max`` of them
-    waiting. When more than ``rows_max`` rows are held in memory, those of the largest view are written out and
-    merged from then on. It catches up without a lock until at most ``lag_events_max`` events are left; the
-    runner waits for the rest. The exchange waits ``lock_seconds`` for readers, who queue behind it, and is tried
-    ``switch_attempts_max`` times, ``switch_pause_seconds`` apart; it waits ``batch_seconds_max`` for the runner's
-    batch to end.
+    It reads ``page_events`` at a time, as many as a row of subjects holds so that it is whole at once. It copies
+    ``copy_rows`` at a time, at most ``copies_waiting_max`` of them waiting. When more than ``rows_max`` rows are held
+    in memory, those of the largest view are written out and merged from then on. It catches up without a lock until
+    at most ``lag_events_max`` events are left; the runner waits for the rest. The exchange waits ``lock_seconds`` for
+    readers, who queue behind it, and is tried ``switch_attempts_max`` times, ``switch_pause_seconds`` apart; it waits
+    ``batch_seconds_max`` for the runner's batch to end.
     """
 
-    page_events: int = 5_000
+    page_events: int = 1 << BUCKET_BITS
     copy_rows: int = 20_000
     copies_waiting_max: int = 8
     rows_max: int = 6_000_000
@@ -127,12 +129,19 @@ def rebuild(
     return making.run()
 
 
+class _NotInBulk(Exception):
+    """The log holds an event that must be parked, or that cannot be had in bulk: begin again, event by event."""
+
+
 class _Making:
     """One view in the making. Its connection is used by one thread at a time."""
 
     def __init__(self, shadow: Shadow) -> None:
         self.shadow = shadow
         self.view = shadow.view
+        self.rest = View(only_folds(shadow.projection), self.view.rows, self.view.blocked)
+        self.rest.parked = self.view.parked
+        """The same rows, for the events that are not folded in bulk."""
         self.lock = threading.Lock()
         self.once = "position" in shadow.projection.row.key_fields
         """No two events touch the same row, so a row is done as soon as it is made."""
@@ -153,6 +162,20 @@ class _Making:
         """Once spilled: remember which rows are gone."""
         self.gone -= touched
         self.gone |= touched - self.view.rows.keys()
+
+    def take_done(self, position: int) -> list[Row]:
+        """The rows in memory that no event after the position can touch, which are not there any more."""
+        if self.once:
+            return self.take()
+        done = self.view.projection.done
+        if done is None:
+            return []
+        rows = [row for row in self.view.rows.values() if done(row, position)]
+        if len(rows) == len(self.view.rows):
+            return self.take()
+        for row in rows:
+            del self.view.rows[row.key]
+        return rows
 
     def take(self) -> list[Row]:
         """The rows in memory, which are not there any more."""
@@ -185,11 +208,18 @@ class _Rebuild:
         self._started = time.perf_counter()
 
     def run(self) -> RebuildSummary:
+        try:
+            return self._run(in_bulk=True)
+        except _NotInBulk:
+            # What is parked, and what must wait behind it, shows only when events are folded one after another.
+            return self._run(in_bulk=False)
+
+    def _run(self, *, in_bulk: bool) -> RebuildSummary:
         with ExitStack() as stack, _no_collections():
             making = [self._begin(stack, projection) for projection in self._projections]
             self._total = self._log.head_sync()
             writers = stack.enter_context(_pool(self._limits.writers))
-            self._fold(making, writers)
+            self._fold(making, writers, in_bulk=in_bulk)
             self._reached = self._total
             self._say("index")
             finished = [writers.submit(self._finish, one) for one in making]
@@ -210,31 +240,52 @@ class _Rebuild:
         shadow.create()
         return _Making(shadow)
 
-    def _fold(self, making: Sequence[_Making], writers: ThreadPoolExecutor) -> None:
+    def _fold(self, making: Sequence[_Making], writers: ThreadPoolExecutor, *, in_bulk: bool) -> None:
         """Read the log to where it ended at the start, and fold it."""
-        views = [one.view for one in making]
         wanted = {kind for one in making for kind in one.view.projection.handlers}
         with closing(BulkLog(self._conninfo, self._log.codec, wanted, page_events=self._limits.page_events)) as log:
+            log.bare = self._bare(making) if in_bulk else frozenset()
             for page in log.pages(0, self._total):
-                self._fold_page(making, views, writers, page)
+                if in_bulk:
+                    self._fold_in_bulk(making, page)
+                else:
+                    self._fold_singly(making, [one.view for one in making], page.recorded(wanted))
+                self._reached = page.last
+                for one in making:
+                    if len(one.view.rows) >= self._limits.copy_rows:
+                        self._write(writers, one, one.take_done(page.last))
+                if self._bound_memory(making):
+                    log.bare = frozenset()
+                self._say("fold")
         for one in making:
             one.shadow.position = self._total
 
-    def _fold_page(
-        self, making: Sequence[_Making], views: Sequence[View], writers: ThreadPoolExecutor, page: Sequence[Recorded]
-    ) -> None:
-        touched = [(one, one.prepare(page)) for one in making if one.spilled]
-        fold(views, page)
+    def _fold_in_bulk(self, making: Sequence[_Making], page: LogPage) -> None:
+        if not page.regular:
+            raise _NotInBulk
+        for one in making:
+            if not one.spilled:
+                one.view.projection.fold_in_bulk(one.view.rows, page.alike)
+        views = [one.view if one.spilled else one.rest for one in making]
+        events = page.recorded({kind for view in views for kind in view.projection.handlers})
+        self._fold_singly(making, views, events)
+        if any(view.parked for view in views):
+            raise _NotInBulk
+
+    def _fold_singly(self, making: Sequence[_Making], views: Sequence[View], events: Sequence[Recorded]) -> None:
+        touched = [(one, one.prepare(events)) for one in making if one.spilled]
+        fold(views, events)
         for one, keys in touched:
             one.folded(keys)
-        for one in making:
-            if one.once and len(one.view.rows) >= self._limits.copy_rows:
-                self._write(writers, one, one.take())
-        self._bound_memory(making)
-        self._reached = page[-1].position
-        self._say("fold")
 
-    def _bound_memory(self, making: Sequence[_Making]) -> None:
+    @staticmethod
+    def _bare(making: Sequence[_Making]) -> frozenset[type[Event]]:
+        """The kinds that are folded in bulk alone: nobody looks at one such event with its metadata."""
+        every = {kind for one in making for kind in one.view.projection.handlers}
+        return frozenset(every - {kind for one in making for kind in one.rest.projection.handlers})
+
+    def _bound_memory(self, making: Sequence[_Making]) -> bool:
+        """Write rows out while there are too many in memory. Whether any view has rows in its table now."""
         while sum(len(one.view.rows) for one in making) > self._limits.rows_max:
             largest = max(making, key=lambda one: len(one.view.rows))
             rows, gone = largest.take(), list(largest.gone)
@@ -249,6 +300,7 @@ class _Rebuild:
                 if not largest.once:
                     largest.shadow.index()
                     largest.spilled = True
+        return any(one.spilled for one in making)
 
     def _copy(self, shadow: Shadow, rows: Sequence[Row]) -> None:
         for start in range(0, len(rows), self._limits.copy_rows):
