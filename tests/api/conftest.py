@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from infra.embedded import Engines
+from infra.embedded import Engines, start_engines
 from infra.migrate import migrate
 from infra.secrets import load_or_create_secrets
 from infra.settings import load_settings
@@ -27,8 +27,9 @@ def stack(engines: Engines) -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="moot-api-"))
     migrate(database)
     load_or_create_secrets(folder, has_data=False)
-    settings = load_settings({}, data_dir=folder, database_url=database, redis_url=engines.redis_url)
-    with serving(settings) as running:
+    # A Redis of its own: channels are one space for all who share a server, and other tests run runners too.
+    settings = load_settings({}, data_dir=folder, database_url=database)
+    with start_engines(settings, durable=False) as own, serving(own.settings) as running:
         yield running
     shutil.rmtree(folder, ignore_errors=True)
 
