@@ -33,7 +33,10 @@ class ViewSettings(BaseModel):
     )
 
     rebuild_page_events: int = setting(
-        5_000, "events", "Read at a time: reading and folding take turns, and memory holds two pages.", ge=1
+        16_384,
+        "events",
+        "Read at a time, as many as a row of the index of subjects holds: it is whole at once. Memory holds two pages.",
+        ge=1,
     )
     rebuild_copy_rows: int = setting(20_000, "rows", "Copied at a time: larger ones are no faster.", ge=1)
     rebuild_copies_waiting_max: int = setting(8, "copies", "Waiting for the disk before folding waits, too.", ge=1)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -25,9 +26,11 @@ from streams.archive_files import ArchiveFile, CutOffError, NotAnArchiveError
 from streams.attaching import attach
 from streams.bookmarks import Bookmarks, fingerprint
 from streams.cli.console import ERROR, OK, DataDir, Output, OutputOption, show_json, show_table, words
+from streams.cli.rebuilding import rebuild_bar
 from streams.cli.session import engines
 from streams.importer import Imported, Importer, Rejected
-from streams.rebuild import RebuildLimits, rebuild
+from streams.limits import rebuild_limits, runner_limits
+from streams.rebuild_halves import rebuild_fast
 from streams.runner import Runner
 
 REJECTED_SHOWN_MAX = 20
@@ -38,8 +41,8 @@ REBUILD_EVENTS_MIN = 20_000
 REBUILD_SHARE_MIN = 0.05
 """Views that are so many events behind, and so much of the log, are built anew: that takes a twentieth of the time
 of an event, and replaces the views without a gap."""
-ROWS_MAX = 500_000
-"""Rows of views in memory while they are built; half a kilobyte each at the most."""
+ROWS_MAX = 150_000
+"""Rows of views in memory of either process that builds them, instead of the setting: half a kilobyte each."""
 LOOK_SECONDS = 0.1
 """How often it is looked whether the views have caught up."""
 
@@ -68,8 +71,11 @@ def import_archives(
         database_url, _ = settings.engine_urls()
         store = postgres_store(database_url, secrets.master_key, limits=settings.store_limits)
         try:
-            with connect(database_url) as connection, _Views(settings, store, connection) as views:
-                importer = Importer(store, name_key=secrets.name_key, run_id=run_id, limits=settings.rules)
+            with (
+                connect(database_url) as connection,
+                _Views(settings, store, connection, secrets.master_key) as views,
+            ):
+                importer = Importer(store, name_key=secrets.name_key, run_id=run_id, at=utc_now(), limits=settings.rules)
                 outcomes = [_import(path, importer, Bookmarks(connection), settings) for path in files]
                 attached = _attach(store, connection, views, run_id, settings)
         finally:
@@ -190,11 +196,14 @@ class _Views:
     Where ``moot up`` runs, its runner does the latter, and ours waits to take over from it.
     """
 
-    def __init__(self, settings: Settings, store: GroupCommitStore, connection: psycopg.Connection[Any]) -> None:
+    def __init__(
+        self, settings: Settings, store: GroupCommitStore, connection: psycopg.Connection[Any], master_key: bytes
+    ) -> None:
         self._database_url, _ = settings.engine_urls()
+        self._settings = settings
         self._store = store
         self._connection = connection
-        self._stop_seconds_max = settings.shutdown_seconds_max
+        self._master_key = master_key
         self._runner: Runner | None = None
 
     def __enter__(self) -> "_Views":
@@ -202,16 +211,21 @@ class _Views:
 
     def __exit__(self, *_: object) -> None:
         if self._runner is not None:
-            self._runner.stop(self._stop_seconds_max)
+            self._runner.stop(self._settings.shutdown_seconds_max)
 
     def catch_up(self) -> None:
         """Return when all views stand where the log ended when this was called."""
         head = self._store.head_sync()
         if self._backlog(head) > max(REBUILD_EVENTS_MIN, head * REBUILD_SHARE_MIN):
             words.print(f"Building the views from {head:,} events.")
-            rebuild(self._database_url, self._store, list(ALL.values()), limits=RebuildLimits(rows_max=ROWS_MAX))
+            opened = partial(postgres_store, self._database_url, self._master_key, limits=self._settings.store_limits)
+            limits = msgspec.structs.replace(rebuild_limits(self._settings), rows_max=ROWS_MAX)
+            with rebuild_bar(f"{len(ALL)} views") as progress:
+                rebuild_fast(
+                    self._database_url, self._store, list(ALL.values()), opened, progress=progress, limits=limits
+                )
         if self._runner is None:
-            self._runner = Runner(self._database_url, self._store, ALL.values())
+            self._runner = Runner(self._database_url, self._store, ALL.values(), limits=runner_limits(self._settings))
             self._runner.start()
         due = time.monotonic() + REPORT_SECONDS
         while backlog := self._backlog(head):

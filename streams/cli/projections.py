@@ -1,14 +1,12 @@
 """``moot projections``: how far each view has come, and how to build one anew."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
 import msgspec
 import psycopg
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from infra.event_store import postgres_store
 from infra.failures import Failure
@@ -29,15 +27,12 @@ from streams.cli.console import (
     words,
 )
 from streams.cli.events import open_log
+from streams.cli.rebuilding import rebuild_bar
 from streams.cli.session import engines
 from streams.limits import rebuild_limits
-from streams.rebuild import Progress as Step
 from streams.rebuild import RebuildFailure, RebuildSummary
 from streams.rebuild_halves import rebuild_fast
 from streams.views import ViewStatus, list_views
-
-REPORT_SECONDS = 5.0
-"""How often a rebuild says where it is where there is no terminal for a bar."""
 
 
 class NoSuchProjection(Failure):
@@ -113,7 +108,9 @@ def rebuild_projections(
         with connect(database_url) as connection:
             create_missing(connection, wanted)
         try:
-            with _bar(", ".join(p.name for p in wanted) if len(wanted) <= 3 else f"{len(wanted)} views") as progress:
+            with rebuild_bar(
+                ", ".join(p.name for p in wanted) if len(wanted) <= 3 else f"{len(wanted)} views"
+            ) as progress:
                 summary = rebuild_fast(
                     database_url,
                     log,
@@ -144,43 +141,6 @@ def _wanted(names: Sequence[str], *, all_of_them: bool) -> list[Projection]:
             "Which projections?", "Either names or --all must be given, and not both.", "moot projections rebuild --all"
         )
     return list(ALL.values()) if all_of_them else [ALL[name] for name in dict.fromkeys(names)]
-
-
-class _Report:
-    """Takes what a rebuild reports and moves a bar, or writes a line now and then where no terminal shows one."""
-
-    def __init__(self, bar: Progress | None, what: str) -> None:
-        self._bar = bar
-        self._task = bar.add_task(what, total=None, rate="", phase="") if bar else None
-        self._due = REPORT_SECONDS
-
-    def __call__(self, step: Step) -> None:
-        rate = f"{step.rate:,.0f} events/s"
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=step.position, total=step.total or None, rate=rate, phase=step.phase)
-        elif step.seconds >= self._due:
-            self._due = step.seconds + REPORT_SECONDS
-            words.print(
-                f"{step.phase}: {step.position:,} of {step.total:,} events, {rate}, {step.seconds_left:.0f} s left"
-            )
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[_Report]:
-    if not words.is_terminal:
-        yield _Report(None, what)
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("[dim]{task.fields[phase]}"),
-    )
-    with Progress(*columns, console=words, transient=True) as bar:
-        yield _Report(bar, what)
 
 
 def _report(summary: RebuildSummary, output: Output) -> None:
