@@ -26,6 +26,8 @@ TITLE_LENGTH_MAX = 1_000
 BODY_LENGTH_MAX = 100_000
 """Characters of a text that are kept. Reddit's own limit is 40,000 for posts and 10,000 for comments."""
 
+VOTES_MAX = 100_000_000
+"""Up or down votes that a record may claim. The most that any post ever had is below half a million."""
 NAMES_CACHED_MAX = 50_000
 """Authors, and as many communities, whose ids are remembered, about 300 bytes each."""
 
@@ -82,7 +84,10 @@ class Community(Struct, frozen=True, gc=False):
 
 
 class Submission(Struct, frozen=True, gc=False):
-    """A post of an archive. ``removed`` when not even its title is known any more."""
+    """A post of an archive. ``removed`` when not even its title is known any more; a text that is gone is empty.
+
+    Whether it was sticky is not read: it was so for a few days of its month, and would be for ever here.
+    """
 
     source_id: str
     post_id: Id
@@ -117,23 +122,29 @@ class Reply(Struct, frozen=True, gc=False):
     removed: bool
 
 
-_decode = msgspec.json.Decoder(Line, strict=True).decode
+# Not strict: among the collectors of twenty years, some wrote numbers and truths as strings.
+_decode = msgspec.json.Decoder(Line, strict=False).decode
 
 
-def read_line(line: bytes) -> Submission | Reply:
-    """The record in one line of an archive. Raises ``BadRecordError`` with the reason when there is none."""
+def read_line(line: bytes, *, now: datetime) -> Submission | Reply:
+    """The record in one line of an archive. Raises ``BadRecordError`` with the reason when there is none.
+
+    What claims to be submitted later than ``now`` is no record: it would stand on top of its community for years.
+    """
     try:
         record = _decoded(line)
     except msgspec.ValidationError as error:
         raise BadRecordError(f"a field has the wrong type: {error}") from None
     except UnicodeDecodeError:
         raise BadRecordError("not UTF-8") from None
+    except RecursionError:
+        raise BadRecordError("nested too deeply") from None
     except ValueError as error:
         raise BadRecordError(f"not JSON, perhaps cut off: {error}") from None
     if record.link_id is not None or (record.body is not None and record.title is None):
-        return _reply(record)
+        return _reply(record, now)
     if record.title is not None:
-        return _submission(record)
+        return _submission(record, now)
     raise BadRecordError("neither a submission (no title) nor a comment (no link_id)")
 
 
@@ -147,7 +158,11 @@ def _decoded(line: bytes) -> Line:
             raise
     # Half of a surrogate pair, as some posts were cut in the middle of an emoji: the lenient decoder keeps it and
     # ``_text`` takes it out.
-    return msgspec.convert(json.loads(line), Line)
+    return msgspec.convert(json.loads(line, parse_constant=_refuse_constant), Line, strict=False)
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is no number in JSON")
 
 
 def post_id(source_id: str) -> Id:
@@ -160,7 +175,7 @@ def comment_id(source_id: str) -> Id:
     return derived(SOURCE, "t1", source_id)
 
 
-def _submission(record: Line) -> Submission:
+def _submission(record: Line, now: datetime) -> Submission:
     own = _source_id(record)
     title = _text(record.title or "", TITLE_LENGTH_MAX).replace("\n", " ").strip()
     body = _text(record.selftext or "", BODY_LENGTH_MAX)
@@ -171,11 +186,11 @@ def _submission(record: Line) -> Submission:
         post_id=post_id(own),
         community=_community(record),
         author=_author(record),
-        submitted_at=_submitted_at(record),
+        submitted_at=_submitted_at(record, now),
         edited_at=_edited_at(record),
         kind="text" if url is None else "link",
         title="" if title.lower() in GONE else title,
-        body=body if url is None or body.lower() not in GONE else "",
+        body="" if body.lower() in GONE else body,
         url=url,
         up=up,
         down=down,
@@ -184,7 +199,7 @@ def _submission(record: Line) -> Submission:
     )
 
 
-def _reply(record: Line) -> Reply:
+def _reply(record: Line, now: datetime) -> Reply:
     own = _source_id(record)
     thread = _reference(record.link_id, "link_id")
     body = _text(record.body or "", BODY_LENGTH_MAX)
@@ -197,7 +212,7 @@ def _reply(record: Line) -> Reply:
         parent_id=_parent(record.parent_id),
         community=_community(record),
         author=_author(record),
-        submitted_at=_submitted_at(record),
+        submitted_at=_submitted_at(record, now),
         edited_at=_edited_at(record),
         body="" if removed else body,
         up=up,
@@ -268,13 +283,15 @@ def _named_community(name: str) -> Community:
     return Community(derived(SOURCE, "community", name.lower()), name)
 
 
-def _submitted_at(record: Line) -> datetime:
+def _submitted_at(record: Line, now: datetime) -> datetime:
     value = record.created_utc if record.created_utc is not None else record.created
     if value is None:
         raise BadRecordError("no created_utc")
     at = _time(value)
     if at is None or at < _EARLIEST:
         raise BadRecordError(f"no time in created_utc: {value!r}")
+    if at > now:
+        raise BadRecordError(f"a time to come in created_utc: {value!r}")
     return at
 
 
@@ -297,15 +314,23 @@ def _votes(record: Line) -> tuple[int, int]:
     With ``upvote_ratio`` r above a half and a score s above 0, up - down = s and up / (up + down) = r give
     up = s·r / (2r - 1). Else ``ups`` and ``downs`` where they agree with the score; else the score alone.
     """
-    ups, downs = int(record.ups or 0), int(record.downs or 0)
-    score = int(record.score) if record.score is not None else ups - downs
+    ups, downs = _count(record.ups), _count(record.downs)
+    score = ups - downs if record.score is None else _count(record.score)
     ratio = record.upvote_ratio
     if ratio is not None and 0.5 < ratio <= 1 and score > 0:
-        up = round(score * ratio / (2 * ratio - 1))
-        return up, up - score
+        up = min(round(score * ratio / (2 * ratio - 1)), VOTES_MAX)
+        return max(up, score), max(up - score, 0)
     if downs > 0 and ups - downs == score:
         return ups, downs
     return max(score, 0), max(-score, 0)
+
+
+def _count(number: float | None) -> int:
+    if number is None:
+        return 0
+    if not -VOTES_MAX <= number <= VOTES_MAX:
+        raise BadRecordError(f"no number of votes: {number!r}")
+    return int(number)
 
 
 def _text(text: str, length_max: int) -> str:

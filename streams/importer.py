@@ -8,6 +8,7 @@ it its place.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -98,13 +99,14 @@ class _Recent(Generic[_T]):
 class Importer:
     """Imports archives into one event store. Not to be shared by threads; several may run at once, each its own.
 
-    ``run_id`` becomes the correlation id of all that is recorded.
+    ``run_id`` becomes the correlation id of all that is recorded; ``at`` is now.
     """
 
-    def __init__(self, store: GroupCommitStore, *, name_key: bytes, run_id: Id, limits: Limits) -> None:
+    def __init__(self, store: GroupCommitStore, *, name_key: bytes, run_id: Id, at: datetime, limits: Limits) -> None:
         self._store = store
         self._name_key = name_key
         self._run_id = run_id
+        self._at = at
         self._depth_max = limits.comment_depth_max
         self._names: _Recent[bool] = _Recent(KNOWN_NAMES_MAX)
         self._places: _Recent[Place] = _Recent(KNOWN_PLACES_MAX)
@@ -139,16 +141,15 @@ class Importer:
             raise cut_off
         return done
 
-    @staticmethod
     def _read(
-        batch: Sequence[ArchiveLine], done: Imported, on_reject: Callable[[Rejected], None]
+        self, batch: Sequence[ArchiveLine], done: Imported, on_reject: Callable[[Rejected], None]
     ) -> Iterator[Submission | Reply]:
         for line in batch:
             if line.content is None:
                 reason = f"longer than {LINE_BYTES_MAX:,} bytes"
             else:
                 try:
-                    yield read_line(line.content)
+                    yield read_line(line.content, now=self._at)
                     continue
                 except BadRecordError as error:
                     reason = str(error)
@@ -236,8 +237,8 @@ class Importer:
     def _introduction(
         self, whom: Author | Community, record: Submission | Reply, suffix: str
     ) -> tuple[Sequence[Append], Metadata]:
-        """Its first event and the claim to its name; with a suffix where somebody here had the name before."""
-        called = whom.name + suffix
+        """Its first event and the claim to its name; with a suffix where that is taken here, or the site's own."""
+        called = whom.name + (suffix or (f"_{SOURCE}" if name.folded(whom.name) in name.RESERVED else ""))
         event: Event
         if isinstance(whom, Author):
             kind: name.Kind = "account"

@@ -27,6 +27,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from psycopg.conninfo import conninfo_to_dict
 
 from commands.archive import Submission, read_line
+from infra.composition import utc_now
 from infra.settings import ROOT
 from tests.bench.append import server
 from tests.imports.archives import Month, lines, write
@@ -133,7 +134,7 @@ def measure_baseline() -> float:
         start = time.perf_counter()
         every = chain(islice(month.submissions(), BASELINE_RECORDS // 5), month.comments())
         for line in islice(lines(every), BASELINE_RECORDS):
-            record = read_line(line)
+            record = read_line(line, now=utc_now())
             own = record.post_id if isinstance(record, Submission) else record.comment_id
             state = msgspec.json.encode(record)
             recorder.insert_events([StoredEvent(UUID(own), 1, type(record).__name__, state)])

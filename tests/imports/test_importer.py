@@ -46,7 +46,7 @@ class Site:
     def load(self, content: Iterable[bytes], filename: str = "archive", **options: Any) -> Imported:
         """Import these lines and attach what can be attached; the views have caught up afterwards."""
         with ArchiveFile(write(self.folder / filename, content)) as archive:
-            importer = Importer(self.store, name_key=KEY, run_id=RUN, limits=Limits())
+            importer = Importer(self.store, name_key=KEY, run_id=RUN, at=NOW, limits=Limits())
             done = importer.run(archive, on_reject=self.rejected.append, **options)
         self.catch_up()
         self.attach()
@@ -224,7 +224,7 @@ def test_an_import_goes_on_after_the_last_batch_that_was_kept(site: Site) -> Non
 def test_a_file_cut_off_gives_all_that_is_before_the_cut(site: Site) -> None:
     path = write(site.folder / "RS.gz", lines(MAY.submissions()))
     path.write_bytes(path.read_bytes()[:-2000])
-    importer = Importer(site.store, name_key=KEY, run_id=RUN, limits=Limits())
+    importer = Importer(site.store, name_key=KEY, run_id=RUN, at=NOW, limits=Limits())
     seen: list[int] = []
     with ArchiveFile(path) as archive, pytest.raises(CutOffError):
         importer.run(archive, on_batch=lambda done: seen.append(done.submissions))
@@ -244,3 +244,10 @@ def test_a_name_that_somebody_here_has_gets_a_suffix(site: Site) -> None:
     assert site.rows("SELECT name FROM views.profiles") == [("Guido_reddit",)]
     assert site.rows("SELECT name FROM views.communities") == [("Python_reddit",)]
     assert site.load(lines([record, record | {"id": "z", "author": "GUIDO"}])).accounts == 0
+
+
+def test_a_name_that_is_kept_for_the_site_gets_a_suffix(site: Site) -> None:
+    record = {"id": "x", "title": "t", "subreddit": "moderators", "created_utc": 1400000000, "author": "Admin"}
+    site.load(lines([record]))
+    assert site.rows("SELECT name FROM views.profiles") == [("Admin_reddit",)]
+    assert site.rows("SELECT name FROM views.communities") == [("moderators_reddit",)]

@@ -9,6 +9,7 @@ import pytest
 from commands.archive import BadRecordError, Reply, Submission, comment_id, post_id, read_line
 from tests.imports.archives import Month, lines
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POST: dict[str, Any] = {
     "id": "2qabcd",
     "author": "Guido",
@@ -32,13 +33,13 @@ COMMENT: dict[str, Any] = {
 
 
 def submission(**changes: Any) -> Submission:
-    found = read_line(json.dumps({**POST, **changes}).encode())
+    found = read_line(json.dumps({**POST, **changes}).encode(), now=NOW)
     assert isinstance(found, Submission)
     return found
 
 
 def reply(**changes: Any) -> Reply:
-    found = read_line(json.dumps({**COMMENT, **changes}).encode())
+    found = read_line(json.dumps({**COMMENT, **changes}).encode(), now=NOW)
     assert isinstance(found, Reply)
     return found
 
@@ -70,8 +71,8 @@ def test_a_comment_without_its_text_is_removed(body: str) -> None:
 
 
 def test_a_post_is_removed_only_when_its_title_is_gone() -> None:
-    assert submission(selftext="[removed]").removed is False
-    assert submission(selftext="[removed]").body == "[removed]"
+    gone = submission(selftext="[removed]")
+    assert (gone.removed, gone.title, gone.body) == (False, "Hello", "")
     assert (submission(title="[deleted by user]").removed, submission(title="[deleted by user]").title) == (True, "")
 
 
@@ -82,7 +83,8 @@ def test_entities_are_undone_once() -> None:
 
 def test_characters_that_no_database_takes_are_left_out() -> None:
     assert submission(title="a\x00b\u202ec").title == "abc"
-    assert read_line(json.dumps(POST).replace("Hello", "half \\ud83d pair").encode()).title == "half  pair"  # type: ignore[union-attr]
+    broken = json.dumps(POST).replace("Hello", "half \\ud83d pair").encode()
+    assert read_line(broken, now=NOW).title == "half  pair"  # type: ignore[union-attr]
 
 
 def test_a_link_is_kept_and_a_link_to_itself_is_a_text() -> None:
@@ -113,6 +115,17 @@ def test_totals_from_what_the_archive_knows(fields: dict[str, Any], votes: tuple
     assert (found.up, found.down) == votes
 
 
+def test_numbers_and_truths_may_be_strings() -> None:
+    found = submission(score="12", upvote_ratio="0.8", is_self="true", locked=1)
+    assert (found.up, found.down, found.kind, found.locked) == (16, 4, "text", True)
+
+
+def test_a_ratio_next_to_a_half_makes_no_votes_beyond_bounds() -> None:
+    found = submission(score=99_999_999, upvote_ratio=0.5000001)
+    assert found.up - found.down == 99_999_999
+    assert found.up <= 100_000_000
+
+
 def test_whose_answer_a_comment_is() -> None:
     assert reply().parent_id is None
     assert reply().post_id == post_id("2qabcd") == submission().post_id
@@ -132,6 +145,14 @@ def test_whose_answer_a_comment_is() -> None:
         (json.dumps({**POST, "created_utc": "yesterday"}).encode(), "created_utc"),
         (json.dumps({**POST, "created_utc": 1e300}).encode(), "created_utc"),
         (json.dumps({**POST, "created_utc": None}).encode(), "created_utc"),
+        (json.dumps({**POST, "created_utc": 1767225601}).encode(), "time to come"),
+        (json.dumps({**POST, "score": 1e30}).encode(), "number of votes"),
+        (json.dumps({**POST, "ups": 10**19}).encode(), "number of votes"),
+        (json.dumps({**COMMENT, "score": -3_000_000_000}).encode(), "number of votes"),
+        (b'{"id":"1","title":"\\ud83d","score":Infinity}', "no number in JSON"),
+        (b'{"id":"1","score":NaN}', "cut off"),
+        (b'{"id":"1","preview":' + b"[" * 200_000, "nested"),
+        (b'{"id":"1","title":"\\ud83d","preview":' + b"[" * 200_000, "nested"),
         (json.dumps({**POST, "id": "../etc"}).encode(), "no id"),
         (json.dumps({**POST, "score": "many"}).encode(), "wrong type"),
         (json.dumps({**COMMENT, "link_id": ""}).encode(), "link_id"),
@@ -141,12 +162,12 @@ def test_whose_answer_a_comment_is() -> None:
 )
 def test_a_bad_line_says_why(line: bytes, reason: str) -> None:
     with pytest.raises(BadRecordError, match=reason):
-        read_line(line)
+        read_line(line, now=NOW)
 
 
 @pytest.mark.parametrize("year", [2005, 2009, 2012, 2016, 2019, 2024])
 def test_every_era_is_read(year: int) -> None:
     month = Month(year, 6, posts=200, comments=400)
-    read = [read_line(line) for line in lines([*month.submissions(), *month.comments()])]
+    read = [read_line(line, now=NOW) for line in lines([*month.submissions(), *month.comments()])]
     assert [type(record) for record in read] == [Submission] * 200 + [Reply] * 400
     assert all(record.submitted_at.year == year for record in read)
