@@ -105,10 +105,10 @@ class Commands:
             own = streams.events(stream_id)
             if (position := _position(own, act.command_id)) is not None:
                 return Outcome(subject_id, position)
-            self._refuse_too_many(command, own)
             decision = await case.decide(command, act, streams)
             if not decision.events:
                 return Outcome(subject_id, own[-1].position if own else 0)
+            self._refuse_too_many(command, own)  # not before it is decided that the caller sees what it is about
             appends = [
                 Append(other_id, streams.version(other_id), events) for other_id, events in decision.others if events
             ]

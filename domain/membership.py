@@ -46,7 +46,7 @@ class ModeratorAppointed(Event, frozen=True):
 
 
 class JoinCommunity(Command, frozen=True):
-    """Become a member. A private community takes only the invited."""
+    """Become a member. A private community takes only the invited; to others it does not exist."""
 
     community_id: Id
 
@@ -127,15 +127,12 @@ def decide_own(
     command: JoinCommunity | LeaveCommunity, membership: Membership, *, actor_id: Id, community: Community | None
 ) -> tuple[Event, ...]:
     """What the command makes of the actor's own standing. That no last moderator leaves is decided by their list."""
-    if community is None:
+    if community is None or (community.visibility == "private" and membership == START):
         raise communities.not_found()
     match command:
         case JoinCommunity():
             if membership.joined:
                 return ()
-            if community.visibility == "private" and not membership.invited:
-                message = "This community takes only whom it invites. Ask one of its moderators for an invitation."
-                raise Refusal(Code.NOT_INVITED, message, "community_id")
             return (MemberJoined(community_id=command.community_id, account_id=actor_id),)
         case LeaveCommunity():
             if not membership.joined:

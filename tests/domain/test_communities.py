@@ -138,10 +138,11 @@ def test_join_and_leave(visibility: str) -> None:
 
 def test_a_private_community_takes_only_the_invited() -> None:
     left = MemberLeft(community_id=PLACE, account_id=ALICE)
-    given(*place("private")).when(JoinCommunity(PLACE)).then_refused(Code.NOT_INVITED, "community_id")
+    given(*place("private")).when(JoinCommunity(PLACE)).then_refused(Code.COMMUNITY_NOT_FOUND, "community_id")
     given(*place("private"), invited(ALICE)).when(JoinCommunity(PLACE)).then(joined(ALICE))
     again = given(*place("private"), invited(ALICE), joined(ALICE), left)
-    again.when(JoinCommunity(PLACE)).then_refused(Code.NOT_INVITED)
+    again.when(JoinCommunity(PLACE)).then_refused(Code.COMMUNITY_NOT_FOUND)
+    again.when(LeaveCommunity(PLACE)).then_refused(Code.COMMUNITY_NOT_FOUND)
 
 
 @pytest.mark.parametrize("command", [JoinCommunity(PLACE), LeaveCommunity(PLACE), JoinCommunity(Id("x"))])

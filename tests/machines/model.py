@@ -162,15 +162,13 @@ class Model:
 
     def _JoinCommunity(self, c: JoinCommunity, by: Id, _: Id | None) -> None:
         place = self.communities.get(c.community_id)
-        if place is None:
+        if place is None or (place["visibility"] == "private" and by not in place["members"] | place["invited"]):
             raise No(Code.COMMUNITY_NOT_FOUND)
-        if place["visibility"] == "private" and by not in place["members"] | place["invited"]:
-            raise No(Code.NOT_INVITED)
         place["members"].add(by)
 
     def _LeaveCommunity(self, c: LeaveCommunity, by: Id, _: Id | None) -> None:
         place = self.communities.get(c.community_id)
-        if place is None:
+        if place is None or (place["visibility"] == "private" and by not in place["members"] | place["invited"]):
             raise No(Code.COMMUNITY_NOT_FOUND)
         if place["moderators"] == {by}:
             raise No(Code.LAST_MODERATOR)
