@@ -1,6 +1,7 @@
 """What the commands have in common: two consoles, exit codes, options, and how an error is said."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -56,6 +57,19 @@ def explain_error(error: Exception, *, internal: bool) -> int:
     if isinstance(error, Failure):
         say_failure(error.what, error.why, error.fix)
         return REFUSED if isinstance(error, Refused) else ERROR
+    if isinstance(error, psycopg.DataError):
+        say_failure(
+            "PostgreSQL cannot take a value of this command.",
+            f"{error}".strip(),
+            "Check the numbers and names that were typed: one is too large, or has a character that no text can hold.",
+        )
+        return ERROR
+    # Whoever got one has read these modules already; every other error is said without them.
+    keyring = sys.modules.get("infra.keyring")
+    if keyring is not None and isinstance(error, keyring.WrongMasterKey):
+        from infra.secret_proofs import ForeignSecrets  # noqa: PLC0415
+
+        return explain_error(ForeignSecrets(None, str(error)), internal=False)
     what = "Something unexpected happened in Moot itself." if internal else "The machine or an engine said no."
     fix = "Run it again with --debug to see where." if internal else "Put that right, or run moot doctor for a check."
     say_failure(what, f"{type(error).__name__}: {error}".strip(), fix)

@@ -21,6 +21,8 @@ from infra.failures import Failure
 from infra.instance import running
 from infra.migrate import available, pending
 from infra.postgres import connect
+from infra.secret_proofs import check_secrets
+from infra.secrets import FILE_NAME
 from infra.settings import Settings
 from streams.cli.console import ERROR, OK, DataDir, Output, OutputOption, out, show_json
 from streams.cli.events import open_log
@@ -130,6 +132,12 @@ def _schema(settings: Settings, log: GroupCommitStore) -> Finding:
     return Finding("schema", True, f"up to migration {newest:03}")
 
 
+def _secrets(settings: Settings, log: GroupCommitStore) -> Finding:
+    with connect(settings.engine_urls()[0]) as connection:
+        check_secrets(connection, settings.data_dir)
+    return Finding("secrets", True, f"{FILE_NAME} belongs to this data")
+
+
 def _log(settings: Settings, log: GroupCommitStore) -> Finding:
     head = log.head_sync()
     if head == 0:
@@ -193,6 +201,7 @@ CHECKS: dict[str, Callable[[Settings, GroupCommitStore], Finding]] = {
     "postgresql": _postgres,
     "redis": _redis,
     "schema": _schema,
+    "secrets": _secrets,
     "log": _log,
     "clock": _clock,
     "views": _views,

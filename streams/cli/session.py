@@ -10,6 +10,7 @@ from infra.logging import configure_logging
 from infra.migrate import migrate
 from infra.postgres import connect
 from infra.rows import create_missing
+from infra.secret_proofs import check_secrets, keep_proofs
 from infra.secrets import load_or_create_secrets
 from infra.settings import Settings, load_settings
 from projections.catalogue import ALL
@@ -37,12 +38,18 @@ def engines(data_dir: Path | None, *, create: bool = False) -> Iterator[Settings
     load_or_create_secrets(settings.data_dir, has_data=has_data(settings))
     configure_logging(settings, name="cli")
     with start_engines(settings) as running:
-        set_up(running.database_url)
+        set_up(running.database_url, settings.data_dir)
         yield running.settings
 
 
-def set_up(database_url: str) -> None:
-    """Bring the schema up to date, and make the tables of views that are not there yet, so that they can be read."""
-    migrate(database_url)
+def set_up(database_url: str, data_dir: Path) -> None:
+    """Bring the schema up to date, and make the tables of views that are not there yet, so that they can be read.
+
+    Before anything is written, the secrets of the data directory must prove to be those of the data: raises
+    ``ForeignSecrets`` otherwise.
+    """
     with connect(database_url) as connection:
+        check_secrets(connection, data_dir)
+        migrate(database_url)
+        keep_proofs(connection, data_dir)
         create_missing(connection, list(ALL.values()))

@@ -103,7 +103,7 @@ def run(settings: Settings, held: Claim, listener: socket.socket, output: Output
 def _start(settings: Settings) -> Engines:
     engines = start_engines(settings)
     try:
-        set_up(engines.database_url)
+        set_up(engines.database_url, settings.data_dir)
     except BaseException:
         engines.close()
         raise
