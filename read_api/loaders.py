@@ -200,7 +200,7 @@ class Loaders:
         return {row.target_id: row for row in await items.scores(connection, ids)}
 
     async def _karma(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, accounts.TotalKarma | None]:
-        return {row.account_id: row for row in await accounts.karma(connection, ids)}
+        return {row.account_id: row for row in await accounts.karma(connection, self._viewer_id, ids)}
 
     async def _votes(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Vote]:
         assert self._viewer_id is not None

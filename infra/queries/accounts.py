@@ -6,7 +6,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from domain.event import Id
-from infra.queries.rows import Connection, Page, Slice, by_position, columns, fetch, sliced
+from infra.queries.rows import Connection, Page, Slice, by_position, columns, fetch, not_blocked, sees, sliced
 from projections.blocks import Block
 from projections.follows import Follow
 from projections.karma import Karma
@@ -25,7 +25,7 @@ class Related(Struct, frozen=True):
 
 
 class TotalKarma(Struct, frozen=True):
-    """What somebody earned in all communities together."""
+    """What somebody earned in all communities that the viewer sees together."""
 
     account_id: Id
     post_karma: int
@@ -90,33 +90,39 @@ def _as_related(since: datetime, position: int, *profile: object) -> Related:
     return Related(Profile(*profile), since, position)  # type: ignore[arg-type]
 
 
-async def karma(connection: Connection, account_ids: Sequence[Id]) -> list[TotalKarma]:
-    """What each of the accounts earned; one that earned nothing is left out. Primary key, by its first column."""
-    sql = """SELECT k.account_id, sum(k.post_karma)::bigint, sum(k.comment_karma)::bigint FROM views.karma k
-        WHERE k.account_id = ANY(%(ids)s::uuid[]) GROUP BY k.account_id"""
-    return await fetch(connection, sql, {"ids": list(account_ids)}, TotalKarma)
+async def karma(connection: Connection, viewer_id: Id | None, account_ids: Sequence[Id]) -> list[TotalKarma]:
+    """What each of the accounts earned in communities that the viewer sees; one that earned nothing is left out.
+
+    Primary key, by its first column.
+    """
+    sql = f"""SELECT k.account_id, sum(k.post_karma)::bigint, sum(k.comment_karma)::bigint FROM views.karma k
+        WHERE k.account_id = ANY(%(ids)s::uuid[]) AND {sees("k.community_id")} GROUP BY k.account_id"""
+    return await fetch(connection, sql, {"viewer": viewer_id, "ids": list(account_ids)}, TotalKarma)
 
 
 async def karma_by_community(
     connection: Connection, viewer_id: Id | None, account_id: Id, *, first: int
 ) -> list[Karma]:
     """Where the account earned most, for whom sees those communities; at most ``first``. Primary key."""
-    sql = f"""SELECT {columns(Karma, "k")} FROM views.karma k JOIN views.communities c USING (community_id)
-        LEFT JOIN views.memberships m ON m.community_id = k.community_id AND m.account_id = %(viewer)s::uuid
-        WHERE k.account_id = %(account)s::uuid AND (c.visibility <> 'private' OR m.joined OR m.moderator)
+    sql = f"""SELECT {columns(Karma, "k")} FROM views.karma k
+        WHERE k.account_id = %(account)s::uuid AND {sees("k.community_id")}
         ORDER BY k.post_karma + k.comment_karma DESC, k.community_id LIMIT %(limit)s"""
     return await fetch(connection, sql, {"viewer": viewer_id, "account": account_id, "limit": first}, Karma)
 
 
 async def notifications(connection: Connection, viewer_id: Id, where: Slice) -> Page[Notification]:
-    """Who replied to the viewer, the newest first, blocked people left out. Primary key."""
+    """Who replied to the viewer, the newest first. Primary key.
+
+    Left out are replies by people whom the viewer blocks, those that are deleted, and those in a community that the
+    viewer does not see any more.
+    """
     condition, order, parameters = by_position(where, "n.position")
     rows = await _notifications(connection, viewer_id, condition, order, parameters)
     return sliced(rows, where)
 
 
 async def notifications_since(connection: Connection, viewer_id: Id, position: int, limit: int) -> list[Notification]:
-    """At most ``limit`` replies to the viewer after that position, the oldest first. Primary key."""
+    """At most ``limit`` replies to the viewer after that position, the oldest first; the same left out. Primary key."""
     where = Slice(limit - 1, position)
     condition, order, parameters = by_position(where, "n.position", newest_first=False)
     return await _notifications(connection, viewer_id, condition, order, parameters)
@@ -125,7 +131,9 @@ async def notifications_since(connection: Connection, viewer_id: Id, position: i
 async def _notifications(
     connection: Connection, viewer_id: Id, condition: str, order: str, parameters: dict[str, int]
 ) -> list[Notification]:
+    # The view of comments may be behind; then the post says where it was, and a follower still hears of the reply.
     sql = f"""SELECT {columns(Notification, "n")} FROM views.notifications n
-        WHERE n.account_id = %(viewer)s::uuid AND {condition} AND NOT EXISTS (
-            SELECT FROM views.blocks b WHERE b.blocker_id = n.account_id AND b.blocked_id = n.actor_id) {order}"""
+        LEFT JOIN views.comments c USING (comment_id) LEFT JOIN views.posts p ON p.post_id = n.post_id
+        WHERE n.account_id = %(viewer)s::uuid AND {condition} AND {not_blocked("n.actor_id")}
+        AND c.deleted IS NOT TRUE AND {sees("coalesce(c.community_id, p.community_id)")} {order}"""
     return await fetch(connection, sql, {"viewer": viewer_id, **parameters}, Notification)

@@ -1,12 +1,13 @@
 """What subscriptions read: rows of one topic after a position, for all who watch it at once, and who may see them.
 
 Rows are read once for all watchers, so nothing here is filtered by a viewer; ``admitted`` and ``blocks`` say who gets
-what.
+what. Only notifications, which have no other viewer than whose they are, come as that one may see them.
 """
 
 from collections.abc import Collection
 
 from domain.event import Id
+from infra.queries import accounts
 from infra.queries.rows import Connection, columns, fetch
 from projections.comments import Comment
 from projections.notifications import Notification
@@ -40,11 +41,8 @@ async def posts_after(connection: Connection, community_id: Id, position: int, l
 
 
 async def notifications_after(connection: Connection, account_id: Id, position: int, limit: int) -> list[Notification]:
-    """At most ``limit`` replies to the account after that position, the first first. Primary key."""
-    sql = f"""SELECT {columns(Notification, "n")} FROM views.notifications n
-        WHERE n.account_id = %(id)s::uuid AND n.position > %(position)s
-        ORDER BY n.position LIMIT %(limit)s"""
-    return await fetch(connection, sql, {"id": account_id, "position": position, "limit": limit}, Notification)
+    """At most ``limit`` replies to the account after that position that it may see, the first first. Primary key."""
+    return await accounts.notifications_since(connection, account_id, position, limit)
 
 
 async def admitted(

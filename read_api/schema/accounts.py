@@ -90,9 +90,9 @@ class Account(Node):
         """How many it follows."""
         return self.row.following
 
-    @strawberry.field(description="What it earned in all communities together.")
+    @strawberry.field(description="What it earned, in all communities that you may see together.")
     async def karma(self, info: Info) -> Karma:
-        """What it earned in all."""
+        """What it earned in all that the viewer sees."""
         found = await info.context.loaders.karma.load(self.row.account_id)
         return Karma(posts=found.post_karma if found else 0, comments=found.comment_karma if found else 0)
 

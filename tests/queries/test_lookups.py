@@ -10,9 +10,9 @@ import pytest
 from domain.block import AccountBlocked
 from domain.event import Id
 from domain.follow import AccountFollowed
-from domain.membership import MemberInvited, MemberJoined, ModeratorAppointed
+from domain.membership import MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
 from domain.save import ItemSaved
-from infra.queries import accounts, communities, items, log
+from infra.queries import accounts, communities, items, live, log
 from infra.queries.communities import BySize
 from infra.queries.items import ByTime
 from infra.queries.rows import Page, Slice
@@ -128,12 +128,21 @@ def test_scores_and_standings(town: Town) -> None:
 
 
 def test_karma(town: Town) -> None:
-    (total,) = run(town.site.ask(lambda c: accounts.karma(c, [town.ann, town.bob])))
+    (total,) = run(town.site.ask(lambda c: accounts.karma(c, town.ann, [town.ann, town.bob])))
     assert (total.account_id, total.post_karma, total.comment_karma) == (town.ann, 0, 1)
     by = run(town.site.ask(lambda c: accounts.karma_by_community(c, town.ann, town.ann, first=9)))
     assert [row.community_id for row in by] == [town.closed, town.open]
     by = run(town.site.ask(lambda c: accounts.karma_by_community(c, None, town.ann, first=9)))
     assert [row.community_id for row in by] == [town.open]
+
+
+def test_karma_of_hidden_communities_is_in_no_total(town: Town) -> None:
+    """A total is the sum of what the same viewer is told by community."""
+    for viewer, earned in ((town.ann, (0, 1)), (town.bob, (0, 0)), (town.cat, (0, 0)), (None, (0, 0))):
+        (total,) = run(town.site.ask(lambda c, v=viewer: accounts.karma(c, v, [town.ann])))
+        by = run(town.site.ask(lambda c, v=viewer: accounts.karma_by_community(c, v, town.ann, first=9)))
+        assert (total.post_karma, total.comment_karma) == earned
+        assert (sum(row.post_karma for row in by), sum(row.comment_karma for row in by)) == earned
 
 
 def test_posts_of_an_author_name_no_anonymous_one(town: Town) -> None:
@@ -172,6 +181,36 @@ def test_blocked_people_are_not_heard_of(town: Town) -> None:
     assert (
         run(town.site.ask(lambda c: accounts.blocked_by(c, town.ann, [town.bob, town.cat])))[0].blocked_id == town.bob
     )
+
+
+def told(town: Town, viewer: Id) -> list[Id | None]:
+    """The replies that the viewer is told of, in the list and live."""
+    listed = run(town.site.ask(lambda c: accounts.notifications(c, viewer, Slice(9)))).items
+    followed = run(town.site.ask(lambda c: live.notifications_after(c, viewer, 0, 9)))
+    assert listed[::-1] == followed
+    return [row.comment_id for row in followed]
+
+
+def test_nobody_is_told_of_replies_in_a_community_that_he_left(town: Town) -> None:
+    town.site.happen(MemberJoined(town.closed, town.bob))
+    reply = town.site.comment("reply", town.hidden, town.closed, town.ann, None, NOW, town.bob)
+    town.site.fold()
+    assert told(town, town.bob) == [reply]
+    town.site.happen(MemberLeft(town.closed, town.bob))
+    town.site.comment("late", town.hidden, town.closed, town.ann, None, NOW, town.bob)
+    town.site.fold()
+    assert told(town, town.bob) == []
+    town.site.happen(MemberJoined(town.closed, town.bob))
+    town.site.fold()
+    assert told(town, town.bob) == [reply, ident("comment", "late")]
+
+
+def test_nobody_is_told_of_a_reply_that_is_deleted(town: Town) -> None:
+    more = town.site.comment("more", town.seen, town.open, town.bob, None, NOW, town.ann)
+    town.site.delete_comment(town.said, town.seen, town.open, town.bob)
+    town.site.fold()
+    assert told(town, town.ann) == [more]
+    assert len(run(town.site.ask(lambda c: accounts.notifications(c, town.ann, Slice(1)))).items) == 1
 
 
 def test_lists_are_paged_both_ways(site: Site) -> None:
