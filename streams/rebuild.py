@@ -10,7 +10,7 @@ exchange, so a rebuild that is killed leaves nothing behind.
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from typing import Final
@@ -24,9 +24,12 @@ from infra.bulk_log import BulkLog, LogPage
 from infra.event_store import GroupCommitStore
 from infra.postgres import connect
 from infra.shadow import Busy, Shadow
-from projections.core import Key, Projection, Row, View, fold, only_folds, step, touched_keys
+from projections.core import Projection, Row, View, fold
 from projections.subjects import BUCKET_BITS
 from schemas.envelope import Recorded
+from streams.batches import UNSTORABLE
+from streams.careful import step_carefully
+from streams.making import Making
 
 _LOCK_CLASS: Final = 0x7265_6275
 """The first half of the advisory lock of a rebuild, ``rebu`` in ASCII; the second is a hash of the view's name."""
@@ -133,55 +136,12 @@ class _NotInBulk(Exception):
     """The log holds an event that must be parked, or that cannot be had in bulk: begin again, event by event."""
 
 
-class _Making:
-    """One view in the making. Its connection is used by one thread at a time."""
+class _NotStored(Exception):
+    """A row of this view cannot be stored: begin again, and step through the log for it as the live runner does."""
 
-    def __init__(self, shadow: Shadow) -> None:
-        self.shadow = shadow
-        self.view = shadow.view
-        self.rest = View(only_folds(shadow.projection), self.view.rows, self.view.blocked)
-        self.rest.parked = self.view.parked
-        """The same rows, for the events that are not folded in bulk."""
-        self.lock = threading.Lock()
-        self.once = "position" in shadow.projection.row.key_fields
-        """No two events touch the same row, so a row is done as soon as it is made."""
-        self.spilled = False
-        self.gone: set[Key] = set()
-        """Keys that are not in ``view.rows`` because there is no such row; known only once spilled."""
-
-    def prepare(self, page: Sequence[Recorded]) -> set[Key]:
-        """Once spilled: have in memory what the page touches. Gives the keys it touches."""
-        touched = touched_keys(self.view.projection, page)
-        missing = touched - self.view.rows.keys() - self.gone
-        if missing:
-            with self.lock:
-                self.view.rows.update(self.shadow.load(missing))
-        return touched
-
-    def folded(self, touched: set[Key]) -> None:
-        """Once spilled: remember which rows are gone."""
-        self.gone -= touched
-        self.gone |= touched - self.view.rows.keys()
-
-    def take_done(self, position: int) -> list[Row]:
-        """The rows in memory that no event after the position can touch, which are not there any more."""
-        if self.once:
-            return self.take()
-        done = self.view.projection.done
-        if done is None:
-            return []
-        rows = [row for row in self.view.rows.values() if done(row, position)]
-        if len(rows) == len(self.view.rows):
-            return self.take()
-        for row in rows:
-            del self.view.rows[row.key]
-        return rows
-
-    def take(self) -> list[Row]:
-        """The rows in memory, which are not there any more."""
-        rows = list(self.view.rows.values())
-        self.view.rows.clear()
-        return rows
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class _Rebuild:
@@ -208,18 +168,23 @@ class _Rebuild:
         self._started = time.perf_counter()
 
     def run(self) -> RebuildSummary:
-        try:
-            return self._run(in_bulk=True)
-        except _NotInBulk:
-            # What is parked, and what must wait behind it, shows only when events are folded one after another.
-            return self._run(in_bulk=False)
+        in_bulk, careful = True, frozenset[str]()
+        while True:
+            try:
+                return self._run(in_bulk=in_bulk, careful=careful)
+            except _NotInBulk:
+                # What is parked, and what must wait behind it, shows only when events are folded one after another.
+                in_bulk = False
+            except _NotStored as error:
+                careful |= {error.name}
+                self._failed = None
 
-    def _run(self, *, in_bulk: bool) -> RebuildSummary:
+    def _run(self, *, in_bulk: bool, careful: Collection[str]) -> RebuildSummary:
         with ExitStack() as stack, _no_collections():
             making = [self._begin(stack, projection) for projection in self._projections]
             self._total = self._log.head_sync()
             writers = stack.enter_context(_pool(self._limits.writers))
-            self._fold(making, writers, in_bulk=in_bulk)
+            self._fold([one for one in making if one.view.projection.name not in careful], writers, in_bulk=in_bulk)
             self._reached = self._total
             self._say("index")
             finished = [writers.submit(self._finish, one) for one in making]
@@ -229,7 +194,7 @@ class _Rebuild:
     def _say(self, phase: str) -> None:
         self._progress(Progress(phase, self._reached, self._total, time.perf_counter() - self._started))
 
-    def _begin(self, stack: ExitStack, projection: Projection) -> _Making:
+    def _begin(self, stack: ExitStack, projection: Projection) -> Making:
         connection = stack.enter_context(connect(self._conninfo))
         row = connection.execute(
             "SELECT pg_try_advisory_lock(%s, hashtext(%s))", (_LOCK_CLASS, projection.name)
@@ -238,9 +203,9 @@ class _Rebuild:
             raise RebuildRunning(f"{projection.name} is being rebuilt already; wait for that to end, or stop it")
         shadow = Shadow(connection, projection)
         shadow.create()
-        return _Making(shadow)
+        return Making(shadow)
 
-    def _fold(self, making: Sequence[_Making], writers: ThreadPoolExecutor, *, in_bulk: bool) -> None:
+    def _fold(self, making: Sequence[Making], writers: ThreadPoolExecutor, *, in_bulk: bool) -> None:
         """Read the log to where it ended at the start, and fold it."""
         wanted = {kind for one in making for kind in one.view.projection.handlers}
         with closing(BulkLog(self._conninfo, self._log.codec, wanted, page_events=self._limits.page_events)) as log:
@@ -260,7 +225,7 @@ class _Rebuild:
         for one in making:
             one.shadow.position = self._total
 
-    def _fold_in_bulk(self, making: Sequence[_Making], page: LogPage) -> None:
+    def _fold_in_bulk(self, making: Sequence[Making], page: LogPage) -> None:
         if not page.regular:
             raise _NotInBulk
         for one in making:
@@ -272,19 +237,19 @@ class _Rebuild:
         if any(view.parked for view in views):
             raise _NotInBulk
 
-    def _fold_singly(self, making: Sequence[_Making], views: Sequence[View], events: Sequence[Recorded]) -> None:
+    def _fold_singly(self, making: Sequence[Making], views: Sequence[View], events: Sequence[Recorded]) -> None:
         touched = [(one, one.prepare(events)) for one in making if one.spilled]
         fold(views, events)
         for one, keys in touched:
             one.folded(keys)
 
     @staticmethod
-    def _bare(making: Sequence[_Making]) -> frozenset[type[Event]]:
+    def _bare(making: Sequence[Making]) -> frozenset[type[Event]]:
         """The kinds that are folded in bulk alone: nobody looks at one such event with its metadata."""
         every = {kind for one in making for kind in one.view.projection.handlers}
         return frozenset(every - {kind for one in making for kind in one.rest.projection.handlers})
 
-    def _bound_memory(self, making: Sequence[_Making]) -> bool:
+    def _bound_memory(self, making: Sequence[Making]) -> bool:
         """Write rows out while there are too many in memory. Whether any view has rows in its table now."""
         while sum(len(one.view.rows) for one in making) > self._limits.rows_max:
             largest = max(making, key=lambda one: len(one.view.rows))
@@ -296,17 +261,13 @@ class _Rebuild:
                         largest.shadow.replace(rows[start : start + self._limits.copy_rows], ())
                     largest.shadow.replace((), gone)
                     continue
-                self._copy(largest.shadow, rows)
+                _copy(largest.shadow, rows, self._limits.copy_rows)
                 if not largest.once:
                     largest.shadow.index()
                     largest.spilled = True
         return any(one.spilled for one in making)
 
-    def _copy(self, shadow: Shadow, rows: Sequence[Row]) -> None:
-        for start in range(0, len(rows), self._limits.copy_rows):
-            shadow.copy(rows[start : start + self._limits.copy_rows])
-
-    def _write(self, writers: ThreadPoolExecutor, one: _Making, rows: list[Row]) -> None:
+    def _write(self, writers: ThreadPoolExecutor, one: Making, rows: list[Row]) -> None:
         """Have the rows copied by a writer; waits while too many are waiting."""
         if self._failed is not None:
             raise self._failed
@@ -314,7 +275,7 @@ class _Rebuild:
         def write() -> None:
             try:
                 with one.lock:
-                    self._copy(one.shadow, rows)
+                    _copy(one.shadow, rows, self._limits.copy_rows)
             except BaseException as error:
                 self._failed = error
                 raise
@@ -324,7 +285,7 @@ class _Rebuild:
         self._waiting.acquire()
         writers.submit(write)
 
-    def _finish(self, one: _Making) -> Rebuilt:
+    def _finish(self, one: Making) -> Rebuilt:
         """Write the rest, make the indexes, catch up and switch."""
         with one.lock:
             if self._failed is not None:
@@ -335,7 +296,7 @@ class _Rebuild:
                     one.shadow.replace(rows[start : start + self._limits.copy_rows], ())
                 one.shadow.replace((), one.gone)
             else:
-                self._copy(one.shadow, rows)
+                _copy(one.shadow, rows, self._limits.copy_rows)
             one.shadow.index()
             return self._switch(one.shadow)
 
@@ -373,8 +334,16 @@ class _Rebuild:
     def _step(self, shadow: Shadow, limit: int) -> int:
         page = self._log.read_sync(shadow.position, limit)
         if page:
-            step(shadow.projection, page, shadow.stepping(), expected=shadow.position, to=page[-1].position)
+            step_carefully(shadow, page)
         return len(page)
+
+
+def _copy(shadow: Shadow, rows: Sequence[Row], copy_rows: int) -> None:
+    try:
+        for start in range(0, len(rows), copy_rows):
+            shadow.copy(rows[start : start + copy_rows])
+    except UNSTORABLE as error:
+        raise _NotStored(shadow.projection.name) from error
 
 
 @contextmanager
