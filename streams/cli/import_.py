@@ -41,8 +41,9 @@ REBUILD_EVENTS_MIN = 20_000
 REBUILD_SHARE_MIN = 0.05
 """Views that are so many events behind, and so much of the log, are built anew: that takes a twentieth of the time
 of an event, and replaces the views without a gap."""
-ROWS_MAX = 150_000
-"""Rows of views in memory of either process that builds them, instead of the setting: half a kilobyte each."""
+BUILDING = {"page_events": 4_096, "copy_rows": 10_000, "copies_waiting_max": 1, "rows_max": 120_000}
+"""Limits of the rebuild after an import, instead of the settings: two processes that together stay far below the
+500 MB that an import may take, however long the archive."""
 LOOK_SECONDS = 0.1
 """How often it is looked whether the views have caught up."""
 
@@ -75,8 +76,12 @@ def import_archives(
                 connect(database_url) as connection,
                 _Views(settings, store, connection, secrets.master_key) as views,
             ):
-                importer = Importer(store, name_key=secrets.name_key, run_id=run_id, at=utc_now(), limits=settings.rules)
+                importer = Importer(
+                    store, name_key=secrets.name_key, run_id=run_id, at=utc_now(), limits=settings.rules
+                )
                 outcomes = [_import(path, importer, Bookmarks(connection), settings) for path in files]
+                # What it remembers of names and places is memory that the views need now.
+                del importer
                 attached = _attach(store, connection, views, run_id, settings)
         finally:
             store.close()
@@ -219,7 +224,7 @@ class _Views:
         if self._backlog(head) > max(REBUILD_EVENTS_MIN, head * REBUILD_SHARE_MIN):
             words.print(f"Building the views from {head:,} events.")
             opened = partial(postgres_store, self._database_url, self._master_key, limits=self._settings.store_limits)
-            limits = msgspec.structs.replace(rebuild_limits(self._settings), rows_max=ROWS_MAX)
+            limits = msgspec.structs.replace(rebuild_limits(self._settings), **BUILDING)
             with rebuild_bar(f"{len(ALL)} views") as progress:
                 rebuild_fast(
                     self._database_url, self._store, list(ALL.values()), opened, progress=progress, limits=limits
