@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from domain.name import checked
+from domain.refusal import Refusal
 from infra.failures import Failure
 from infra.instance import Instance, running
 from infra.settings import Settings, load_settings
@@ -80,6 +82,9 @@ class Client:
             password = secrets.token_urlsafe(18)
             form = {"name": name, "email": f"{name.lower()}@example.org", "password": password}
             answer = self.ask(_SIGN_UP, {"input": form})["signUp"]
+            if answer["errors"]:
+                # The address is made of the name here: where that is wrong, nobody wants to hear of an address.
+                _check_name(name, self.settings)
             refuse(answer["errors"], "Choose another name: --as NAME")
             self.token = answer["accessToken"]
             self.saved.passwords[name.lower()] = password
@@ -108,6 +113,13 @@ class Client:
             return msgspec.json.decode((self.settings.data_dir / FILE_NAME).read_bytes(), type=Saved)
         except (FileNotFoundError, msgspec.DecodeError):
             return Saved()
+
+
+def _check_name(name: str, settings: Settings) -> None:
+    try:
+        checked("account", name, settings.rules)
+    except Refusal as refusal:
+        raise Refused(refusal.message, f"{name!r} cannot be a name.", "Choose another name: --as NAME") from None
 
 
 def refuse(errors: list[dict[str, Any]], fix: str) -> None:

@@ -1,8 +1,10 @@
-"""``moot explain``: the events behind a post's score, its author's karma and its place in the feed."""
+"""``moot explain``: the events behind the score of a post or comment, its author's karma and its place."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +27,16 @@ from schemas.envelope import Recorded
 from streams.cli.console import OK, DataDir, Output, OutputOption, out, show_json, show_table, words
 from streams.cli.decoded import wire_of
 from streams.cli.events import open_log
+from streams.cli.reasons import (
+    CommentStanding,
+    Effect,
+    Why,
+    comment_effect,
+    comment_standing,
+    lines_of,
+    signed,
+    vote_effect,
+)
 from streams.cli.session import engines
 from streams.cli.subjects import find_subject
 
@@ -32,23 +44,8 @@ EVENTS_MAX = 100_000
 """Events of one post that are looked at."""
 
 
-class NotAPost(Failure):
-    """What was named is no post, or no view has seen it yet."""
-
-
-class Why(Struct, frozen=True):
-    """One event and what it did to the post: to its up and down votes, its comments and its author's karma."""
-
-    position: int
-    occurred_at: datetime
-    event: str
-    up: int
-    down: int
-    comments: int
-    karma: int
-    effect: str
-    score: int
-    """After the event."""
+class NotExplained(Failure):
+    """What was named is of another kind than was asked for, or the log has nothing by that id."""
 
 
 class Standing(Struct, frozen=True):
@@ -66,12 +63,15 @@ class Standing(Struct, frozen=True):
     deleted: bool
     agrees: bool
     """Whether the view holds the same numbers as the events add up to."""
+    parked: bool
+    """Whether a view could not take an event of it: then the view's numbers wait for the cause to be gone."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     explain = typer.Typer(no_args_is_help=True, help="Why something is as it is: the events behind it.")
     explain.command("post")(explain_post)
+    explain.command("comment")(explain_comment)
     app.add_typer(explain, name="explain")
 
 
@@ -81,24 +81,68 @@ def explain_post(
     output: OutputOption = Output.TABLE,
 ) -> int:
     """Show the events behind a post's score, its author's karma and its place in the feed."""
-    with engines(data_dir) as settings, open_log(settings) as log:
-        database_url, _ = settings.engine_urls()
-        post_id = find_subject(name, log, database_url, load_secrets(settings.data_dir).name_key)
-        positions = asyncio.run(_positions(database_url, post_id))
-        reasons = _reasons(post_id, _read(log, positions))
-        if not any(reason.event.startswith("post.") for reason in reasons):
-            raise NotAPost(
-                f"No view knows a post {name}.",
-                "It may be another kind of thing, or newer than the views.",
-                "moot doctor",
-            )
-        with connect(database_url) as connection:
-            standing = _standing(connection, post_id, reasons)
+    with _events_of("post", name, data_dir) as (post_id, events, connection):
+        reasons = _reasons(post_id, events, _effect)
+        standing = _standing(connection, post_id, reasons, parked=_parked(connection, events))
     if output is Output.JSON:
         show_json({"post_id": post_id, "events": [_plain(reason) for reason in reasons], "now": _plain(standing)})
     else:
         _show(reasons, standing)
     return OK
+
+
+def explain_comment(
+    name: Annotated[str, typer.Argument(help="The comment's id, from the API or the log.", metavar="ID")],
+    data_dir: DataDir = None,
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """Show the events behind a comment's score, its author's karma and its place among its siblings by Best."""
+    with _events_of("comment", name, data_dir) as (comment_id, events, connection):
+        reasons = _reasons(comment_id, events, comment_effect)
+        standing = comment_standing(connection, comment_id, reasons, parked=_parked(connection, events))
+    if output is Output.JSON:
+        show_json({"comment_id": comment_id, "events": [_plain(why) for why in reasons], "now": _plain(standing)})
+    else:
+        _show_reasons(reasons)
+        _show_lines(standing, lines_of(standing))
+    return OK
+
+
+@contextmanager
+def _events_of(kind: str, name: str, data_dir: Path | None) -> Iterator[tuple[Id, list[Recorded], Connection[Any]]]:
+    """The events that touch what is named, and a connection to its views. Raises ``NotExplained``."""
+    with engines(data_dir) as settings, open_log(settings) as log:
+        database_url, _ = settings.engine_urls()
+        subject_id = find_subject(name, log, database_url, load_secrets(settings.data_dir).name_key)
+        own = log.load_sync([subject_id])[subject_id]
+        _check_kind(kind, name, own)
+        positions = asyncio.run(_positions(database_url, subject_id))
+        # Its own events also where the index of subjects has not seen them, or could not take them.
+        events = {recorded.position: recorded for recorded in (*own, *_read(log, positions))}
+        with connect(database_url) as connection:
+            yield subject_id, [events[position] for position in sorted(events)], connection
+
+
+def _check_kind(kind: str, name: str, own: Sequence[Recorded]) -> None:
+    if not own:
+        raise NotExplained(
+            f"There is no {kind} {name}.", "The log has no event of that id.", "Find one: moot events tail"
+        )
+    found = wire_of(own[0]).partition(".")[0]
+    if found != kind:
+        fix = f"moot explain {found} {name}" if found in ("post", "comment") else f"moot events stream {name}"
+        raise NotExplained(
+            f"{name} is no {kind}: it is of the kind {found}.", "Each kind is explained by other sums.", fix
+        )
+
+
+def _parked(connection: Connection[Any], events: Sequence[Recorded]) -> bool:
+    """Whether a view that this command reads has one of the events among its dead letters."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM views.dead_letters WHERE projection = ANY(%s) AND position = ANY(%s))",
+        (["feed", "comments", "scores", "subjects"], [recorded.position for recorded in events]),
+    ).fetchone()
+    return row is not None and bool(row[0])
 
 
 async def _positions(database_url: str, post_id: Id) -> Sequence[int]:
@@ -118,11 +162,11 @@ def _read(log: GroupCommitStore, positions: Sequence[int]) -> list[Recorded]:
     return found
 
 
-def _reasons(post_id: Id, events: Sequence[Recorded]) -> list[Why]:
+def _reasons(subject_id: Id, events: Sequence[Recorded], effect_of: Callable[[Id, Any], Effect | None]) -> list[Why]:
     reasons: list[Why] = []
     score = 0
     for recorded in events:
-        effect = _effect(post_id, recorded.event)
+        effect = effect_of(subject_id, recorded.event)
         if effect is None:
             continue
         up, down, comments, karma, said = effect
@@ -133,16 +177,13 @@ def _reasons(post_id: Id, events: Sequence[Recorded]) -> list[Why]:
     return reasons
 
 
-def _effect(post_id: Id, event: Any) -> tuple[int, int, int, int, str] | None:
+def _effect(post_id: Id, event: Any) -> Effect | None:
     """What an event adds to up votes, down votes, comments and karma, and in words; ``None``: nothing of the post."""
     if getattr(event, "post_id", None) != post_id:
         return None
     match event:
         case VoteCast(target_id=target) if target == post_id:
-            up = (event.value > 0) - (event.previous > 0)
-            down = (event.value < 0) - (event.previous < 0)
-            karma = event.value - event.previous if event.author_id is not None else 0
-            return up, down, 0, karma, f"vote {_signed(event.previous)} → {_signed(event.value)}"
+            return vote_effect(event)
         case PostImported():
             karma = event.up - event.down if event.author_id is not None else 0
             return event.up, event.down, 0, karma, "imported with its archive's totals"
@@ -173,13 +214,15 @@ FROM (
 """  # noqa: S608 - our own formulas; everything else is a parameter
 
 
-def _standing(connection: Connection[Any], post_id: Id, reasons: Sequence[Why]) -> Standing:
+def _standing(connection: Connection[Any], post_id: Id, reasons: Sequence[Why], *, parked: bool) -> Standing:
     now = datetime.now(UTC)
     up, down = sum(reason.up for reason in reasons), sum(reason.down for reason in reasons)
     comments, karma = sum(reason.comments for reason in reasons), sum(reason.karma for reason in reasons)
     row = connection.execute(_FEED_ROW, {"post": post_id}).fetchone()
     if row is None:
-        return Standing(up, down, comments, karma, None, 0.0, None, 0, sticky=False, deleted=False, agrees=False)
+        return Standing(
+            up, down, comments, karma, None, 0.0, None, 0, sticky=False, deleted=False, agrees=False, parked=parked
+        )
     community_id, submitted_at, *counted, sticky, deleted = row
     hot = ranking.hot(up, down, submitted_at, now) if submitted_at else 0.0
     place, of = None, 0
@@ -190,18 +233,29 @@ def _standing(connection: Connection[Any], post_id: Id, reasons: Sequence[Why]) 
         of, place = found[0], None if sticky else found[1]
     agrees = counted == [up, down, comments]
     return Standing(
-        up, down, comments, karma, submitted_at, hot, place, of, sticky=sticky, deleted=deleted, agrees=agrees
+        up,
+        down,
+        comments,
+        karma,
+        submitted_at,
+        hot,
+        place,
+        of,
+        sticky=sticky,
+        deleted=deleted,
+        agrees=agrees,
+        parked=parked,
     )
 
 
-def _show(reasons: Sequence[Why], now: Standing) -> None:
+def _show_reasons(reasons: Sequence[Why]) -> None:
     columns = ("position", "occurred", "event", "up", "down", "comments", "karma", "score", "effect")
     rows = [
         (
             reason.position,
             f"{reason.occurred_at:%Y-%m-%d %H:%M:%S}",
             reason.event,
-            *(_signed(value) for value in (reason.up, reason.down, reason.comments, reason.karma)),
+            *(signed(value) for value in (reason.up, reason.down, reason.comments, reason.karma)),
             reason.score,
             reason.effect,
         )
@@ -209,12 +263,20 @@ def _show(reasons: Sequence[Why], now: Standing) -> None:
     ]
     show_table(columns, rows, right=("position", "up", "down", "comments", "karma", "score"))
     out.print()
+
+
+def _show(reasons: Sequence[Why], now: Standing) -> None:
+    _show_reasons(reasons)
     lines = {
         "score": f"{now.up - now.down} = {now.up} up - {now.down} down",
         "karma": f"{now.karma:+} for the author from this post",
         "comments": f"{now.comments}",
         "place": _place(now),
     }
+    _show_lines(now, lines)
+
+
+def _show_lines(now: Standing | CommentStanding, lines: Mapping[str, str]) -> None:
     for name, line in lines.items():
         out.print(f"[bold]{name:<9}[/] {escape(line)}", highlight=False)
     if not now.agrees:
@@ -225,7 +287,8 @@ def _place(now: Standing) -> str:
     if now.deleted:
         return "in no feed: it is deleted"
     if now.submitted_at is None:
-        return "in no feed: its own first event is missing"
+        # The events were found, so what is missing is in the view alone.
+        return "in no feed: parked: see moot doctor" if now.parked else "in no feed yet: see moot projections list"
     score = max(ranking.HOT_SCORE_ADDED, now.up - now.down + ranking.HOT_SCORE_ADDED)
     formula = (
         f"Hot {now.hot:.6f} = log10({score}) / (hours since {now.submitted_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -233,10 +296,6 @@ def _place(now: Standing) -> str:
     )
     where = "stickied, on top" if now.sticky else f"place {now.place:,} of {now.of:,} in its community"
     return f"{where}; {formula}"
-
-
-def _signed(value: int) -> str:
-    return f"{value:+}" if value else "0"
 
 
 def _plain(value: Struct) -> dict[str, Any]:

@@ -101,7 +101,10 @@ def rebuild_projections(
     data_dir: DataDir = None,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Build views anew from the log beside the live ones, and exchange them. Readers notice nothing."""
+    """Build views anew from the log beside the live ones, and exchange them.
+
+    Readers notice nothing, and nothing is lost if it fails: so it does not ask first.
+    """
     wanted = _wanted(names or [], all_of_them=all_of_them)
     with engines(data_dir) as settings, open_log(settings) as log:
         database_url, _ = settings.engine_urls()

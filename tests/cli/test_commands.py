@@ -8,6 +8,8 @@ import pytest
 
 from infra.embedded import start_engines
 from infra.settings import load_settings
+from read_api.ids import parse_id
+from streams.cli.client import Client
 from tests.serving import Up, moot
 
 
@@ -20,7 +22,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert moot("post", "Explain me", "--as", "ada", *said).returncode == 0
         assert moot("vote", "up", "--as", "bob", *said).returncode == 0
         assert moot("vote", "down", "--as", "bob", *said).returncode == 0
+        client = Client(place)
+        client.become("ada")
+        post_id = client.saved.post_id
+        comments = {"": client.ask(_COMMENT, {"input": {"postId": post_id, "body": "A rival"}})}
+        for body in ("Explain me too", "A third"):
+            comments[body] = client.ask(_COMMENT, {"input": {"postId": post_id, "body": body}})
+        comment_id = comments["Explain me too"]["submitComment"]["comment"]["id"]
+        reply = {"postId": post_id, "parentId": comment_id, "body": "A reply"}
+        assert not client.ask(_COMMENT, {"input": reply})["submitComment"]["errors"]
+        assert moot("vote", "up", comment_id, "--as", "bob", *said).returncode == 0
+        assert moot("vote", "up", comment_id, "--as", "eve", *said).returncode == 0
+        (place / "comment_id").write_text(comment_id)
+        (place / "third_id").write_text(comments["A third"]["submitComment"]["comment"]["id"])
     return place
+
+
+_COMMENT = """
+mutation ($input: SubmitCommentInput!) { submitComment(input: $input) { comment { id } errors { code message } } }
+"""
 
 
 def _json(folder: Path, *words: str) -> object:
@@ -49,9 +69,64 @@ def test_explain_shows_each_event_and_agrees_with_the_view(folder: Path) -> None
         ("post.submitted@1", 0),
         ("vote.cast@1", 1),
         ("vote.cast@1", -1),
+        *[("comment.submitted@1", -1)] * 4,
     ]
     now = found["now"]
     assert (now["up"], now["down"], now["karma"], now["place"], now["of"], now["agrees"]) == (0, 1, -1, 1, 1, True)
+
+
+def test_explain_comment_shows_its_votes_and_its_place_by_best(folder: Path) -> None:
+    found = _json(folder, "explain", "comment", (folder / "comment_id").read_text())
+    assert isinstance(found, dict)
+    assert [(why["event"], why["score"], why["comments"]) for why in found["events"]] == [
+        ("comment.submitted@1", 0, 0),
+        ("comment.submitted@1", 0, 1),
+        ("vote.cast@1", 1, 0),
+        ("vote.cast@1", 2, 0),
+    ]
+    now = found["now"]
+    assert (now["up"], now["down"], now["karma"], now["replies"], now["agrees"]) == (2, 0, 2, 1, True)
+    # Of three siblings the one with votes is the best; of the two without, the newer.
+    assert (now["place"], now["of"]) == (1, 3)
+    third = _json(folder, "explain", "comment", (folder / "third_id").read_text())
+    assert isinstance(third, dict)
+    assert (third["now"]["place"], third["now"]["of"], third["now"]["best"]) == (2, 3, 0)
+    table = moot("explain", "comment", (folder / "comment_id").read_text(), "--data-dir", str(folder))
+    assert "place 1 of 3 among its siblings; Best 0.5" in table.stdout
+
+
+def test_explain_names_the_kind_of_what_is_something_else(folder: Path) -> None:
+    for kind, other, identity in (
+        ("post", "comment", (folder / "comment_id").read_text()),
+        ("comment", "post", _post_id(folder)),
+    ):
+        found = moot("explain", kind, identity, "--data-dir", str(folder))
+        assert found.returncode == 1
+        assert f"{identity} is no {kind}: it is of the kind {other}." in found.stderr
+        assert f"fix: moot explain {other} {identity}" in found.stderr
+
+
+def test_explain_says_that_events_are_parked(folder: Path) -> None:
+    with (
+        start_engines(load_settings({}, data_dir=folder)) as engines,
+        psycopg.connect(engines.database_url, autocommit=True) as connection,
+    ):
+        post_id = parse_id(_post_id(folder))[1]
+        before = connection.execute("DELETE FROM views.feed WHERE post_id = %s RETURNING feed", (post_id,)).fetchone()
+        assert before is not None
+        connection.execute(
+            "INSERT INTO views.dead_letters (projection, key, position, error)"
+            " SELECT 'feed', 'x', notification_id, 'planted' FROM log.stored_events"
+            " WHERE originator_id = %s AND originator_version = 1",
+            (post_id,),
+        )
+    try:
+        found = moot("explain", "post", _post_id(folder), "--data-dir", str(folder))
+        assert found.returncode == 0, found.stderr
+        assert "parked: see moot doctor" in found.stdout
+    finally:
+        assert moot("projections", "rebuild", "feed", "--data-dir", str(folder)).returncode == 0
+    assert "parked" not in moot("explain", "post", _post_id(folder), "--data-dir", str(folder)).stdout
 
 
 def test_a_stream_is_found_by_name_by_id_and_by_uuid(folder: Path) -> None:
@@ -71,7 +146,10 @@ def test_a_stream_is_found_by_name_by_id_and_by_uuid(folder: Path) -> None:
         (("events", "stream", "planet:mars"), "is no kind of stream"),
         (("events", "show", "999999"), "There is no event 999999."),
         (("explain", "post", "no-id"), "names nothing here"),
-        (("explain", "post", "account:ada"), "No view knows a post"),
+        (("explain", "post", "account:ada"), "account:ada is no post: it is of the kind account."),
+        (("explain", "comment", "community:welcome"), "is no comment: it is of the kind community."),
+        (("explain", "post", "00000000-0000-8000-8000-000000000000"), "There is no post 00000000-"),
+        (("events", "show", "99999999999999999999"), "There is no event 99999999999999999999."),
         (("projections", "rebuild", "karmaa"), "There is no projection called karmaa."),
         (("projections", "rebuild"), "Which projections?"),
         (("projections", "rebuild", "--all", "karma"), "Which projections?"),

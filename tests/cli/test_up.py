@@ -75,6 +75,14 @@ def test_watch_shows_a_vote_as_it_is_cast(up: Up) -> None:
     assert json.loads(watching.communicate(timeout=30)[0]) == {"up": 0, "down": 1, "total": -1}
 
 
+def test_a_name_that_cannot_be_one_is_refused_as_a_name(up: Up) -> None:
+    found = moot("post", "Hello", "--as", "äda", "--data-dir", str(up.folder))
+    assert (found.returncode, found.stdout) == (3, "")
+    assert "A name is made of letters A to Z, digits, _ and - only" in found.stderr
+    assert "mail" not in found.stderr
+    assert "fix: Choose another name: --as NAME" in found.stderr
+
+
 def test_an_explicit_port_that_is_taken_is_refused(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
