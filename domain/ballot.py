@@ -16,7 +16,7 @@ class VoteCast(Event, frozen=True):
     """The voter's vote on the target is now ``value`` and was ``previous``: 1 up, -1 down, 0 none.
 
     ``author_id`` gets the karma; it is ``None`` where there is nobody to get it (an anonymous post, whose
-    author karma would give away, or an archive's deleted author).
+    author karma would give away, an archive's deleted author, or the voter, who earns nothing from himself).
     """
 
     voter_id: Id
@@ -65,7 +65,7 @@ def decide(
         target=item.target,
         post_id=item.post_id,
         community_id=item.community_id,
-        author_id=None if item.anonymous else item.author_id,
+        author_id=None if item.anonymous or item.author_id == voter_id else item.author_id,
         previous=value,
         value=command.value,
     )

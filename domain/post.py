@@ -68,7 +68,10 @@ class PostEdited(Event, frozen=True):
 
 
 class PostDeleted(Event, frozen=True):
-    """Author or moderator took the post away: its text is gone from every view, its comments stay."""
+    """Author or moderator took the post away: its text is gone from every view.
+
+    Its comments stay, and can be voted on, edited and deleted; there come no new ones.
+    """
 
     post_id: Id
     community_id: Id
@@ -77,7 +80,7 @@ class PostDeleted(Event, frozen=True):
 
 
 class PostLocked(Event, frozen=True):
-    """Nobody but moderators may comment from now on."""
+    """Nobody but moderators may comment from now on. Votes go on, and what is there can be edited and deleted."""
 
     post_id: Id
     community_id: Id

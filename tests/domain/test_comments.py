@@ -156,8 +156,17 @@ def test_a_locked_post_is_closed_to_all_but_moderators() -> None:
     given(*place(), imported_post(locked=True)).when(SAY, by=BOB).then_refused(Code.POST_LOCKED)
 
 
+@pytest.mark.parametrize("before", [LOCKED, post_deleted()])
+def test_below_a_post_that_takes_no_more_comments_those_there_can_be_changed(before: Event) -> None:
+    edited = CommentEdited(comment_id=COMMENT, post_id=POST, community_id=PLACE, author_id=ALICE, body="New")
+    gone = CommentDeleted(comment_id=COMMENT, post_id=POST, community_id=PLACE, author_id=ALICE, deleter_id=ALICE)
+    given(*place(), posted(), commented(), before).when(EditComment(COMMENT, "New")).then(edited)
+    given(*place(), posted(), commented(), before).when(DeleteComment(COMMENT)).then(gone)
+
+
 def test_what_is_gone_gets_no_reply() -> None:
     given(*place(), posted(), post_deleted()).when(SAY, by=BOB).then_refused(Code.POST_DELETED, "post_id")
+    given(*place(), posted(), commented(), post_deleted()).when(ANSWER, by=BOB).then_refused(Code.POST_DELETED)
     given(*place(), imported_post(removed=True)).when(SAY, by=BOB).then_refused(Code.POST_DELETED)
     given(*place(), posted(), commented(), comment_deleted()).when(ANSWER, by=BOB).then_refused(
         Code.COMMENT_DELETED, "parent_id"

@@ -1,6 +1,7 @@
 """Votes and saved things."""
 
 import pytest
+from msgspec.structs import replace
 
 from domain.ballot import CastVote, Value, VoteCast
 from domain.community import CommunityImported
@@ -70,8 +71,12 @@ def test_votes_of_others_are_theirs() -> None:
     given(*place(), posted(), voted(CAROL, 1)).when(CastVote(POST, 1), by=BOB).then(voted(BOB, 1))
 
 
-def test_one_may_vote_on_what_one_wrote() -> None:
-    given(*place(), posted()).when(CastVote(POST, 1), by=ALICE).then(voted(ALICE, 1))
+@pytest.mark.parametrize(("value", "previous"), [(1, 0), (-1, 0), (0, 1), (-1, 1)])
+def test_a_vote_on_what_one_wrote_counts_but_earns_no_karma(value: Value, previous: Value) -> None:
+    before = (replace(voted(ALICE, previous), author_id=None),) if previous else ()
+    own = replace(voted(ALICE, value, previous=previous), author_id=None)
+    given(*place(), posted(), *before).when(CastVote(POST, value), by=ALICE).then(own)
+    given(*place(), posted(), commented()).when(CastVote(COMMENT, 1)).then(voted_comment(ALICE, 1, author_id=None))
 
 
 @pytest.mark.parametrize("value", [2, -2, 100])
@@ -132,6 +137,18 @@ def test_ids_of_other_things_are_no_targets(target_id: Id) -> None:
 def test_a_locked_post_takes_votes() -> None:
     locked = PostLocked(post_id=POST, community_id=PLACE, moderator_id=CAROL)
     given(*place(), posted(), locked).when(CastVote(POST, 1), by=BOB).then(voted(BOB, 1))
+
+
+def test_below_a_locked_post_votes_go_on() -> None:
+    locked = PostLocked(post_id=POST, community_id=PLACE, moderator_id=CAROL)
+    given(*place(), posted(), commented(), locked).when(CastVote(COMMENT, 1), by=BOB).then(voted_comment(BOB, 1))
+
+
+@pytest.mark.parametrize("standing", [(), (joined(BOB),)])
+def test_who_may_not_post_in_a_restricted_community_votes_in_it(standing: tuple[Event, ...]) -> None:
+    here = given(*place("restricted"), posted(), commented(), *standing)
+    here.when(CastVote(POST, 1), by=BOB).then(voted(BOB, 1))
+    here.when(CastVote(COMMENT, -1), by=BOB).then(voted_comment(BOB, -1))
 
 
 def test_no_votes_on_those_one_blocks() -> None:

@@ -280,7 +280,7 @@ class World:
         if value == previous:
             return
         self.ballots[who, what.id] = value
-        author = None if what.anonymous else what.author_id
+        author = None if what.anonymous or what.author_id == who else what.author_id
         event = ballot.VoteCast(
             who,
             what.id,

@@ -58,6 +58,15 @@ class Model:
         """Up votes less down votes."""
         return sum(value for (_, target), value in self.votes.items() if target == target_id)
 
+    def karma(self, account_id: Id) -> int:
+        """What others' votes on all that is under the account's name come to."""
+        items = self.posts | self.comments
+        return sum(
+            value
+            for (voter, target), value in self.votes.items()
+            if voter != account_id == items[target]["author"] and not items[target].get("anonymous")
+        )
+
     def ask(self, command: Command, by: Id | None, new_id: Id | None) -> None:
         """Change what the command changes; raises ``No``. ``new_id`` is what it makes, if it makes something."""
         getattr(self, "_" + type(command).__name__)(command, by, new_id)

@@ -84,6 +84,7 @@ class Forum(RuleBasedStateMachine):
         self.seen = 0
         self.streams: dict[Id, list[Event]] = defaultdict(list)
         self.scores: dict[Id, int] = defaultdict(int)
+        self.karma: dict[Id | None, int] = defaultdict(int)
         self.runner = asyncio.Runner()
 
     def teardown(self) -> None:
@@ -145,6 +146,13 @@ class Forum(RuleBasedStateMachine):
         assert len(set(results)) == 1
 
     @invariant()
+    def karma_of_the_log_is_that_of_the_model(self) -> None:
+        """Nobody earns anything from his own votes, nor from anonymous posts."""
+        self.catch_up()
+        people = self.model.accounts
+        assert {one: self.karma[one] for one in people} == {one: self.model.karma(one) for one in people}
+
+    @invariant()
     def scores_of_the_log_are_those_of_the_model(self) -> None:
         """Folded from deltas, event by event."""
         self.catch_up()
@@ -164,6 +172,7 @@ class Forum(RuleBasedStateMachine):
             self.seen = recorded.position
             if isinstance(event, VoteCast):
                 self.scores[event.target_id] += event.value - event.previous
+                self.karma[event.author_id] += event.value - event.previous
 
     def difference(self, model: Model) -> str | None:
         """The first thing of which the log says something else than the model; ``None`` if they say the same."""
