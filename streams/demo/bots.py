@@ -5,11 +5,12 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import structlog
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from commands.handling import Caller, Commands
+from commands.handling import Caller, Commands, Contended
 from commands.ports import StoreUnavailable
 from domain.ballot import CastVote
 from domain.command import Command
@@ -34,22 +35,31 @@ class Bots:
     """People of the demo at work. They act only in the names of accounts that the demo itself registered."""
 
     def __init__(
-        self, commands: Commands, pool: AsyncConnectionPool[AsyncConnection[Any]], people: list[Id], seed: int = 2
+        self,
+        commands: Commands,
+        pool: AsyncConnectionPool[AsyncConnection[Any]],
+        people: list[Id],
+        *,
+        seed: int = 2,
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self._commands = commands
         self._pool = pool
         self._people = people
         self._chance = random.Random(seed)  # noqa: S311 - a play, not a secret
         self._speaker = Speaker(self._chance)
+        self._pause_seconds = pause_seconds
         self.acts = 0
 
     async def run(self, on_act: Callable[[str], None] = lambda _: None) -> None:
         """Work until cancelled. ``on_act`` hears the name of each command that was carried out."""
-        await asyncio.gather(*(self._work(on_act) for _ in range(BOTS)))
+        async with asyncio.TaskGroup() as bots:
+            for _ in range(BOTS):
+                bots.create_task(self._work(on_act))
 
     async def _work(self, on_act: Callable[[str], None]) -> None:
         while True:
-            await asyncio.sleep(self._chance.expovariate(1 / PAUSE_SECONDS))
+            await asyncio.sleep(self._chance.expovariate(1 / self._pause_seconds))
             try:
                 command = await self._next()
                 if command is None:
@@ -58,7 +68,7 @@ class Bots:
                 await self._commands.execute(command, caller)
             except Refusal as refusal:
                 _log.debug("bots.refused", code=refusal.code)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, psycopg.OperationalError, Contended) as error:
                 _log.info("bots.waiting", reason=str(error))
             else:
                 self.acts += 1
