@@ -38,8 +38,9 @@ class Socket:
     async def closed(self) -> tuple[int, str]:
         """Code and reason of the close frame that ends the connection; all else that comes first is passed over."""
         try:
-            while True:
-                await asyncio.wait_for(self.raw.recv(), SECONDS)
+            async with asyncio.timeout(SECONDS):
+                while True:
+                    await self.raw.recv()
         except ConnectionClosed as closed:
             frame = closed.rcvd
         assert frame is not None, "cut off without a close frame"

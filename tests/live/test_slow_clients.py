@@ -1,6 +1,7 @@
 """A client that does not keep up is given up, may resume, and slows nobody else."""
 
 import asyncio
+import gc
 import json
 import socket as sockets
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from infra.embedded import Engines
+from read_api.live.sockets import SocketProtocol
 from tests.api.stack import Client, Stack
 from tests.live.conftest import served
 from tests.live.forum import a_community, comment, submit_post
@@ -102,27 +104,27 @@ def test_a_slow_client_is_closed_with_a_code_of_its_own_and_resumes(narrow: Stac
 def test_a_client_that_reads_nothing_any_more_is_cut_off(narrow: Stack) -> None:
     thread = Thread(narrow)
 
-    async def connections() -> int:
-        return len([task for task in asyncio.all_tasks() if task.get_name() == "moot-ws-reader"])
-
     async def scene() -> None:
-        before = narrow.run(connections())
         async with taking_little(narrow) as deaf:
             await deaf.init()
             await deaf.subscribe("s", HEAVY, variables={"id": thread.post, "after": thread.begin})
             await followers(narrow, 1)
+            (server_side,) = [protocol for protocol in gc.get_objects() if _is_open(protocol)]
             await asyncio.to_thread(thread.write)
             await followers(narrow, 0)
 
-            async def gone() -> None:
-                while await connections() > before:  # noqa: ASYNC110 - nothing else tells
-                    await asyncio.sleep(0)
+            async def cut_off() -> None:
+                async with asyncio.timeout(SECONDS):
+                    while not server_side.disconnected:
+                        await asyncio.sleep(0)
 
-            await asyncio.to_thread(narrow.run, gone())
-            _, code = await drained(deaf)
-            assert code is None
+            await asyncio.to_thread(narrow.run, cut_off())
 
     asyncio.run(scene())
+
+
+def _is_open(found: object) -> bool:
+    return type(found) is SocketProtocol and found.handshake_complete and not found.disconnected
 
 
 def test_what_was_missed_waits_for_a_slow_client(narrow: Stack) -> None:

@@ -330,14 +330,16 @@ def test_nobody_is_told_what_people_do_whom_he_blocks(stack: Stack, somebody: So
 
 
 def test_who_posts_anonymously_is_named_to_moderators_alone(stack: Stack, somebody: Somebody) -> None:
-    ada, ben = somebody(), somebody()
+    """Not even that somebody blocks him gives him away."""
+    ada, ben, eve = somebody(), somebody(), somebody()
     community = a_community(ada, anonymousAllowed=True)
     after = ada.position
+    eve.do("blockAccount", accountId=ben.id, kind_of_input="AccountInput")
 
     async def scene() -> None:
         async with (
             signed_in(stack, ada) as moderator,
-            signed_in(stack, somebody()) as other,
+            signed_in(stack, eve) as other,
             signed_in(stack) as visitor,
         ):
             sockets = (other, visitor, moderator)
@@ -442,6 +444,31 @@ def test_queries_and_mutations_run_over_the_socket_too(stack: Stack, somebody: S
             )
             assert (await socket.next("q"))["node"] == {"myVote": "UP"}
             assert await socket.receive() == {"id": "q", "type": "complete"}
+
+    asyncio.run(scene())
+
+
+def test_what_is_completed_says_nothing_more_but_a_mutation_under_way_is_done(stack: Stack, somebody: Somebody) -> None:
+    ada = somebody()
+    post = submit_post(ada, a_community(ada))
+    mutation = "mutation($input: CastVoteInput!) { castVote(input: $input) { position } }"
+
+    async def scene() -> None:
+        async with signed_in(stack, ada) as socket:
+            for number in range(20):
+                value = "DOWN" if number % 2 else "UP"
+                await socket.subscribe("m", mutation, variables={"input": {"targetId": post, "value": value}})
+                for _ in range(number):  # so that some have begun
+                    await asyncio.sleep(0)
+                await socket.send({"type": "complete", "id": "m"})
+            await socket.subscribe("last", mutation, variables={"input": {"targetId": post, "value": "NONE"}})
+            position = (await socket.next("last"))["castVote"]["position"]
+            assert await socket.receive() == {"id": "last", "type": "complete"}
+            query = "query($id: ID!) { node(id: $id) { ... on Post { myVote } } }"
+            await socket.subscribe("q", query, variables={"id": post}, extensions={"position": position})
+            assert (await socket.next("q"))["node"]["myVote"] in {"UP", "DOWN", "NONE"}
+            assert await socket.receive() == {"id": "q", "type": "complete"}
+            await socket.alive()
 
     asyncio.run(scene())
 
