@@ -54,6 +54,15 @@ class Engines:
             self._users = -1
         return last
 
+    def gone(self) -> list[str]:
+        """The names of our engines whose process has exited."""
+        return [engine.name for engine in self._engines if not engine.alive()]
+
+    def start_again(self) -> None:
+        """Start those that exited. Raises ``EngineFailure``."""
+        with _starting(self.settings):
+            _together([engine for engine in self._engines if not engine.alive()], "start")
+
     def __enter__(self) -> "Engines":
         return self
 

@@ -46,6 +46,13 @@ class EmbeddedPostgres:
         self._create_database()
         self.started = self._process is not None
 
+    def alive(self) -> bool:
+        """Whether its process is there, ours or one we attached to."""
+        if self._process is not None:
+            # Reaped, or the next one would take it for a server that runs: a process that nobody waited for has its id.
+            self._process.poll()
+        return self._pid() is not None
+
     def stop(self) -> None:
         """Stop it: connections are cut, what is committed is written, and the next start needs no recovery."""
         pid = self._pid()

@@ -40,6 +40,13 @@ class EmbeddedRedis:
         wait_until(self._answers, self._process, self.name, self._log, self._settings.engine_start_seconds_max)
         self.started = self._process is not None
 
+    def alive(self) -> bool:
+        """Whether its process is there, ours or one we attached to."""
+        if self._process is not None:
+            # Reaped, or the next one would take it for a server that runs: a process that nobody waited for has its id.
+            self._process.poll()
+        return self._pid() is not None
+
     def stop(self) -> None:
         """Stop it; nothing of it is kept."""
         pid = self._pid()

@@ -57,6 +57,13 @@ class Settings(ViewSettings):
         "How long an engine may take to answer. Recovery after a crash reads at most 2 GB of WAL.",
         gt=0,
     )
+    engine_restarts_max: int = setting(
+        5,
+        "restarts",
+        "Of engines that exit under a running server; more in a row mean that restarting is no cure.",
+        ge=0,
+    )
+    engine_restarts_seconds: float = setting(60.0, "seconds", "In which so many restarts are too many.", gt=0)
     engine_stop_seconds_max: float = setting(
         30.0, "seconds", "How long an engine may take to stop before it is stopped without a checkpoint.", gt=0
     )

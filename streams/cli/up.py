@@ -27,6 +27,7 @@ from infra.instance import Claim, Instance, claim
 from infra.logging import configure_logging
 from infra.secrets import load_or_create_secrets
 from infra.settings import ROOT, Settings, load_settings
+from infra.supervision import Supervisor
 from streams.cli.console import OK, DataDir, Output, OutputOption, show_json, words
 from streams.cli.preflight import check_machine, listen
 from streams.cli.session import set_up
@@ -92,7 +93,10 @@ def run(settings: Settings, held: Claim, listener: socket.socket, output: Output
             held.publish(served)
             _tell(settings, served, engines, output)
 
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        with (
+            Supervisor(engines, lambda: os.kill(os.getpid(), signal.SIGTERM)),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop,
+        ):
             loop.run(serving.serve(engines.settings, listener, on_serving, beside))
         if output is Output.TABLE:
             words.print("Stopping PostgreSQL and Redis …")
