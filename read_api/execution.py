@@ -5,8 +5,9 @@ request neither parses nor validates. Documents that are refused are not kept: n
 cheap nonsense.
 """
 
+import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from inspect import isawaitable
 from typing import Any
 
@@ -22,10 +23,9 @@ from graphql import (
     execute,
     parse,
     specified_rules,
-    subscribe,
     validate,
 )
-from graphql.execution.values import get_variable_values
+from graphql.execution.values import VariableValues, get_variable_values
 from psycopg_pool import PoolTimeout, TooManyRequests
 from redis import RedisError
 from strawberry import Schema
@@ -43,6 +43,9 @@ log = structlog.get_logger("moot.api")
 
 UNAVAILABLE = (StoreUnavailable, psycopg.OperationalError, PoolTimeout, TooManyRequests, RedisError, ConnectionError)
 """What an engine that does not answer raises: the client may try again."""
+
+_TOO_LONG = re.compile(r"contains more than \d+ (tokens|comments)")
+"""How the parser says that the limit of tokens is reached; it has no class of error for that."""
 
 VARIABLE_ERRORS_MAX = 20
 """How many wrong variables are told of at once."""
@@ -135,7 +138,8 @@ class Engine:
             # Comments count: they cost the lexer as much as anything else does.
             document = parse(text, max_lexical_tokens=self.limits.tokens_max, max_comments=self.limits.tokens_max)
         except GraphQLError as error:
-            error.extensions = {"code": ApiCode.BAD_REQUEST.value}
+            too_long = _TOO_LONG.search(error.message) is not None
+            error.extensions = {"code": (ApiCode.QUERY_TOO_COMPLEX if too_long else ApiCode.BAD_REQUEST).value}
             raise Refused([error]) from None
         errors = validate(self.schema, document, specified_rules, max_errors=20)
         for invalid in errors:
@@ -145,11 +149,23 @@ class Engine:
             raise Refused(errors)
         return Prepared(self.schema, self._converter, document)
 
-    def weigh(self, operation: Operation, variables: Mapping[str, Any] | None) -> None:
-        """Raise ``ApiError`` with ``QUERY_TOO_COMPLEX`` if the operation costs too much with these variables."""
-        cost = operation.cost.of(variables or {}, self.limits.page_size_max)
+    def weigh(self, operation: Operation, variables: Mapping[str, Any] | None) -> VariableValues | list[GraphQLError]:
+        """The coerced variables, or what is wrong with them.
+
+        Raises ``ApiError`` with ``QUERY_TOO_COMPLEX`` if the operation costs too much with them.
+        """
+        values = get_variable_values(
+            self.schema,
+            operation.node.variable_definitions or (),
+            dict(variables or {}),
+            max_errors=VARIABLE_ERRORS_MAX,
+        )
+        if isinstance(values, list):
+            return values
+        cost = operation.cost.of(values.coerced, self.limits.page_size_max)
         if cost > self.limits.cost_max:
             raise too_complex("cost", cost, self.limits.cost_max)
+        return values
 
     async def execute(
         self, prepared: Prepared, operation_name: str | None, variables: Mapping[str, Any] | None, context: Context
@@ -160,10 +176,13 @@ class Engine:
         """
         try:
             operation = prepared.operation(operation_name)
-            self.weigh(operation, variables)
-            if context.position is not None:
-                await self._catch_up(context)
-            result = await self._run(prepared, operation, variables, context)
+            values = self.weigh(operation, variables)
+            if isinstance(values, list):
+                result = ExecutionResult(None, values)
+            else:
+                if context.position is not None:
+                    await self._catch_up(context)
+                result = await self._run(prepared, operation, values, variables, context)
         except ApiError as error:
             return refused([error], context.request_id)
         except UNAVAILABLE as error:
@@ -171,19 +190,16 @@ class Engine:
         return self.answer(result, context)
 
     async def _run(
-        self, prepared: Prepared, operation: Operation, variables: Mapping[str, Any] | None, context: Context
+        self,
+        prepared: Prepared,
+        operation: Operation,
+        values: VariableValues,
+        variables: Mapping[str, Any] | None,
+        context: Context,
     ) -> ExecutionResult:
         """By its plan, or by graphql-core what has none, such as introspection."""
-        coerced = get_variable_values(
-            self.schema,
-            operation.node.variable_definitions or (),
-            dict(variables or {}),
-            max_errors=VARIABLE_ERRORS_MAX,
-        )
-        if isinstance(coerced, list):
-            return ExecutionResult(None, coerced)
         try:
-            plan = operation.plans.plan(coerced)
+            plan = operation.plans.plan(values)
         except Unplannable:
             name = operation.node.name
             result = execute(
@@ -194,30 +210,8 @@ class Engine:
                 operation_name=name.value if name else None,
             )
             return await result if isawaitable(result) else result
-        run = Run(context, coerced)
+        run = Run(context, values)
         return await (run.mutation(plan) if operation.kind is OperationType.MUTATION else run.query(plan))
-
-    async def subscribe(
-        self, prepared: Prepared, operation_name: str | None, variables: Mapping[str, Any] | None, context: Context
-    ) -> AsyncIterator[ExecutionResult] | Response:
-        """Start a subscription: a stream of results for ``answer``, or the one answer that says why there is none."""
-        try:
-            operation = prepared.operation(operation_name)
-            self.weigh(operation, variables)
-            result = subscribe(
-                self.schema,
-                prepared.document,
-                context_value=context,
-                variable_values=dict(variables or {}),
-                operation_name=operation_name or None,
-            )
-            if isawaitable(result):
-                result = await result
-        except ApiError as error:
-            return refused([error], context.request_id)
-        if isinstance(result, ExecutionResult):
-            return self.answer(result, context)
-        return result
 
     def answer(self, result: ExecutionResult, context: Context) -> Response:
         """A result as the client reads it: errors masked and with codes, and whether the views had caught up."""

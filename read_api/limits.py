@@ -21,8 +21,10 @@ from graphql import (
     InlineFragmentNode,
     IntValueNode,
     ListValueNode,
+    NullValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    Undefined,
     ValueNode,
     VariableNode,
     get_named_type,
@@ -36,6 +38,11 @@ CONNECTION_COST = 10
 """What a connection adds to the fields it gives: it is a query of its own."""
 LIST_LENGTH_ASSUMED = 10
 """For a list that is not paged: those are short, as user errors are."""
+RENDERED_COST = 20
+"""Of a text as HTML: rendering takes as long as some dozens of plain fields."""
+_RENDERED = frozenset({"bodyHtml", "descriptionHtml"})
+INT_DIGITS_MAX = 11
+"""A number of as many characters is none that ``Int`` can hold, and need not be read."""
 _PAGED_BY = ("first", "last")
 
 
@@ -89,10 +96,14 @@ class Cost:
         self._fragments = _fragments(document)
         self.variables = tuple(sorted(self._paging_variables(document)))
         """Those that the cost depends on."""
-        self._known: dict[tuple[Any, ...], int] = {}
+        self._known: dict[tuple[int | None, ...], int] = {}
 
     def of(self, variables: Mapping[str, Any], page_size_max: int) -> int:
-        """The cost with these values of the variables; a page size that is no usable number counts as the largest."""
+        """The cost with these values of the variables, coerced, their defaults among them.
+
+        A page size that cannot be is one that the operation fails with; it counts as the largest all the same, so
+        that no value makes an operation cheaper than it could be.
+        """
         values = tuple(_count(variables.get(name), page_size_max) for name in self.variables)
         known = self._known.get(values)
         if known is None:
@@ -107,7 +118,7 @@ class Cost:
         self,
         selections: SelectionSetNode,
         parent: Any,
-        sizes: Mapping[str, int],
+        sizes: Mapping[str, int | None],
         spreads: dict[str, int],
         page_size_max: int,
     ) -> int:
@@ -124,13 +135,13 @@ class Cost:
                 on = self._schema.get_type(node.type_condition.name.value) if node.type_condition else parent
                 total += self._cost(node.selection_set, on, sizes, spreads, page_size_max)
             elif isinstance(node, FieldNode):
-                total += 1
+                total += RENDERED_COST if node.name.value in _RENDERED else 1
                 if node.selection_set is not None:
                     total += self._children(node, parent, sizes, spreads, page_size_max)
         return total
 
     def _children(
-        self, node: FieldNode, parent: Any, sizes: Mapping[str, int], spreads: dict[str, int], page_size_max: int
+        self, node: FieldNode, parent: Any, sizes: Mapping[str, int | None], spreads: dict[str, int], page_size_max: int
     ) -> int:
         assert node.selection_set is not None
         field = self._schema.get_field(parent, node.name.value)
@@ -138,11 +149,15 @@ class Cost:
             return 0
         inner = self._cost(node.selection_set, get_named_type(field.type), sizes, spreads, page_size_max)
         paged = {argument.name.value: argument.value for argument in node.arguments or ()}
-        if any(name in field.args for name in _PAGED_BY):
-            size = max((_size(paged[name], sizes, page_size_max) for name in _PAGED_BY if name in paged), default=1)
-            return CONNECTION_COST + inner * size
-        if "ids" in field.args:
-            return inner * _size(paged.get("ids"), sizes, page_size_max)
+        names = [name for name in (*_PAGED_BY, "ids") if name in field.args]
+        if names:
+            given = [_size(paged[name], sizes, page_size_max) for name in names if name in paged]
+            usable = [size for size in given if size is not None]
+            defaults = [field.args[name].default_value for name in names if name not in paged]
+            usable += [_size_of(value, page_size_max) for value in defaults if value not in (None, Undefined)]
+            # With nothing given the field fails, and nothing below it is resolved.
+            size = max(usable, default=page_size_max if given else 1)
+            return inner * size + (0 if names == ["ids"] else CONNECTION_COST)
         return inner * (LIST_LENGTH_ASSUMED if _is_list(field.type) and not _has_paged_lists(parent) else 1)
 
     def _paging_variables(self, document: DocumentNode) -> Iterator[str]:
@@ -156,18 +171,24 @@ class Cost:
                             yield argument.value.name.value
 
 
-def _count(value: Any, page_size_max: int) -> int:
-    if isinstance(value, list):
-        return min(len(value), page_size_max)
-    return value if isinstance(value, int) and 0 <= value <= page_size_max else page_size_max
+def _count(value: Any, page_size_max: int) -> int | None:
+    """How many items a variable of this value asks for; ``None`` for one that is not given, or null."""
+    return None if value is None else _size_of(value, page_size_max)
 
 
-def _size(value: ValueNode | None, sizes: Mapping[str, int], page_size_max: int) -> int:
+def _size_of(value: Any, page_size_max: int) -> int:
+    size = len(value) if isinstance(value, list) else value
+    return size if isinstance(size, int) and 0 <= size <= page_size_max else page_size_max
+
+
+def _size(value: ValueNode, sizes: Mapping[str, int | None], page_size_max: int) -> int | None:
     if isinstance(value, VariableNode):
-        return sizes.get(value.name.value, page_size_max)
+        return sizes.get(value.name.value)
+    if isinstance(value, NullValueNode):
+        return None
     if isinstance(value, IntValueNode):
-        return min(int(value.value[:9]), page_size_max)
-    return len(value.values) if isinstance(value, ListValueNode) else 1
+        return _size_of(int(value.value), page_size_max) if len(value.value) < INT_DIGITS_MAX else page_size_max
+    return _size_of(len(value.values), page_size_max) if isinstance(value, ListValueNode) else 1
 
 
 def _is_list(type_: Any) -> bool:

@@ -58,7 +58,8 @@ class Query:
         limit = info.context.moot.settings.graphql_page_size_max
         if len(ids) > limit:
             raise BadInput(ApiCode.PAGE_TOO_LARGE, f"At most {limit} ids at once.", "ids")
-        return [_node(info, *parse_id(identity, "ids")) for identity in ids]
+        found = {identity: _node(info, *parse_id(identity, "ids")) for identity in dict.fromkeys(ids)}
+        return [found[identity] for identity in ids]
 
     @strawberry.field(description="The account of that name, without regard to case.")
     async def account(

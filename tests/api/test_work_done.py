@@ -9,11 +9,15 @@ from uuid import uuid4
 import psycopg
 import pytest
 from graphql import get_introspection_query, parse
+from graphql.execution.values import get_variable_values
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from infra.settings import Settings
 from read_api.app import engine_of
 from read_api.execution import Refused
-from read_api.limits import Cost
+from read_api.ids import parse_id
+from read_api.limits import RENDERED_COST, Cost
 from read_api.schema import schema
 from tests.api.stack import Client, Stack
 from tests.api.test_bad_input import community_of, post_of, top_code
@@ -146,7 +150,7 @@ NESTED = "{ viewer { account { " + "posts(first: 1) { nodes { author { " * 6 + "
         ("{ feed(first: 100) { nodes { author { posts(first: 100) { nodes { id title } } } } } }", "cost"),
         ("query($n: Int) { feed(first: $n) { nodes { author { posts(first: $n) { nodes { id title } } } } } }", "cost"),
         (FRAGMENT, "cost"),
-        ("{ " + "__typename " * 2_001 + "}", "token"),
+        ("{ " + "__typename " * 2_001 + "}", "tokens"),
         ("{ __typename #" + "\n#" * 2_001 + "\n}", "comment"),
         ("{ a" * 700 + " }" * 700, ""),
         ("{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }", "within itself"),
@@ -156,7 +160,8 @@ NESTED = "{ viewer { account { " + "posts(first: 1) { nodes { author { " * 6 + "
 def test_operations_that_ask_for_too_much(visitor: Client, text: str, what: str) -> None:
     answer = visitor.post(text, {"n": 100} if "$n" in text else None)
     assert "data" not in answer
-    assert top_code(answer) in ("QUERY_TOO_COMPLEX", "BAD_REQUEST")
+    limited = what in ("depth", "aliases", "directives", "cost", "tokens", "comment")
+    assert top_code(answer) == ("QUERY_TOO_COMPLEX" if limited else "BAD_REQUEST")
     assert what in answer["errors"][0]["message"].lower()
 
 
@@ -166,11 +171,15 @@ def test_a_variable_counts_as_it_is_given(visitor: Client) -> None:
     assert top_code(visitor.post(text, {"n": 100})) == "QUERY_TOO_COMPLEX"
 
 
-def test_what_fields_cost() -> None:
-    def cost(text: str, **variables: Any) -> int:
-        document = parse(text)
-        return Cost(schema, document, document.definitions[-1]).of(variables, 100)  # type: ignore[arg-type]
+def cost(text: str, **variables: Any) -> int:
+    document = parse(text)
+    operation: Any = document.definitions[-1]
+    values = get_variable_values(schema, operation.variable_definitions or (), variables)
+    assert not isinstance(values, list), values
+    return Cost(schema, document, operation).of(values.coerced, 100)
 
+
+def test_what_fields_cost() -> None:
     assert cost("{ viewer { account { name } } }") == 3
     assert cost("{ feed(first: 25) { nodes { title } } }") == 1 + 10 + 25 * 2
     assert cost("{ feed(first: 25) { edges { cursor node { title } } } }") == 1 + 10 + 25 * 4
@@ -178,6 +187,76 @@ def test_what_fields_cost() -> None:
     assert cost("query($n: Int) { feed(first: $n) { nodes { title } } }") == 1 + 10 + 100 * 2
     assert cost('{ nodes(ids: ["a", "b"]) { id } }') == 1 + 2
     assert cost("fragment F on Query { viewer { account { id } } } { ...F ...F }") == 6
+    assert cost("{ feed(first: 5) { nodes { bodyHtml } } }") == 1 + 10 + 5 * (1 + RENDERED_COST)
+    assert cost('{ account(name: "a") { karmaByCommunity { total } } }') == 1 + 1 + 10 + 10 * 1
+
+
+NESTED_PAGES = """feed(%s) { nodes { comments(%s) { nodes { replies(%s) { nodes { body } } } } } }"""
+
+
+def test_variables_cost_as_what_they_come_to() -> None:
+    literal = cost("{ " + NESTED_PAGES % (("first: 5",) * 3) + " }")
+    for head, arguments, variables in (
+        ("query($n: Int = 5)", "first: $n", {}),
+        ("query($n: Int)", "first: $n", {"n": 5}),
+        ("query($n: Int = 100)", "first: $n", {"n": 5}),
+        ("query($n: Int!)", "last: $n", {"n": 5}),
+        ("query($f: Int, $l: Int)", "first: $f, last: $l", {"f": 5}),
+        ("query($f: Int, $l: Int)", "first: $f, last: $l", {"f": None, "l": 5}),
+        ("query($f: Int)", "first: $f, last: null", {"f": 5}),
+    ):
+        assert cost(f"{head} {{ {NESTED_PAGES % ((arguments,) * 3)} }}", **variables) == literal, head
+    nothing = cost("query($n: Int) { " + NESTED_PAGES % (("first: $n",) * 3) + " }")
+    assert nothing == cost("{ " + NESTED_PAGES % (("first: 100",) * 3) + " }")
+
+
+BRANCHES = {
+    "feed": "feed(%s) { nodes { title author { name } } }",
+    "communities": "communities(%s) { nodes { name } }",
+    "karmaByCommunity": 'account(name: "a") { karmaByCommunity(%s) { total } }',
+}
+SIZES = st.integers(-(2**31), 2**31 - 1) | st.integers(-3, 103)
+
+
+@given(branch=st.sampled_from(sorted(BRANCHES)), first=SIZES, last=st.none() | SIZES, as_variables=st.booleans())
+@example(branch="feed", first=-99_999_999, last=None, as_variables=False)
+def test_no_value_of_an_argument_lowers_what_the_rest_costs(
+    branch: str, first: int, last: int | None, as_variables: bool
+) -> None:
+    rest = "viewer { account { name } }"
+    text = BRANCHES[branch]
+    if branch == "karmaByCommunity":
+        last = None
+    if as_variables:
+        arguments = "first: $first" + (", last: $last" if last is not None else "")
+        document = "query($first: Int, $last: Int) { " + rest + text % arguments + " }"
+        found = cost(document, first=first, last=last)
+    else:
+        arguments = f"first: {first}" + (f", last: {last}" if last is not None else "")
+        found = cost("{ " + rest + text % arguments + " }")
+    possible = [size if 0 <= size <= 100 else 100 for size in (first, last) if size is not None]
+    assert found == cost("{ " + rest + text % f"first: {max(possible)}" + " }")
+    assert found > cost("{ " + rest + " }")
+
+
+def test_literals_that_no_int_can_hold_cost_the_most() -> None:
+    most = cost("{ feed(first: 100) { nodes { title } } }")
+    for literal in ("99999999999", "-99999999999", "9" * 5_000, "-1", "101"):
+        assert cost(f"{{ feed(first: {literal}) {{ nodes {{ title }} }} }}") == most, literal
+
+
+def test_an_id_asked_for_twice_is_resolved_once(busy: tuple[Client, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, _, post = busy
+    asked: list[str] = []
+
+    def parse(identity: str, field: str) -> Any:
+        asked.append(identity)
+        return parse_id(identity, field)
+
+    monkeypatch.setattr("read_api.schema.queries.parse_id", parse)
+    found = reader.ask("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=[post] * 30)
+    assert found["nodes"] == [{"id": post}] * 30
+    assert asked == [post]
 
 
 def test_the_introspection_query_of_graphiql_is_within_the_limits(visitor: Client) -> None:
