@@ -62,7 +62,7 @@ class Comment(Node):
     @strawberry.field(description="The text as HTML that is safe to put into a page; null when `body` is.")
     async def body_html(self, info: Info) -> str | None:
         """The text, as safe HTML."""
-        return None if self.row.deleted or await self._is_hidden(info) else to_html(self.row.body)
+        return None if self.row.deleted or await self._is_hidden(info) else await to_html(self.row.body)
 
     @strawberry.field(description="When it was submitted.")
     def submitted_at(self) -> datetime | None:

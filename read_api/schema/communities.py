@@ -87,9 +87,9 @@ class Community(Node):
         return self.row.description
 
     @strawberry.field(description="The description as HTML that is safe to put into a page.")
-    def description_html(self) -> str:
+    async def description_html(self) -> str:
         """What it is about, as safe HTML."""
-        return to_html(self.row.description)
+        return await to_html(self.row.description)
 
     @strawberry.field(description="Who sees it, and who may post.")
     def visibility(self) -> Visibility:

@@ -95,7 +95,7 @@ class Post(Node):
     @strawberry.field(description="The text as HTML that is safe to put into a page; null when `body` is.")
     async def body_html(self, info: Info) -> str | None:
         """The text, as safe HTML."""
-        return None if self.row.deleted or await self._is_hidden(info) else to_html(self.row.body)
+        return None if self.row.deleted or await self._is_hidden(info) else await to_html(self.row.body)
 
     @strawberry.field(description="Where a link leads; null for a text, and once deleted.")
     def url(self) -> str | None:
