@@ -22,6 +22,7 @@ from read_api.live.sockets import ABORT
 from read_api.live.topics import FollowLimits, Topics
 from read_api.request_ids import request_id_of
 
+
 def limits_of(settings: Settings) -> ConnectionLimits:
     """The limits of a connection, from the settings."""
     return ConnectionLimits(
