@@ -37,6 +37,13 @@ class MemberLeft(Event, frozen=True):
     account_id: Id
 
 
+class InvitationDeclined(Event, frozen=True):
+    """The account, which never joined, is not invited any more."""
+
+    community_id: Id
+    account_id: Id
+
+
 class ModeratorAppointed(Event, frozen=True):
     """The member moderates from now on. The creator is appointed by himself."""
 
@@ -52,7 +59,7 @@ class JoinCommunity(Command, frozen=True):
 
 
 class LeaveCommunity(Command, frozen=True):
-    """Be a member no longer, nor a moderator, nor invited."""
+    """Be a member no longer, nor a moderator, nor invited. Whoever did not join gives up the invitation."""
 
     ends: ClassVar[bool] = True
     community_id: Id
@@ -92,7 +99,7 @@ def evolve(membership: Membership, event: Event) -> Membership:
             return replace(membership, joined=True)
         case ModeratorAppointed():
             return replace(membership, moderator=True)
-        case MemberLeft():
+        case MemberLeft() | InvitationDeclined():
             return START
         case _:
             return membership
@@ -135,9 +142,11 @@ def decide_own(
                 return ()
             return (MemberJoined(community_id=command.community_id, account_id=actor_id),)
         case LeaveCommunity():
-            if not membership.joined:
-                return ()
-            return (MemberLeft(community_id=command.community_id, account_id=actor_id),)
+            if membership.joined:
+                return (MemberLeft(community_id=command.community_id, account_id=actor_id),)
+            if membership.invited:
+                return (InvitationDeclined(community_id=command.community_id, account_id=actor_id),)
+            return ()
 
 
 def decide_other(

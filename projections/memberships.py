@@ -9,7 +9,7 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from domain.event import Id
-from domain.membership import MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
+from domain.membership import InvitationDeclined, MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
 from projections.core import Projection, Row
 from schemas.envelope import Recorded
 
@@ -30,7 +30,7 @@ class Membership(Row, frozen=True, gc=False):
 memberships = Projection("memberships", version=1, row=Membership)
 
 
-def _key(e: MemberInvited | MemberJoined | MemberLeft | ModeratorAppointed) -> tuple[Id, Id]:
+def _key(e: MemberInvited | MemberJoined | MemberLeft | InvitationDeclined | ModeratorAppointed) -> tuple[Id, Id]:
     return e.community_id, e.account_id
 
 
@@ -51,4 +51,9 @@ def _(row: Membership, _e: ModeratorAppointed, at: Recorded) -> Membership:
 
 @memberships.on(MemberLeft, key=_key)
 def _(_row: Membership, _e: MemberLeft) -> None:
+    return None
+
+
+@memberships.on(InvitationDeclined, key=_key)
+def _(_row: Membership, _e: InvitationDeclined) -> None:
     return None

@@ -16,7 +16,7 @@ from domain.comment import CommentAttached, CommentDeleted, CommentEdited, Comme
 from domain.community import CommunityCreated, CommunityEdited, CommunityImported
 from domain.event import Event, Id
 from domain.follow import AccountFollowed, AccountUnfollowed
-from domain.membership import MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
+from domain.membership import InvitationDeclined, MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
 from domain.moderators import ModeratorDelisted, ModeratorListed
 from domain.name import NameClaimed
 from domain.post import (
@@ -52,6 +52,7 @@ TOUCHED: dict[type[Event], tuple[str, ...]] = {
     MemberInvited: ("community_id", "account_id", "inviter_id"),
     MemberJoined: ("community_id", "account_id"),
     MemberLeft: ("community_id", "account_id"),
+    InvitationDeclined: ("community_id", "account_id"),
     ModeratorAppointed: ("community_id", "account_id", "appointer_id"),
     ModeratorListed: ("community_id", "account_id"),
     ModeratorDelisted: ("community_id", "account_id"),

@@ -30,6 +30,7 @@ WIRE: dict[str, type[Event]] = {
     "member.invited@1": membership.MemberInvited,
     "member.joined@1": membership.MemberJoined,
     "member.left@1": membership.MemberLeft,
+    "member.declined@1": membership.InvitationDeclined,
     "moderator.appointed@1": membership.ModeratorAppointed,
     "moderator.listed@1": moderators.ModeratorListed,
     "moderator.delisted@1": moderators.ModeratorDelisted,

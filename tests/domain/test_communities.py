@@ -7,6 +7,7 @@ from domain.event import Id
 from domain.limits import Limits
 from domain.membership import (
     AppointModerator,
+    InvitationDeclined,
     InviteMember,
     JoinCommunity,
     LeaveCommunity,
@@ -143,6 +144,23 @@ def test_a_private_community_takes_only_the_invited() -> None:
     again = given(*place("private"), invited(ALICE), joined(ALICE), left)
     again.when(JoinCommunity(PLACE)).then_refused(Code.COMMUNITY_NOT_FOUND)
     again.when(LeaveCommunity(PLACE)).then_refused(Code.COMMUNITY_NOT_FOUND)
+
+
+@pytest.mark.parametrize("visibility", ["public", "restricted", "private"])
+def test_an_invitation_can_be_declined(visibility: str) -> None:
+    declined = InvitationDeclined(community_id=PLACE, account_id=ALICE)
+    given(*place(visibility), invited(ALICE)).when(LeaveCommunity(PLACE)).then(declined)
+    again = given(*place(visibility), invited(ALICE), declined)
+    if visibility == "private":
+        again.when(JoinCommunity(PLACE)).then_refused(Code.COMMUNITY_NOT_FOUND)
+    else:
+        again.when(LeaveCommunity(PLACE)).then_nothing()
+    again.when(InviteMember(PLACE, ALICE), by=CAROL).then(invited(ALICE))
+
+
+def test_who_leaves_is_not_invited_any_more() -> None:
+    left = MemberLeft(community_id=PLACE, account_id=ALICE)
+    given(*place("private"), invited(ALICE), joined(ALICE)).when(LeaveCommunity(PLACE)).then(left)
 
 
 @pytest.mark.parametrize("command", [JoinCommunity(PLACE), LeaveCommunity(PLACE), JoinCommunity(Id("x"))])

@@ -64,6 +64,7 @@ def stream_of(event: Event) -> Id:
             membership.MemberInvited()
             | membership.MemberJoined()
             | membership.MemberLeft()
+            | membership.InvitationDeclined()
             | membership.ModeratorAppointed()
         ):
             return membership_id(e.community_id, e.account_id)

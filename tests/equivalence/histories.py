@@ -156,6 +156,9 @@ class World:
         if standing is None:
             self.members[where, who] = "invited"
             yield self._happened(stream, membership.MemberInvited(where, who, by), by)
+        elif standing == "invited":
+            del self.members[where, who]
+            yield self._happened(stream, membership.InvitationDeclined(where, who), who)
         elif standing == "member":
             self.members[where, who] = "moderator"
             yield self._happened(stream, membership.ModeratorAppointed(where, who, by), by)

@@ -181,9 +181,8 @@ class Model:
             raise No(Code.COMMUNITY_NOT_FOUND)
         if place["moderators"] == {by}:
             raise No(Code.LAST_MODERATOR)
-        if by in place["members"]:
-            for role in ("members", "moderators", "invited"):
-                place[role].discard(by)
+        for role in ("members", "moderators", "invited"):
+            place[role].discard(by)
 
     def _InviteMember(self, c: InviteMember, by: Id, _: Id | None) -> None:
         place = self._moderated(c.community_id, by)

@@ -115,7 +115,7 @@ def _about_a_place(whim: Whim, model: Model, anybody: Id, other: Id) -> Wish:
         case kind if kind is JoinCommunity:
             return JoinCommunity(place_id), anybody
         case kind if kind is LeaveCommunity:
-            return LeaveCommunity(place_id), _one_of(place.get("members"), whim, anybody)
+            return LeaveCommunity(place_id), _one_of(place.get("invited" if whim.flag else "members"), whim, anybody)
         case kind if kind is InviteMember:
             return InviteMember(place_id, other), boss
         case kind if kind is AppointModerator:

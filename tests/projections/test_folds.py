@@ -13,7 +13,7 @@ from domain.comment import CommentAttached, CommentDeleted, CommentEdited, Comme
 from domain.community import CommunityCreated, CommunityEdited, CommunityImported
 from domain.event import Id
 from domain.follow import AccountFollowed, AccountUnfollowed
-from domain.membership import MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
+from domain.membership import InvitationDeclined, MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
 from domain.post import (
     PostDeleted,
     PostEdited,
@@ -109,6 +109,12 @@ def test_communities() -> None:
     }
 
 
+def test_who_declines_an_invitation_was_never_counted() -> None:
+    log = recorded(MemberJoined(PLACE, ANN), MemberInvited(PLACE, BOB, ANN), InvitationDeclined(PLACE, BOB))
+    (place,) = rows("communities", log).values()
+    assert place.members == 1
+
+
 def test_memberships() -> None:
     log = recorded(
         MemberInvited(PLACE, ANN, BOB),
@@ -116,6 +122,8 @@ def test_memberships() -> None:
         ModeratorAppointed(PLACE, ANN, BOB),
         MemberJoined(PLACE, CAT),
         MemberLeft(PLACE, CAT),
+        MemberInvited(PLACE, BOB, ANN),
+        InvitationDeclined(PLACE, BOB),
     )
     assert rows("memberships", log) == {(PLACE, ANN): Membership(PLACE, ANN, True, True, True, NOW, 3)}
 
