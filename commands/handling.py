@@ -3,6 +3,9 @@
 A command's id comes from who asks, the kind of command and the client's idempotency key, and what it creates
 gets its id from that. A retry therefore meets its own events in the command's own stream and gets the first
 outcome; it needs no table of receipts. A command whose effect already holds records nothing.
+
+Two limits follow. A key that is used again with other content gives the first outcome: the content is not compared.
+And a command that recorded nothing left no trace: a retry that comes after the effect was undone takes effect then.
 """
 
 import os
@@ -10,7 +13,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert
+from msgspec.structs import asdict
 
 from commands import accounts, comments, communities, posts, votes
 from commands.ports import Append, Conflict, EventStore
@@ -97,6 +101,7 @@ class Commands:
         Raises ``Refusal`` when the rules say no, ``NotSignedIn``, ``Contended``, and what the store raises.
         """
         case = USE_CASES[type(command)]
+        _refuse_other_types(command)
         act = self._act(command, caller)
         stream_id, subject_id = case.stream(command, act), case.subject(command, act)
         for _ in range(self._limits.attempts_max):
@@ -135,6 +140,17 @@ class Commands:
             actor_id = caller.account_id
             command_id = _fresh_id(at) if key is None else derived("command", kind, actor_id, key)
         return Act(actor_id, command_id, at, self._limits, self._name_key)
+
+
+def _refuse_other_types(command: Command) -> None:
+    """Raises ``INVALID_VALUE`` when a field holds no value of its type. Takes about a microsecond."""
+    try:
+        convert(asdict(command), type(command), strict=True)
+    except ValidationError as error:
+        why, _, path = str(error).partition(" - at `$.")
+        field = path.rstrip("`")
+        message = f"The {field.replace('_', ' ')} is nothing that it can be ({why}). Choose another value."
+        raise Refusal(Code.INVALID_VALUE, message, field) from None
 
 
 def _metadata(act: Act, caller: Caller) -> Metadata:

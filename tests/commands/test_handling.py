@@ -12,10 +12,12 @@ from commands.use_case import Streams, UnreadableStream
 from domain import post
 from domain.account import Register
 from domain.ballot import CastVote, VoteCast
+from domain.command import Command
 from domain.community import CreateCommunity
 from domain.event import Id
 from domain.ids import derived
 from domain.post import EditPost, SubmitPost
+from domain.refusal import Code
 from infra.event_store import GroupCommitStore, memory_store
 from schemas.envelope import Metadata, Recorded, Undecodable
 from tests.domain.world import (
@@ -165,6 +167,25 @@ def test_a_vote_takes_two_loads() -> None:
     asyncio.run(commands_over(Counted()).execute(CastVote(POST, 1), caller(BOB)))
     assert loads == 2
     assert isinstance(log_of(store)[-1].event, VoteCast)
+
+
+@pytest.mark.parametrize(
+    ("command", "field"),
+    [
+        (CastVote(POST, True), "value"),
+        (CastVote(POST, 2), "value"),
+        (CastVote(POST, "1"), "value"),
+        (CastVote(None, 1), "target_id"),
+        (SubmitPost(PLACE, kind="text", title=5), "title"),
+        (SubmitPost(PLACE, kind="poll", title="A"), "kind"),
+        (SubmitPost(PLACE, kind="link", title="A", url=7), "url"),
+        (EditPost(POST, None), "body"),
+        (CreateCommunity(name="python", anonymous_allowed="no"), "anonymous_allowed"),
+        (Register(name=["dora"]), "name"),
+    ],
+)
+def test_values_of_other_types_are_refused(command: Command, field: str) -> None:
+    given(*place(), posted()).when(command, by=ALICE).then_refused(Code.INVALID_VALUE, field)
 
 
 def test_the_clock_is_asked_for_utc() -> None:
