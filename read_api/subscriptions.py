@@ -66,7 +66,7 @@ class ScoreChanged(LiveEvent):
     @strawberry.field(description="The votes on it.")
     def score(self) -> Score:
         """The votes on it."""
-        return Score(up=self.row.up, down=self.row.down)
+        return Score.of(up=self.row.up, down=self.row.down)
 
 
 @strawberry.type(description="Somebody commented.")

@@ -11,7 +11,19 @@ from infra.queries import items
 from infra.queries.items import ByTime
 from projections.profiles import Profile
 from read_api.ids import Kind, global_id
-from read_api.schema.common import After, Before, Connection, First, Info, Last, Node, connection, page_size, paging
+from read_api.schema.common import (
+    After,
+    Before,
+    Connection,
+    First,
+    Info,
+    Last,
+    Node,
+    connection,
+    counted,
+    page_size,
+    paging,
+)
 
 if TYPE_CHECKING:
     from read_api.schema.comments import Comment
@@ -24,17 +36,30 @@ LazyCommunity: TypeAlias = Annotated["Community", strawberry.lazy("read_api.sche
 LazyAccount: TypeAlias = Annotated["Account", strawberry.lazy("read_api.schema.accounts")]
 
 
-@strawberry.type(description="What an author's posts and comments earned: votes up less votes down.")
+@strawberry.type(
+    description="What an author's posts and comments earned: votes up less votes down. Numbers beyond 2147483647, "
+    "either way, are shown as that."
+)
 class Karma:
     """What an author earned."""
 
-    posts: int = strawberry.field(description="By posts that were not anonymous.")
-    comments: int = strawberry.field(description="By comments.")
+    post_karma: strawberry.Private[int]
+    comment_karma: strawberry.Private[int]
+
+    @strawberry.field(description="By posts that were not anonymous.")
+    def posts(self) -> int:
+        """By posts that were not anonymous."""
+        return counted(self.post_karma)
+
+    @strawberry.field(description="By comments.")
+    def comments(self) -> int:
+        """By comments."""
+        return counted(self.comment_karma)
 
     @strawberry.field(description="By both.")
     def total(self) -> int:
         """By both."""
-        return self.posts + self.comments
+        return counted(self.post_karma + self.comment_karma)
 
 
 @strawberry.type(description="What an author earned in one community.")
@@ -94,7 +119,7 @@ class Account(Node):
     async def karma(self, info: Info) -> Karma:
         """What it earned in all that the viewer sees."""
         found = await info.context.loaders.karma.load(self.row.account_id)
-        return Karma(posts=found.post_karma if found else 0, comments=found.comment_karma if found else 0)
+        return Karma(post_karma=found.post_karma if found else 0, comment_karma=found.comment_karma if found else 0)
 
     @strawberry.field(description="Where it earned most, of the communities that you may see; at most 100.")
     async def karma_by_community(
@@ -109,7 +134,7 @@ class Account(Node):
             first=page_size(context, "first", first),
         )
         return [
-            CommunityKarma(posts=row.post_karma, comments=row.comment_karma, community_id=row.community_id)
+            CommunityKarma(post_karma=row.post_karma, comment_karma=row.comment_karma, community_id=row.community_id)
             for row in rows
         ]
 

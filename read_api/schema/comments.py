@@ -88,12 +88,12 @@ class Comment(Node):
     def score(self, info: Info) -> Score:
         """The votes on it."""
         if self.votes is not None:
-            return Score(up=self.votes[0], down=self.votes[1])
+            return Score.of(up=self.votes[0], down=self.votes[1])
         return self._loaded_score(info)  # type: ignore[return-value]  # the executor awaits it
 
     async def _loaded_score(self, info: Info) -> Score:
         found = await info.context.loaders.scores.load(self.row.comment_id)
-        return Score(up=found.up if found else 0, down=found.down if found else 0)
+        return Score.of(up=found.up if found else 0, down=found.down if found else 0)
 
     @strawberry.field(description="What you voted; NONE for a visitor.")
     def my_vote(self, info: Info) -> Vote:

@@ -91,17 +91,27 @@ class Node:
         raise NotImplementedError
 
 
-@strawberry.type(description="The votes on something.")
+INT_MAX = 2**31 - 1
+"""The largest ``Int`` of GraphQL (https://spec.graphql.org/, section 3.5.1); archives can bring larger counts."""
+
+
+def counted(value: int) -> int:
+    """The number as near as an ``Int`` of GraphQL can say it."""
+    return max(-INT_MAX, min(value, INT_MAX))
+
+
+@strawberry.type(description="The votes on something. Numbers beyond 2147483647 are shown as that.")
 class Score:
     """The votes on something."""
 
     up: int = strawberry.field(description="Votes up.")
     down: int = strawberry.field(description="Votes down.")
+    total: int = strawberry.field(description="Votes up less votes down.")
 
-    @strawberry.field(description="Votes up less votes down.")
-    def total(self) -> int:
-        """Up less down."""
-        return self.up - self.down
+    @classmethod
+    def of(cls, up: int, down: int) -> Score:
+        """The score of so many votes."""
+        return cls(up=counted(up), down=counted(down), total=counted(up - down))
 
 
 @strawberry.type(description="Where a page of a connection stands in the whole.")

@@ -136,12 +136,12 @@ class Post(Node):
     def score(self, info: Info) -> Score:
         """The votes on it."""
         if self.votes is not None:
-            return Score(up=self.votes[0], down=self.votes[1])
+            return Score.of(up=self.votes[0], down=self.votes[1])
         return self._loaded_score(info)  # type: ignore[return-value]  # the executor awaits it
 
     async def _loaded_score(self, info: Info) -> Score:
         found = await info.context.loaders.post_standings.load(self.row.post_id)
-        return Score(up=found.up if found else 0, down=found.down if found else 0)
+        return Score.of(up=found.up if found else 0, down=found.down if found else 0)
 
     @strawberry.field(description="How many comments are below it, at any depth, deleted ones not counted.")
     def comment_count(self, info: Info) -> int:
