@@ -128,7 +128,8 @@ def _window(query: FeedQuery, as_of: datetime) -> tuple[datetime, datetime]:
     length = query.period.length
     if query.sort not in {Sort.TOP, Sort.CONTROVERSIAL} or (length is None and query.until is None):
         return _FIRST, _LAST
-    starts = _FIRST if length is None else (query.until or as_of) - length
+    ends = query.until or as_of
+    starts = _FIRST if length is None or ends - _FIRST < length else ends - length
     return starts, query.until or _LAST
 
 

@@ -72,6 +72,11 @@ def _post(info: Info, item: FeedItem) -> "Post":
 
 
 def _in_utc(until: datetime | None) -> datetime | None:
-    if until is not None and until.tzinfo is None:
+    if until is None:
+        return None
+    if until.tzinfo is None:
         raise BadInput(ApiCode.BAD_REQUEST, "A time needs its zone: 2015-01-01T00:00:00Z.", "until")
-    return None if until is None else until.astimezone(UTC)
+    try:
+        return until.astimezone(UTC)
+    except OverflowError:  # its zone carries it out of the years 1 to 9999
+        raise BadInput(ApiCode.BAD_REQUEST, "A time must be in the years 1 to 9999 of UTC.", "until") from None

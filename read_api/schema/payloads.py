@@ -160,9 +160,11 @@ async def carry_out(info: Info, given: Input, build: Callable[[], Command]) -> D
 def idempotency_key(given: Input, length_max: int) -> str | None:
     """The client's key, if it gave one. Raises ``BadInput``."""
     key = given.idempotency_key
-    if key is not None and not 1 <= len(key) <= length_max:
+    if key is not None and not (1 <= len(key) <= length_max and key.isprintable() and not key.isspace()):
         raise BadInput(
-            ApiCode.IDEMPOTENCY_KEY_INVALID, f"An idempotency key has 1 to {length_max} characters.", "idempotencyKey"
+            ApiCode.IDEMPOTENCY_KEY_INVALID,
+            f"An idempotency key has 1 to {length_max} characters, all of which show; spaces alone are none.",
+            "idempotencyKey",
         )
     return key
 

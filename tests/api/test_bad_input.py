@@ -188,10 +188,40 @@ def test_a_time_without_a_zone(visitor: Client) -> None:
     assert top_code(answer) == "BAD_REQUEST"
 
 
+FEEDS = {
+    "feed": "{ %s }",
+    "community": "query($id: ID!) { node(id: $id) { ... on Community { %s } } }",
+    "home": "{ viewer { %s } }",
+}
+
+
+@pytest.mark.parametrize("where", sorted(FEEDS))
+def test_times_at_the_ends_of_time(somebody: Callable[[], Client], where: str) -> None:
+    ada = somebody()
+    field = "homeFeed" if where == "home" else "feed"
+    variables = {"id": community_of(ada)} if where == "community" else {}
+    for sort in ("TOP", "CONTROVERSIAL", "HOT"):
+        for period in ("YEAR", "DAY", "ALL"):
+            for until, possible in (
+                ("0001-01-01T00:00:00Z", True),
+                ("0001-06-01T00:00:00Z", True),
+                ("9999-12-31T23:59:59Z", True),
+                ("9999-12-31T23:59:59-23:59", False),
+                ("0001-01-01T00:00:00+23:59", False),
+            ):
+                asked = f'{field}(sort: {sort}, period: {period}, until: "{until}", first: 1) {{ nodes {{ id }} }}'
+                answer = ada.post(FEEDS[where] % asked, variables)
+                if possible:
+                    assert "errors" not in answer, (sort, period, until, answer)
+                else:
+                    error = answer["errors"][0]["extensions"]
+                    assert (error["code"], error["field"]) == ("BAD_REQUEST", "until")
+
+
 def test_idempotency_keys(somebody: Callable[[], Client]) -> None:
     ada = somebody()
     name = f"c_{uuid4().hex[:10]}"
-    for key in ("", "x" * 201):
+    for key in ("", "x" * 201, " ", "   ", "\u3000", "a\nb", "a\x00b", "\u200b", "a\x7f", "\u2028"):
         payload = ada.do("createCommunity", "community { id }", name=name, idempotencyKey=key)
         assert codes(payload) == [("IDEMPOTENCY_KEY_INVALID", ["input", "idempotencyKey"])]
     first = ada.do("createCommunity", "community { id }", name=name, idempotencyKey="k", clientMutationId="one")
