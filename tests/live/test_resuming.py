@@ -16,7 +16,7 @@ from read_api.ids import parse_id
 from tests.api.stack import Client, Stack
 from tests.live.forum import a_community, submit_post
 from tests.live.socket import opened
-from tests.live.test_subscriptions import COMMENTS, SCORE
+from tests.live.watching import COMMENTS, SCORE
 
 PEOPLE = 8
 HAPPENINGS = 120

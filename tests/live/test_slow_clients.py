@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import socket as sockets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,12 +13,13 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from infra.embedded import Engines
+from read_api.live.outbox import Outbox
 from read_api.live.sockets import SocketProtocol
 from tests.api.stack import Client, Stack
 from tests.live.conftest import served
 from tests.live.forum import a_community, comment, submit_post
 from tests.live.socket import PROTOCOL, SECONDS, Socket, signed_in
-from tests.live.test_subscriptions import COMMENTS, followers
+from tests.live.watching import COMMENTS, followers
 
 HEAVY = COMMENTS.replace("body", " ".join(f"b{n}: body" for n in range(40)))
 BODY = "x" * 9_000
@@ -113,12 +114,7 @@ def test_a_client_that_reads_nothing_any_more_is_cut_off(narrow: Stack) -> None:
             await asyncio.to_thread(thread.write)
             await followers(narrow, 0)
 
-            async def cut_off() -> None:
-                async with asyncio.timeout(SECONDS):
-                    while not server_side.disconnected:  # noqa: ASYNC110 - nothing else tells
-                        await asyncio.sleep(0)
-
-            await asyncio.to_thread(narrow.run, cut_off())
+            await until(narrow, lambda: server_side.disconnected)
 
     asyncio.run(scene())
 
@@ -143,3 +139,33 @@ def test_what_was_missed_waits_for_a_slow_client(narrow: Stack) -> None:
             await slow.alive()
 
     asyncio.run(scene())
+
+
+def test_what_waits_of_a_completed_operation_is_not_sent_any_more(narrow: Stack) -> None:
+    thread = Thread(narrow)
+    thread.write()
+
+    async def scene() -> None:
+        async with taking_little(narrow) as slow:
+            await slow.init()
+            await slow.subscribe("s", HEAVY, variables={"id": thread.post, "after": thread.begin})
+            await until(narrow, lambda: _waiting() > 0)
+            await slow.send({"type": "complete", "id": "s"})
+            await until(narrow, lambda: _waiting() == 0)
+
+    asyncio.run(scene())
+
+
+async def until(stack: Stack, holds: Callable[[], bool]) -> None:
+    """Wait until something of the server holds."""
+
+    async def look() -> None:
+        async with asyncio.timeout(SECONDS):
+            while not holds():  # noqa: ASYNC110 - nothing else tells
+                await asyncio.sleep(0)
+
+    await asyncio.to_thread(stack.run, look())
+
+
+def _waiting() -> int:
+    return sum(len(found._waiting) for found in gc.get_objects() if type(found) is Outbox)

@@ -11,7 +11,7 @@ from tests.live.conftest import served
 from tests.live.forum import a_community, comment, submit_post, vote
 from tests.live.redis_server import RedisServer
 from tests.live.socket import signed_in
-from tests.live.test_subscriptions import COMMENTS, SCORE, told
+from tests.live.watching import COMMENTS, SCORE, told
 
 
 @pytest.fixture(scope="module")
