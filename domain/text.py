@@ -41,7 +41,8 @@ def line(text: str, field: str, *, length_max: int) -> str:
 def markdown(text: str, field: str, *, length_max: int, required: bool) -> str:
     """A text in Markdown, of any number of lines, which end in a line feed. Blanks at its end are gone.
 
-    Raises ``TOO_SHORT`` when it is required and shows nothing, ``TOO_LONG``, ``INVALID_CHARACTERS``.
+    Raises ``TOO_SHORT`` when it shows nothing, unless it is empty and not required; ``TOO_LONG``,
+    ``INVALID_CHARACTERS``.
     """
     text = _LINE_ENDS.sub("\n", unicodedata.normalize("NFC", text))
     _refuse(_NEVER, text, field)
@@ -75,7 +76,7 @@ def web_address(text: str, field: str, *, length_max: int) -> str:
 
 
 def _measured(text: str, field: str, length_max: int, *, required: bool) -> str:
-    if required and not any(_shows(character) for character in text):
+    if (required or text) and not any(_shows(character) for character in text):
         raise Refusal(Code.TOO_SHORT, f"The {_words(field)} must not be empty. Write something.", field)
     if len(text) > length_max:
         raise _too_long(field, len(text), length_max)

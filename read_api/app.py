@@ -81,7 +81,7 @@ def create_app(moot: Moot) -> Starlette:
                 max_age=600,
             )
         )
-    return Starlette(routes=routes, middleware=middleware, exception_handlers={404: _not_found})
+    return Starlette(routes=routes, middleware=middleware, exception_handlers={404: _not_found, 405: _other_method})
 
 
 async def _home(_: Request) -> Response:
@@ -92,12 +92,19 @@ async def _not_found(request: Request, _: Exception) -> Response:
     return _Refused(404, ApiError(ApiCode.NOT_FOUND, "There is nothing here. The API is at /graphql."))
 
 
+async def _other_method(request: Request, error: Exception) -> Response:
+    allowed = ((getattr(error, "headers", None) or {}).get("Allow") or "GET, HEAD").encode("latin-1")
+    refusal = ApiError(ApiCode.BAD_REQUEST, f"{request.method} is not for this address.")
+    return _Refused(405, refusal, (b"allow", allowed))
+
+
 class _Refused(Response):
     """A refusal in the one shape that refusals have."""
 
-    def __init__(self, status: int, error: ApiError) -> None:
+    def __init__(self, status: int, error: ApiError, *more: tuple[bytes, bytes]) -> None:
         super().__init__(status_code=status)
         self._error = error
+        self._more = more
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await respond(send, self.status_code, refused([self._error], request_id_of(scope)))
+        await respond(send, self.status_code, refused([self._error], request_id_of(scope)), extra=self._more)

@@ -27,6 +27,7 @@ from read_api.cursors import Sealer, open_position
 from read_api.errors import ApiCode, ApiError
 from read_api.execution import Engine, Refused, Response, refused
 from read_api.graphiql import page
+from read_api.json_reasons import reason
 from read_api.request_ids import request_id_of
 
 RESPONSE_TYPE = b"application/graphql-response+json"
@@ -96,6 +97,13 @@ class GraphQLEndpoint:
             kind, _, parameters = content_type.partition(b";")
             if kind != JSON_TYPE or parameters not in (b"", b"charset=utf-8", b'charset="utf-8"'):
                 raise HttpRefusal(415, ApiCode.BAD_REQUEST, "Send the request as application/json in UTF-8.")
+            if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+                raise HttpRefusal(
+                    415,
+                    ApiCode.BAD_REQUEST,
+                    "Send the request as it is, not compressed.",
+                    (b"accept-encoding", b"identity"),
+                )
             return _parsed(await self._body(headers, receive))
         if method == "GET":
             return _from_url(scope["query_string"])
@@ -104,7 +112,7 @@ class GraphQLEndpoint:
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         too_large = HttpRefusal(
             413,
-            ApiCode.BAD_REQUEST,
+            ApiCode.QUERY_TOO_COMPLEX,
             f"The body may have at most {self._body_bytes_max} bytes.",
             (b"connection", b"close"),
         )
@@ -153,7 +161,13 @@ class GraphQLEndpoint:
         except ApiError as error:
             return refused([error], context.request_id), 422
         if kind is OperationType.SUBSCRIPTION:
-            raise HttpRefusal(405, ApiCode.BAD_REQUEST, "Subscriptions run over WebSocket, as graphql-transport-ws.")
+            # Allow must be there (RFC 9110, section 15.5.6); these are for the other operations.
+            raise HttpRefusal(
+                405,
+                ApiCode.BAD_REQUEST,
+                "Subscriptions run over WebSocket, as graphql-transport-ws.",
+                (b"allow", b"GET, POST"),
+            )
         if kind is OperationType.MUTATION and method == "GET":
             raise HttpRefusal(405, ApiCode.BAD_REQUEST, "Mutations are sent by POST.", (b"allow", b"POST"))
         response = await self.engine.execute(prepared, request.operationName, request.variables, context)
@@ -221,7 +235,9 @@ def _parsed(body: bytes) -> Request:
     try:
         return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise HttpRefusal(400, ApiCode.BAD_REQUEST, f"The body is not a GraphQL request: {error}.") from None
+        raise HttpRefusal(
+            400, ApiCode.BAD_REQUEST, f"The body is not a GraphQL request. {reason(error, body)}"
+        ) from None
 
 
 def _from_url(query_string: bytes) -> Request:
@@ -236,8 +252,8 @@ def _from_url(query_string: bytes) -> Request:
             },
             Request,
         )
-    except (ValueError, msgspec.ValidationError) as error:
-        raise HttpRefusal(400, ApiCode.BAD_REQUEST, f"The URL is not a GraphQL request: {error}.") from None
+    except (ValueError, msgspec.ValidationError, RecursionError) as error:
+        raise HttpRefusal(400, ApiCode.BAD_REQUEST, f"The URL is not a GraphQL request. {reason(error)}") from None
 
 
 def _cookies(header: bytes | None) -> dict[str, str]:

@@ -10,6 +10,8 @@ import msgspec
 import orjson
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from read_api.json_reasons import reason
+
 PROTOCOL = "graphql-transport-ws"
 """The name of the subprotocol. The legacy ``graphql-ws`` is another protocol and is not spoken."""
 
@@ -102,7 +104,7 @@ def parsed(text: str) -> Message:
         if isinstance(message, Ping) and not isinstance(message.payload, UnsetType):
             _object.decode(message.payload)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise InvalidMessage(f"Invalid message: {error}") from None
+        raise InvalidMessage(f"Invalid message: {reason(error, text.encode('utf-8', 'replace'))}") from None
     return message
 
 

@@ -101,6 +101,7 @@ def test_text_that_is_refused(somebody: Callable[[], Client]) -> None:
         ({"title": "x" * 10_000}, "TOO_LONG", "title"),
         ({"title": "with \x00 in it"}, "INVALID_CHARACTERS", "title"),
         ({"title": "ok", "body": "\x1b[31m"}, "INVALID_CHARACTERS", "body"),
+        ({"title": "ok", "body": "\u200b \u2060"}, "TOO_SHORT", "body"),
         ({"title": "ok", "kind": "LINK", "url": "javascript:alert(1)"}, "INVALID_URL", "url"),
         ({"title": "ok", "anonymous": True}, "ANONYMOUS_NOT_ALLOWED", "anonymous"),
     ]

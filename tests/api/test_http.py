@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from read_api.json_reasons import INVALID, LONE_SURROGATE, NOT_UTF8, TOO_DEEP, TOO_MANY_FIELDS
 from tests.api.stack import Client, Stack
 
 JSON = {"content-type": "application/json"}
@@ -64,6 +65,53 @@ def test_a_request_that_is_wrong_is_told_why(
     assert "data" not in answer.json()
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"query": "\\ud800"}', LONE_SURROGATE),
+        (b'{"query": "\\ud800x"}', LONE_SURROGATE),
+        (b'{"query": "\\udc00"}', LONE_SURROGATE),
+        (b'{"query": "\xff\xfe"}', NOT_UTF8),
+        (b'{"query": "{ __typename }", "variables": ' + b'{"a":' * 5_000 + b"1" + b"}" * 5_001, TOO_DEEP),
+        (b"{", INVALID),
+    ],
+)
+def test_texts_that_are_no_json_are_told_so_in_words_of_our_own(visitor: Client, body: bytes, said: str) -> None:
+    answer = visitor.http.post("/graphql", content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["message"] == f"The body is not a GraphQL request. {said}"
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("query=%ff", NOT_UTF8),
+        ('query={__typename}&variables={"a":"%5Cud800"}', LONE_SURROGATE),
+        ("query={__typename}&variables=" + '{"a":' * 2_000, TOO_DEEP),
+        ("query={__typename}&variables={", INVALID),
+        ("query={__typename}" + "&x=1" * 30, TOO_MANY_FIELDS),
+    ],
+)
+def test_so_are_those_in_a_url(visitor: Client, query: str, said: str) -> None:
+    answer = visitor.http.get(f"/graphql?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["message"] == f"The URL is not a GraphQL request. {said}"
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/mail", "/graphql/static/moot.js"])
+def test_methods_that_other_addresses_do_not_take(visitor: Client, path: str) -> None:
+    answer = visitor.http.post(path, json={})
+    assert (answer.status_code, code(answer)) == (405, "BAD_REQUEST")
+    assert "GET" in answer.headers["allow"]
+
+
+def test_a_subscription_over_http_is_told_what_is_taken(visitor: Client) -> None:
+    text = 'subscription { scoreChanged(targetId: "x") { cursor } }'
+    answer = visitor.http.post("/graphql", json={"query": text})
+    assert answer.status_code == 405, answer.text
+    assert answer.headers["allow"] == "GET, POST"
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_other_methods_are_refused(visitor: Client, method: str) -> None:
     answer = visitor.http.request(method, "/graphql", json={"query": "{ __typename }"})
@@ -94,8 +142,13 @@ def test_a_large_body_is_refused_before_it_is_read(stack: Stack) -> None:
 
 def test_a_compressed_body_is_not_inflated(visitor: Client) -> None:
     body = zlib.compress(b'{"query": "{ __typename }"}')
-    answer = visitor.http.post("/graphql", content=body, headers={**JSON, "content-encoding": "deflate"})
-    assert answer.status_code == 400
+    for encoding in ("deflate", "gzip", "br", "identity, deflate"):
+        answer = visitor.http.post("/graphql", content=body, headers={**JSON, "content-encoding": encoding})
+        assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+    plain = visitor.http.post(
+        "/graphql", content=b'{"query": "{ __typename }"}', headers={**JSON, "content-encoding": "identity"}
+    )
+    assert plain.json() == {"data": {"__typename": "Query"}}
 
 
 def test_every_answer_has_a_request_id_and_strict_headers(visitor: Client) -> None:
