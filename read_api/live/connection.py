@@ -4,7 +4,7 @@ https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any
@@ -219,10 +219,7 @@ class Connection:
             raise Closed(CloseCode.TOO_MANY_INITIALISATIONS, "Too many initialisation requests")
         self._initialised = True
         self._timers.pop("init").cancel()
-        authorization = (message.payload or {}).get("authorization", "")
-        if not isinstance(authorization, str):
-            raise Closed(CloseCode.FORBIDDEN, "Forbidden: authorization must be a text")
-        await self._sign_in(authorization)
+        await self._sign_in(_authorization(message.payload or {}))
         self._acknowledged = True
         self._outbox.push(messages.CONNECTION_ACK)
 
@@ -306,3 +303,19 @@ class Connection:
             address=self._client.address,
             client=self._client.user_agent,
         )
+
+
+def _authorization(payload: Mapping[str, Any]) -> str:
+    """What stands there as ``authorization``, in any case, as names of headers are; empty for a visitor.
+
+    Raises ``Closed`` for what is meant as one and cannot be used: nobody is to wonder why he is taken for a visitor.
+    """
+    values = [value for name, value in payload.items() if name.lower() == "authorization"]
+    if not values:
+        headers = payload.get("headers")
+        if isinstance(headers, Mapping) and any(str(name).lower() == "authorization" for name in headers):
+            raise Closed(CloseCode.FORBIDDEN, "Forbidden: put authorization into the payload itself, not into headers")
+        return ""
+    if len(values) > 1 or not isinstance(values[0], str):
+        raise Closed(CloseCode.FORBIDDEN, "Forbidden: authorization must be one text")
+    return values[0]

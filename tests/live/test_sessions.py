@@ -39,6 +39,47 @@ def test_a_token_that_is_none_is_forbidden(stack: Stack, authorization: Any) -> 
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("name", ["Authorization", "AUTHORIZATION"])
+def test_the_name_of_the_token_is_read_without_regard_to_case(stack: Stack, name: str) -> None:
+    async def scene(ada: Client) -> None:
+        async with opened(stack) as socket:
+            await socket.init({name: ada.http.headers["Authorization"]})
+            await socket.subscribe("q", WHO)
+            assert await socket.next("q") == {"viewer": {"account": {"name": ada.name}}}
+
+    with Client(stack) as ada:
+        asyncio.run(scene(ada.appear()))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"headers": {"Authorization": "Bearer x"}},
+        {"headers": {"authorization": "Bearer x"}},
+        {"authorization": "Bearer x", "Authorization": "Bearer x"},
+        {"Authorization": None},
+        {"Authorization": 1},
+    ],
+)
+def test_a_token_in_a_place_where_it_does_not_count_is_said_to_be(stack: Stack, payload: dict[str, Any]) -> None:
+    async def scene() -> None:
+        async with opened(stack) as socket:
+            await socket.send({"type": "connection_init", "payload": payload})
+            code, reason = await socket.closed()
+            assert code == 4403
+            assert "authorization" in reason.lower()
+
+    asyncio.run(scene())
+
+
+def test_headers_without_a_token_are_those_of_a_visitor(stack: Stack) -> None:
+    async def scene() -> None:
+        async with opened(stack) as socket:
+            await socket.init({"headers": {"accept-language": "en"}})
+
+    asyncio.run(scene())
+
+
 def _token(stack: Stack, who: Client, *, lifetime_seconds: int) -> str:
     """A good token of her session with another lifetime."""
     moot = stack.moot
