@@ -6,7 +6,7 @@ misses nothing and gets nothing twice. The ``position`` of a mutation is such a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable
 from typing import Annotated, Any, TypeAlias
 
 import strawberry
@@ -117,7 +117,7 @@ class Subscription:
         info: Info,
         target_id: Annotated[strawberry.ID, strawberry.argument(description="Of the post or comment.")],
         after: AfterEvent = None,
-    ) -> AsyncIterator[ScoreChanged]:
+    ) -> AsyncIterable[ScoreChanged]:
         """The votes on a post or comment."""
         context = _context(info)
         kind, target = parse_target(target_id, "targetId")
@@ -130,7 +130,7 @@ class Subscription:
         info: Info,
         post_id: Annotated[strawberry.ID, strawberry.argument(description="Of the post.")],
         after: AfterEvent = None,
-    ) -> AsyncIterator[CommentAdded]:
+    ) -> AsyncIterable[CommentAdded]:
         """New comments below a post."""
         context = _context(info)
         post = subject_id(post_id, Kind.POST, "postId")
@@ -143,7 +143,7 @@ class Subscription:
         info: Info,
         community_id: Annotated[strawberry.ID, strawberry.argument(description="Of the community.")],
         after: AfterEvent = None,
-    ) -> AsyncIterator[PostAdded]:
+    ) -> AsyncIterable[PostAdded]:
         """New posts of a community."""
         context = _context(info)
         community = subject_id(community_id, Kind.COMMUNITY, "communityId")
@@ -157,7 +157,7 @@ class Subscription:
         return _stream(context, source, after)
 
     @strawberry.subscription(description="New replies to you.")
-    async def notification_added(self, info: Info, after: AfterEvent = None) -> AsyncIterator[NotificationAdded]:
+    async def notification_added(self, info: Info, after: AfterEvent = None) -> AsyncIterable[NotificationAdded]:
         """New replies to the viewer."""
         context = _context(info)
         return _stream(context, NotificationsSource(context.require_viewer(), _notification_added), after)

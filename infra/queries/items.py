@@ -7,7 +7,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from domain.event import Id
-from infra.queries.rows import Connection, Page, Slice, by_position, columns, fetch, not_blocked, sees, sliced
+from infra.queries.rows import Connection, Page, Slice, by_position, columns, fetch, sees, sliced
 from projections.comments import Comment
 from projections.core import Row
 from projections.feed import FeedPost
@@ -151,27 +151,3 @@ async def _by_author(
     }
     rows = await fetch(connection, sql, parameters, row)
     return sliced(rows, Slice(size, None if cursor is None else 0, backward))
-
-
-async def posts_since(
-    connection: Connection, viewer_id: Id | None, community_id: Id, position: int, limit: int
-) -> list[Post]:
-    """At most ``limit`` posts of the community after that position, the first first. Index (community_id, position)."""
-    sql = f"""SELECT {_POST} FROM views.posts p
-        WHERE p.community_id = %(community)s::uuid AND p.position > %(position)s AND NOT p.deleted
-        AND {sees("p.community_id")} AND {not_blocked("CASE WHEN NOT p.anonymous THEN p.author_id END")}
-        ORDER BY p.position LIMIT %(limit)s"""
-    parameters = {"viewer": viewer_id, "community": community_id, "position": position, "limit": limit}
-    return await fetch(connection, sql, parameters, Post)
-
-
-async def comments_since(
-    connection: Connection, viewer_id: Id | None, post_id: Id, position: int, limit: int
-) -> list[Comment]:
-    """At most ``limit`` comments below the post after that position, the first first. Index (post_id, position)."""
-    sql = f"""SELECT {_COMMENT} FROM views.comments c
-        WHERE c.post_id = %(post)s::uuid AND c.position > %(position)s AND NOT c.deleted
-        AND {sees("c.community_id")} AND {not_blocked("c.author_id")}
-        ORDER BY c.position LIMIT %(limit)s"""
-    parameters = {"viewer": viewer_id, "post": post_id, "position": position, "limit": limit}
-    return await fetch(connection, sql, parameters, Comment)

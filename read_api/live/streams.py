@@ -1,7 +1,6 @@
-"""What a subscription's resolver gives: a stream of payloads, to be pulled one by one or, faster, pumped."""
+"""What a subscription's resolver gives: a stream of payloads, to be pumped into a sink."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Generic, Protocol, TypeVar
 
 from read_api.context import Context
@@ -43,32 +42,14 @@ class Sink(Protocol):
         ...
 
 
-class _Pulled:
-    """A sink to be pulled from."""
-
-    def __init__(self) -> None:
-        self.events: asyncio.Queue[Event] = asyncio.Queue()
-
-    def deliver(self, event: Event) -> None:
-        self.events.put_nowait(event)
-
-    async def ready(self) -> None:
-        pass
-
-    def is_live(self) -> None:
-        pass
-
-
-class Stream(AsyncIterator[T], Generic[T]):
-    """The payloads of one source for one viewer, from a position on. Used once, in either way."""
+class Stream(AsyncIterable[T], Generic[T]):
+    """The payloads of one source for one viewer, from a position on. Used once."""
 
     def __init__(self, topics: Topics, source: Source, viewer: Viewer, after: int) -> None:
         self._topics = topics
         self._source = source
         self._viewer = viewer
         self._after = after
-        self._pulled = _Pulled()
-        self._pumping: asyncio.Task[None] | None = None
         self._follower: Follower | None = None
 
     async def pump(self, sink: Sink) -> None:
@@ -87,23 +68,6 @@ class Stream(AsyncIterator[T], Generic[T]):
         if self._follower is not None:
             self._follower.end(error)
 
-    async def __anext__(self) -> T:
-        """The next payload. Raises the ``ApiError`` that ends the stream."""
-        if self._pumping is None:
-            self._pumping = asyncio.create_task(self.pump(self._pulled))
-        pulling = asyncio.ensure_future(self._pulled.events.get())
-        try:
-            await asyncio.wait([pulling, self._pumping], return_when=asyncio.FIRST_COMPLETED)
-            if pulling.done():
-                payload: T = pulling.result().payload
-                return payload
-        finally:
-            pulling.cancel()
-        await self._pumping
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Pull no more."""
-        if self._pumping is not None:
-            self._pumping.cancel()
-            await asyncio.wait([self._pumping])
+    def __aiter__(self) -> AsyncIterator[T]:
+        """Not for use: graphql-core takes a source only if it can be iterated, and this one is pumped."""
+        raise TypeError("A stream is pumped, not iterated.")

@@ -158,14 +158,7 @@ def test_posts_of_an_author_name_no_anonymous_one(town: Town) -> None:
     assert [row.comment_id for row in answer.items] == [town.said]
 
 
-def test_since_a_position(town: Town) -> None:
-    every = run(town.site.ask(lambda c: items.posts_since(c, None, town.open, 0, 9)))
-    assert [row.post_id for row in every] == [town.seen, town.masked]
-    later = run(town.site.ask(lambda c: items.posts_since(c, None, town.open, every[0].position, 9)))
-    assert [row.post_id for row in later] == [town.masked]
-    assert not run(town.site.ask(lambda c: items.posts_since(c, None, town.closed, 0, 9)))
-    comments = run(town.site.ask(lambda c: items.comments_since(c, None, town.seen, 0, 9)))
-    assert [row.comment_id for row in comments] == [town.said]
+def test_notifications_since_a_position(town: Town) -> None:
     told = run(town.site.ask(lambda c: accounts.notifications_since(c, town.ann, 0, 9)))
     assert [row.comment_id for row in told] == [town.said]
     assert not run(town.site.ask(lambda c: accounts.notifications_since(c, town.ann, told[0].position, 9)))
@@ -175,7 +168,6 @@ def test_blocked_people_are_not_heard_of(town: Town) -> None:
     town.site.happen(AccountBlocked(town.ann, town.bob))
     town.site.fold()
     assert not run(town.site.ask(lambda c: accounts.notifications(c, town.ann, Slice(9)))).items
-    assert not run(town.site.ask(lambda c: items.comments_since(c, town.ann, town.seen, 0, 9)))
     blocked = run(town.site.ask(lambda c: accounts.blocks(c, town.ann, Slice(9))))
     assert [row.profile.account_id for row in blocked.items] == [town.bob]
     assert (
