@@ -84,9 +84,9 @@ class RequestEmailConfirmationInput(Input):
     """Nothing of its own."""
 
 
-@strawberry.type(description="What may be limited in number answers.")
+@strawberry.type(description="The answer of a mutation that may be refused for coming too often.")
 class LimitedPayload(Payload):
-    """What may be refused for being asked too often."""
+    """The answer of a mutation that may be refused for coming too often."""
 
     retry_after_seconds: int | None = strawberry.field(
         default=None, description="After TOO_MANY_REQUESTS: how long to wait before trying again."
