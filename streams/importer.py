@@ -30,9 +30,9 @@ from streams.archive_files import LINE_BYTES_MAX, ArchiveFile, ArchiveLine
 
 BATCH_RECORDS = 2_000
 """Records that are looked up, appended and bookmarked together."""
-KNOWN_NAMES_MAX = 200_000
+KNOWN_NAMES_MAX = 100_000
 """Authors and communities remembered as imported, about 200 bytes each."""
-KNOWN_PLACES_MAX = 200_000
+KNOWN_PLACES_MAX = 100_000
 """Comments whose place in their thread is remembered for their replies, about 200 bytes each."""
 
 _T = TypeVar("_T")

@@ -41,7 +41,7 @@ REBUILD_EVENTS_MIN = 20_000
 REBUILD_SHARE_MIN = 0.05
 """Views that are so many events behind, and so much of the log, are built anew: that takes a twentieth of the time
 of an event, and replaces the views without a gap."""
-BUILDING = {"page_events": 4_096, "copy_rows": 10_000, "copies_waiting_max": 1, "rows_max": 120_000}
+BUILDING = {"page_events": 4_096, "copy_rows": 10_000, "copies_waiting_max": 1, "rows_max": 100_000}
 """Limits of the rebuild after an import, instead of the settings: two processes that together stay far below the
 500 MB that an import may take, however long the archive."""
 LOOK_SECONDS = 0.1
