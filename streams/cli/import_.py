@@ -41,9 +41,13 @@ REBUILD_EVENTS_MIN = 20_000
 REBUILD_SHARE_MIN = 0.05
 """Views that are so many events behind, and so much of the log, are built anew: that takes a twentieth of the time
 of an event, and replaces the views without a gap."""
-BUILDING = {"page_events": 4_096, "copy_rows": 10_000, "copies_waiting_max": 1, "rows_max": 100_000}
+BUILDING = {"page_events": 4_096, "copy_rows": 10_000, "copies_waiting_max": 1}
 """Limits of the rebuild after an import, instead of the settings: two processes that together stay far below the
 500 MB that an import may take, however long the archive."""
+SHORT_LOG_EVENTS_MAX = 300_000
+ROWS_OF_SHORT_LOG_MAX, ROWS_MAX = 400_000, 100_000
+"""Rows in memory during that: more for a log that is short, where nothing else takes memory yet; writing rows out and
+reading them again halves the speed."""
 LOOK_SECONDS = 0.1
 """How often it is looked whether the views have caught up."""
 
@@ -224,7 +228,8 @@ class _Views:
         if self._backlog(head) > max(REBUILD_EVENTS_MIN, head * REBUILD_SHARE_MIN):
             words.print(f"Building the views from {head:,} events.")
             opened = partial(postgres_store, self._database_url, self._master_key, limits=self._settings.store_limits)
-            limits = msgspec.structs.replace(rebuild_limits(self._settings), **BUILDING)
+            rows_max = ROWS_OF_SHORT_LOG_MAX if head <= SHORT_LOG_EVENTS_MAX else ROWS_MAX
+            limits = msgspec.structs.replace(rebuild_limits(self._settings), **BUILDING, rows_max=rows_max)
             with rebuild_bar(f"{len(ALL)} views") as progress:
                 rebuild_fast(
                     self._database_url, self._store, list(ALL.values()), opened, progress=progress, limits=limits

@@ -7,6 +7,7 @@ the importing process and its children, sampled; its baseline is an import of a 
 whether it grows with the file.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -107,9 +108,11 @@ class _Peak:
         return self._peak
 
     def _watch(self) -> None:
-        while self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE:
-            self._peak = max(self._peak, sum(_python_memory([self._process, *self._process.children(recursive=True)])))
-            time.sleep(SAMPLE_SECONDS)
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended
+            while self._process.status() != psutil.STATUS_ZOMBIE:
+                processes = [self._process, *self._process.children(recursive=True)]
+                self._peak = max(self._peak, sum(_python_memory(processes)))
+                time.sleep(SAMPLE_SECONDS)
 
 
 def _python_memory(processes: Sequence[psutil.Process]) -> list[int]:
