@@ -140,6 +140,13 @@ def test_a_large_body_is_refused_before_it_is_read(stack: Stack) -> None:
             assert connection.recv(12) in (b"HTTP/1.1 413", b"HTTP/1.1 400"), framing
 
 
+def test_a_large_body_has_the_code_of_the_other_limits(visitor: Client, stack: Stack) -> None:
+    answer = visitor.http.post(
+        "/graphql", content=b" " * (stack.moot.settings.graphql_body_bytes_max + 1), headers=JSON
+    )
+    assert (answer.status_code, code(answer)) == (413, "QUERY_TOO_COMPLEX")
+
+
 def test_a_compressed_body_is_not_inflated(visitor: Client) -> None:
     body = zlib.compress(b'{"query": "{ __typename }"}')
     for encoding in ("deflate", "gzip", "br", "identity, deflate"):
