@@ -26,6 +26,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from infra.tasks import end
+
 PROGRESS = "moot:progress"
 """Signalled after each commit of the runner, with the position that all views have reached."""
 
@@ -161,8 +163,7 @@ class RedisSignals:
         """Stop listening and drop the connection. Watchers are not woken any more."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await end(task)
 
     @property
     def channels(self) -> list[str]:
@@ -241,8 +242,7 @@ class RedisSignals:
         try:
             await self._read(connection, {channel.encode() for channel in (*channels, LOST)})
         finally:
-            writer.cancel()
-            await asyncio.wait([writer])
+            await end(writer)
 
     async def _read(self, connection: AbstractConnection, awaited: set[bytes]) -> None:
         """Take what comes until the connection breaks; ``awaited`` are the channels that are being subscribed anew."""

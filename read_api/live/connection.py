@@ -18,6 +18,7 @@ from domain.refusal import Code
 from infra.composition import Moot
 from infra.session_marks import ended_channel
 from infra.sessions import Viewer
+from infra.tasks import end
 from read_api.bearer import authenticated
 from read_api.context import Context
 from read_api.cursors import Sealer
@@ -151,8 +152,7 @@ class Connection:
 
     async def _say_goodbye(self, writer: "asyncio.Task[None]", closed: Closed) -> None:
         """Send the close frame. A client that takes nothing any more is cut off."""
-        writer.cancel()
-        await asyncio.wait([writer])
+        await end(writer)
         _log.info("websocket.closed", request_id=self._client.request_id, code=int(closed.code), reason=closed.reason)
         try:
             async with asyncio.timeout(self._limits.close_seconds_max):
@@ -168,10 +168,9 @@ class Connection:
     async def _leave_nothing(self, *tasks: "asyncio.Task[None]") -> None:
         for timer in self._timers.values():
             timer.cancel()
-        left = [*tasks, *([self._checking] if self._checking else [])]
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left)
+        await end(*tasks, *([self._checking] if self._checking else []))
+        for operation in self._operations.values():  # begun after the others were stopped
+            operation.stop()
         await self._stack.aclose()
 
     def _after(self, name: str, seconds: float, then: Callable[[], None]) -> None:

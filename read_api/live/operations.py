@@ -29,6 +29,10 @@ class Failed(Exception):
         self.errors: list[dict[str, Any]] = response["errors"]
 
 
+class Stopped(Exception):
+    """The client wants nothing more of the operation."""
+
+
 class Operations:
     """Runs the operations of all connections: what they have in common."""
 
@@ -84,6 +88,8 @@ class Operation:
         self._silent = True
         self._pending.clear()
         self._outbox.forget(self)
+        if self._stream is not None:
+            self._stream.fail(Stopped())
         if not self._mutates:
             self.task.cancel()
 
@@ -98,6 +104,8 @@ class Operation:
             await self._execute(request, context)
         except Failed as failure:
             last = messages.error_message(self._id, failure.errors)
+        except Stopped:
+            return
         except Refused as refusal:
             last = messages.error_message(self._id, refused(refusal.errors, context.request_id)["errors"])
         except Exception as error:  # noqa: BLE001 - logged, and masked for the client, by `refused`
@@ -129,10 +137,12 @@ class Operation:
         engine.weigh(prepared.operation(request.operationName), request.variables)
         if context.position is not None:
             await context.moot.progress.wait(context.position)
-        self._stream = await self._source(request, prepared, SubscriptionContext(context, self._shared.topics))
+        stream = await self._source(request, prepared, SubscriptionContext(context, self._shared.topics))
         selection = Selection(request.query, prepared, request.operationName, request.variables)
         self._render = partial(self._shared.renderer.render, selection=selection, caller=context)
-        await self._stream.pump(self)
+        if not self._silent:  # a cancellation can get lost on its way through a database driver: see `infra.tasks`
+            self._stream = stream
+            await stream.pump(self)
 
     def deliver(self, event: Event) -> None:
         """See ``Sink``."""

@@ -51,6 +51,7 @@ class Stream(AsyncIterable[T], Generic[T]):
         self._viewer = viewer
         self._after = after
         self._follower: Follower | None = None
+        self._failure: Exception | None = None
 
     async def pump(self, sink: Sink) -> None:
         """Deliver all events until cancelled.
@@ -58,13 +59,16 @@ class Stream(AsyncIterable[T], Generic[T]):
         Raises what ends the stream: an ``ApiError``, or what ``fail`` was given.
         """
         follower = self._follower = Follower(self._viewer, self._after, sink.deliver)
+        if self._failure is not None:
+            raise self._failure
         async with self._topics.following(self._source, follower, sink.ready):
             await sink.ready()
             sink.is_live()
             await follower.ended
 
     def fail(self, error: Exception) -> None:
-        """End the pumping with this error."""
+        """End the pumping with this error, even if it has yet to begin."""
+        self._failure = error
         if self._follower is not None:
             self._follower.end(error)
 

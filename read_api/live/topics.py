@@ -22,6 +22,7 @@ from domain.event import Id
 from infra.queries import live
 from infra.queries.rows import Connection
 from infra.signals import Signals
+from infra.tasks import end
 from read_api.errors import ApiCode, ApiError, BadInput
 
 Viewer = Id | None
@@ -153,7 +154,7 @@ class Topic:
             await self._stack.aclose()
             raise
         task = asyncio.create_task(self._run(), name=f"moot-topic-{self._source.channel}")
-        self._stack.push_async_callback(_ended, task)
+        self._stack.push_async_callback(end, task)
 
     async def close(self) -> None:
         """Stop listening."""
@@ -262,11 +263,6 @@ class Topic:
                 # A topic with many followers and many changes takes half of the process's time at most; what happens
                 # meanwhile is read together.
                 await asyncio.sleep(time.perf_counter() - started)
-
-
-async def _ended(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.wait([task])
 
 
 class _Shared:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import socket
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import structlog
@@ -22,13 +23,14 @@ from strawberry.asgi import GraphQL
 
 from infra.composition import Moot, open_moot
 from infra.settings import load_settings
+from infra.tasks import end
 from projections.catalogue import ALL
 from read_api.app import create_app
 from read_api.context import Context
 from read_api.cursors import Sealer
 from read_api.live.sockets import socket_options
-from read_api.live.streams import SubscriptionContext
-from read_api.live.topics import Topics
+from read_api.live.streams import Stream, SubscriptionContext
+from read_api.live.topics import Event, Topics
 from read_api.schema import strawberry_schema
 from read_api.transport_ws import WebSocketEndpoint
 from streams.runner import Runner
@@ -45,6 +47,34 @@ class Stock(GraphQL[Context, None]):
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         sealer = Sealer(self._moot.secrets.cursor_key)
         return SubscriptionContext(Context(self._moot, sealer, request_id="bench"), self._topics)
+
+
+class Pulled:
+    """A stream to be pulled from, as Strawberry's handler does."""
+
+    def __init__(self) -> None:
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
+
+    def deliver(self, event: Event) -> None:
+        """See ``Sink``."""
+        self.events.put_nowait(event)
+
+    async def ready(self) -> None:
+        """See ``Sink``."""
+
+    def is_live(self) -> None:
+        """See ``Sink``."""
+
+
+async def pulled(stream: Stream[Any]) -> AsyncIterator[Any]:
+    """The payloads of a stream, one by one."""
+    sink = Pulled()
+    pumping = asyncio.create_task(stream.pump(sink))
+    try:
+        while True:
+            yield (await sink.events.get()).payload
+    finally:
+        await end(pumping)
 
 
 class Both:
@@ -64,6 +94,7 @@ async def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )
+    Stream.__aiter__ = pulled  # type: ignore[method-assign,assignment]  # ours are pumped, and never iterated
     async with open_moot(load_settings()) as moot:
         runner = Runner(moot.database_url, moot.store, ALL.values(), moot.publisher)
         runner.start()

@@ -16,7 +16,7 @@ from read_api.ids import parse_id
 from tests.api.stack import Client, Stack
 from tests.live.forum import a_community, submit_post
 from tests.live.socket import opened
-from tests.live.watching import COMMENTS, SCORE
+from tests.live.watching import COMMENTS, SCORE, idle
 
 PEOPLE = 8
 HAPPENINGS = 120
@@ -138,5 +138,6 @@ def test_comments_and_scores_across_dropped_connections(stack: Stack, seed: int)
             for position, event in zip(positions, watcher.events, strict=True):
                 assert event["score"] == writers.score_at(position)
             assert watcher.events[-1]["score"] == writers.score_at(10**9)
+        await asyncio.to_thread(stack.run, idle(stack))  # nothing is left of all those connections
 
     asyncio.run(scene())

@@ -7,7 +7,7 @@ import pytest
 from tests.api.stack import Client, Stack
 from tests.live.forum import a_community, comment, submit_post, vote
 from tests.live.socket import signed_in
-from tests.live.watching import COMMENTS, POSTS, REPLIES, SCORE, Somebody, followers, operations_of, refused, told
+from tests.live.watching import COMMENTS, POSTS, REPLIES, SCORE, Somebody, followers, idle, refused, told
 
 
 def test_a_score_is_told_as_it_stands_and_whenever_it_changes(stack: Stack, somebody: Somebody) -> None:
@@ -277,11 +277,3 @@ def test_completing_a_subscription_ends_it_and_frees_its_topic(stack: Stack, som
         await asyncio.to_thread(stack.run, idle(stack))
 
     asyncio.run(scene())
-
-
-async def idle(stack: Stack) -> None:
-    """Wait until nobody follows anything."""
-    async with asyncio.timeout(10):
-        signals, topics = stack.moot.signals, operations_of(stack).topics
-        while len(topics) or {c for c in signals.channels if not c.startswith("moot:")}:  # noqa: ASYNC110
-            await asyncio.sleep(0)

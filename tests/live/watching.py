@@ -55,3 +55,11 @@ async def refused(socket: Socket, code: str) -> None:
     assert message["type"] == "error", message
     assert [error["extensions"]["code"] for error in message["payload"]] == [code]
     await socket.alive()
+
+
+async def idle(stack: Stack) -> None:
+    """Wait until nobody follows anything."""
+    async with asyncio.timeout(10):
+        signals, topics = stack.moot.signals, operations_of(stack).topics
+        while len(topics) or {c for c in signals.channels if not c.startswith("moot:")}:  # noqa: ASYNC110
+            await asyncio.sleep(0)
