@@ -14,7 +14,7 @@ AUDITS = 61
 
 needs_node = pytest.mark.skipif(
     shutil.which("node") is None or shutil.which("npm") is None,
-    reason="NOT RUN: the audit of GraphQL over HTTP needs Node and npm",
+    reason="Node.js is missing: the audit of GraphQL over HTTP was not run",
 )
 
 
