@@ -15,6 +15,7 @@ from pydantic import ConfigDict, SecretStr, ValidationError
 
 from domain.limits import Limits
 from infra.failures import Failure
+from infra.kafka_settings import KafkaSettings
 from infra.setting import setting
 from infra.store_limits import LIMITS, StoreLimits
 from infra.view_settings import ViewSettings
@@ -28,7 +29,7 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-class Settings(ViewSettings):
+class Settings(KafkaSettings, ViewSettings):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
