@@ -176,17 +176,34 @@ def stop(pid: int, name: str, seconds_max: float, *, gently: signal.Signals, at_
     try:
         process = psutil.Process(pid)
         process.send_signal(gently)
-        try:
-            process.wait(seconds_max)
-        except psutil.TimeoutExpired:
+        if not all_gone([process], seconds_max):
             process.send_signal(at_once)
-            process.wait(seconds_max)
+            if not all_gone([process], seconds_max):
+                raise EngineFailure(
+                    f"{name} (process {pid}) does not stop.", "It may hang in the kernel, on a disk.", f"kill -9 {pid}"
+                )
     except psutil.NoSuchProcess:
         return
-    except psutil.TimeoutExpired:
-        raise EngineFailure(
-            f"{name} (process {pid}) does not stop.", "It may hang in the kernel, on a disk.", f"kill -9 {pid}"
-        ) from None
+
+
+def all_gone(processes: Sequence[psutil.Process], seconds_max: float) -> bool:
+    """Wait until none of these runs; false when one still does after so long.
+
+    One that ended and that its parent has not asked about yet counts as gone: in a container, nobody may ever ask.
+    """
+    deadline = time.monotonic() + seconds_max
+    while any(_runs(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _end_of(log: Path) -> str:

@@ -44,7 +44,7 @@ class Kafka(Server):
 
     def locate(self) -> tuple[str, str]:
         """The bootstrap servers, and those behind the proxy."""
-        return f"{HOST}:{self.port('direct')}", f"{HOST}:{self._advertised()}"
+        return f"{HOST}:{self.port('direct')}", f"{HOST}:{self.proxy_port}"
 
     def fetch(self) -> None:
         """Look for Java and download the jars once."""
@@ -53,9 +53,8 @@ class Kafka(Server):
 
     def prepare(self) -> None:
         """Write the configuration, and format the storage once."""
-        self.place.runner.own(self.folder)
-        (self.folder / "server.properties").write_text(self._properties(), encoding="utf-8")
-        (self.folder / "log4j2.xml").write_text(_LOG4J, encoding="utf-8")
+        self.write("server.properties", self._properties())
+        self.write("log4j2.xml", _LOG4J)
         formatted = self.folder / "formatted"
         if formatted.exists():
             return
@@ -88,10 +87,6 @@ class Kafka(Server):
         fixed = ["-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={self.folder / 'log4j2.xml'}"]
         return [java(), *options, *fixed, "-cp", str(jars / "*")]
 
-    def _advertised(self) -> int:
-        """The port of the fault proxy before this one."""
-        return self.place.book.entry("toxiproxy").ports[self.name]
-
     def _properties(self) -> str:
         ports = {name: self.port(name) for name in self.port_names}
         values = {
@@ -102,7 +97,7 @@ class Kafka(Server):
             "inter.broker.listener.name": "DIRECT",
             "listeners": f"DIRECT://{HOST}:{ports['direct']},PROXIED://{HOST}:{ports['behind_proxy']},"
             f"CONTROLLER://{HOST}:{ports['controller']}",
-            "advertised.listeners": f"DIRECT://{HOST}:{ports['direct']},PROXIED://{HOST}:{self._advertised()}",
+            "advertised.listeners": f"DIRECT://{HOST}:{ports['direct']},PROXIED://{HOST}:{self.proxy_port}",
             "listener.security.protocol.map": "DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": self.folder / "data",
             # Topics are declared, and made on purpose.

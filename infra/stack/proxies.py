@@ -10,7 +10,7 @@ from infra.stack.ports import HOST
 from infra.stack.record import StackFailure
 from infra.stack.server import Server
 
-UPSTREAMS = {"kafka": "behind_proxy"}
+UPSTREAMS = {"kafka": "behind_proxy", "postgres": "server", "redis": "server"}
 """The servers that it stands before, and the port of each that it passes connections on to."""
 DIRECTIONS = ("upstream", "downstream")
 """To the server, and from it."""
@@ -36,7 +36,6 @@ class Toxiproxy(Server):
 
     def prepare(self) -> None:
         """Write which proxies there are."""
-        self.place.runner.own(self.folder)
         proxies = [
             {
                 "name": name,
@@ -46,7 +45,7 @@ class Toxiproxy(Server):
             }
             for name, port in UPSTREAMS.items()
         ]
-        (self.folder / "proxies.json").write_text(json.dumps(proxies), encoding="utf-8")
+        self.write("proxies.json", json.dumps(proxies))
 
     def command(self) -> Sequence[str]:
         """Its one program."""

@@ -1,5 +1,6 @@
 """One server of the stack: a process over a folder, on ports of its own, that can be hurt and started again."""
 
+import os
 import signal
 import subprocess
 import threading
@@ -12,10 +13,10 @@ from typing import ClassVar
 import psutil
 from msgspec import Struct
 
-from infra.engine_process import Runner, spawn_recorded, stop, wait_until
+from infra.engine_process import Runner, all_gone, spawn_recorded, stop, wait_until
 from infra.stack.downloads import Say
 from infra.stack.ports import check_free
-from infra.stack.record import Book, Entry
+from infra.stack.record import Book, Entry, StackFailure
 
 START_SECONDS_MAX = 120.0
 """How long a server may take to its first answer. Kafka takes 3 s on a quiet machine, and a loaded one is many times
@@ -53,6 +54,9 @@ class Server(ABC):
     """What it listens for, each on a port of its own."""
     gently: ClassVar[signal.Signals] = signal.SIGTERM
     """The signal upon which it stops in good order."""
+
+    has_password: ClassVar[bool] = False
+    """Whether clients need one; it is generated, and stays as long as the data."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -92,6 +96,11 @@ class Server(ABC):
         """The port on which it listens for this."""
         return self.entry.ports[name]
 
+    @property
+    def proxy_port(self) -> int:
+        """The port of the fault proxy before it, which may run or not."""
+        return self.place.book.entry("toxiproxy").ports[self.name]
+
     @abstractmethod
     def locate(self) -> tuple[str, str]:
         """The URL for clients and the one behind the fault proxy, from the ports and the password."""
@@ -112,6 +121,17 @@ class Server(ABC):
     def answers(self) -> bool:
         """Whether it serves a client right now, found out within a few seconds."""
 
+    def settle(self) -> None:  # noqa: B027 - most have nothing to do here
+        """What is left to do once it answers."""
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of its own into its folder, which others cannot read; gives its path."""
+        path = self.place.runner.own(self.folder) / name
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+        os.chown(path, self.place.runner.uid, self.place.runner.gid)
+        return path
+
     def start(self) -> bool:
         """Start it, or attach to the one that runs; returns when it answers. True when this call started it."""
         with self._changing:
@@ -125,6 +145,7 @@ class Server(ABC):
                 self.place.runner, self.command(), self.log, self.folder, lambda pid: book.started(self.name, pid)
             )
             wait_until(self.answers, self._child, self.title, self.log, START_SECONDS_MAX, fix=_FIX)
+            self.settle()
             book.change(self.name, start_seconds=round(time.monotonic() - began, 2))
             return True
 
@@ -144,9 +165,12 @@ class Server(ABC):
             family = self._family(signal.SIGSTOP)
             for process in family:
                 _send(process, signal.SIGKILL)
-            if self._child is not None:
-                self._child.wait(_GONE_SECONDS_MAX)
-            psutil.wait_procs(family, _GONE_SECONDS_MAX)
+            if not all_gone(family, _GONE_SECONDS_MAX):
+                raise StackFailure(
+                    f"{self.title} is still there {_GONE_SECONDS_MAX:g} s after it was killed.",
+                    "It may hang in the kernel, on a disk.",
+                    "Look at what the disk does, and try again.",
+                )
             self._buried()
 
     def pause(self) -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,21 +16,28 @@ from infra.settings import load_settings
 from infra.stack.downloads import Say
 from infra.stack.kafka import Kafka
 from infra.stack.ports import free_ports
+from infra.stack.postgres import Postgres
 from infra.stack.proxies import Proxy, Toxiproxy
 from infra.stack.record import Book, StackFailure
+from infra.stack.redis import Redis
 from infra.stack.server import START_SECONDS_MAX, STOP_SECONDS_MAX, Place, Server
 
-KAFKA, TOXIPROXY = Kafka.name, Toxiproxy.name
-KINDS: Final[dict[str, type[Server]]] = {kind.name: kind for kind in (Kafka, Toxiproxy)}
+KINDS: Final[dict[str, type[Server]]] = {kind.name: kind for kind in (Kafka, Postgres, Redis, Toxiproxy)}
 SERVICES: Final = tuple(KINDS)
 """All of them. Any of them can be had without the others."""
 
-VARIABLES: Final = {KAFKA: "MOOT_KAFKA_URL"}
+VARIABLES: Final = {
+    Kafka.name: "MOOT_KAFKA_URL",
+    Postgres.name: "MOOT_DATABASE_URL",
+    Redis.name: "MOOT_REDIS_URL",
+}
 """The setting that points Moot at each."""
 
 S = TypeVar("S", bound=Server)
 
 _POLL_SECONDS = 0.05
+_PASSWORD_BYTES = 24
+"""Of randomness, in every generated password: more than anybody can try."""
 _ALONE_SECONDS_MAX = START_SECONDS_MAX + STOP_SECONDS_MAX + 300.0
 """How long to wait for another process that starts or stops the same stack: it may have to download everything."""
 
@@ -46,6 +54,16 @@ class Stack:
     def kafka(self) -> Kafka:
         """The broker."""
         return self._one(Kafka)
+
+    @property
+    def postgres(self) -> Postgres:
+        """The database server."""
+        return self._one(Postgres)
+
+    @property
+    def redis(self) -> Redis:
+        """The signal server."""
+        return self._one(Redis)
 
     @property
     def toxiproxy(self) -> Toxiproxy:
@@ -99,6 +117,8 @@ class Stack:
                 book.change(
                     name, ports=book.entry(name).ports | dict(zip(missing, free_ports(len(missing)), strict=True))
                 )
+            if kind.has_password and not book.entry(name).password:
+                book.change(name, password=secrets.token_urlsafe(_PASSWORD_BYTES))
         for server in self.servers.values():
             url, proxied_url = server.locate()
             book.change(server.name, url=url, proxied_url=proxied_url, log=str(server.log))
