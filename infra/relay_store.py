@@ -20,6 +20,9 @@ APPLICATION: Final = "moot relay"
 EVERYTHING: Final = -1
 """In ``log.relayed``, the row of the whole log: everything up to its position is in Kafka."""
 
+STORED: Final = "SELECT notification_id, originator_id, originator_version, topic, state FROM log.stored_events"
+"""Stored events as ``Row``."""
+
 _PAGE = """
 SELECT notification_id, originator_id, originator_version, topic, state FROM (
     SELECT notification_id, originator_id, originator_version, topic, state,

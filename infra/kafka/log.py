@@ -7,6 +7,7 @@ the way back after a crash, and the only one.
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any, Final, TypeVar
@@ -24,6 +25,8 @@ from infra.kafka.limits import KafkaLimits
 TRANSACTIONAL_ID: Final = "moot-relay"
 """What makes one writer shut out another."""
 
+LANES: Final = 2
+"""Producers of one writer: with one, half of all transactions wait for the marks of the last; a third gains nothing."""
 SLICE_SECONDS: Final = 0.5
 """How long a call into librdkafka may block before it is looked whether to give up."""
 READ_RECORDS: Final = 10_000
@@ -186,35 +189,27 @@ class KafkaLog:
 
 
 class KafkaWriter:
-    """See ``LogWriter``."""
+    """See ``LogWriter``. Takes turns with several producers, each with a transactional id of its own.
+
+    A transaction is decided when its commit is answered, but the broker refuses the next one of the same id until its
+    marks are set in every partition, and the library asks again after 20 ms. Under another id the next one can begin
+    at once; and never before the one before it is decided, so that they still follow each other.
+    """
 
     def __init__(self, servers: str, transactional_id: str, limits: KafkaLimits, stopping: Callable[[], bool]) -> None:
         self._limits = limits
         self._stopping = stopping
-        self._producer: Producer | None = Producer(
-            {
-                "bootstrap.servers": servers,
-                "client.id": "moot",
-                "transactional.id": transactional_id,
-                "transaction.timeout.ms": round(1000 * limits.transaction_seconds_max),
-                "acks": "all",
-                "linger.ms": 0,
-                "batch.size": 1_000_000,
-                "message.max.bytes": limits.record_bytes_max,
-                "compression.type": "none",
-                "retry.backoff.ms": 5,
-                "reconnect.backoff.max.ms": 1000,
-                "socket.timeout.ms": round(1000 * limits.request_seconds_max),
-            },
-            logger=_library,
-        )
-        self._until_done(self._producer.init_transactions)
+        self._producers: deque[Producer] = deque()
+        # All ids are taken over before anything is read or written: whoever had them can then decide nothing more.
+        for lane in range(LANES):
+            self._producers.append(_producer(servers, f"{transactional_id}-{lane}", limits))
+            self._until_done(self._producers[-1].init_transactions)
 
     def write(self, records: Sequence[LogRecord]) -> None:
         """See ``LogWriter``."""
-        producer = self._producer
-        if producer is None:
+        if not self._producers:
             raise LogUnavailable("this writer is closed")
+        producer = self._producers[0]
         try:
             producer.begin_transaction()
             produce = producer.produce
@@ -231,13 +226,13 @@ class KafkaWriter:
             self.close()
             raise _raised(error) from error
         self._until_done(producer.commit_transaction)
+        self._producers.rotate(-1)
 
     def close(self) -> None:
         """See ``LogWriter``."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
+        while self._producers:
             # The library's own close() would abort what is open, and wait for a broker that may be gone.
-            producer.purge(blocking=False)
+            self._producers.pop().purge(blocking=False)
 
     def _until_done(self, call: Callable[[float], None]) -> None:
         """Repeat what the library goes on with after a timeout, for as long as a transaction may take."""
@@ -250,6 +245,26 @@ class KafkaWriter:
                 if not goes_on:
                     self.close()
                     raise _raised(error) from error
+
+
+def _producer(servers: str, transactional_id: str, limits: KafkaLimits) -> Producer:
+    return Producer(
+        {
+            "bootstrap.servers": servers,
+            "client.id": "moot",
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": round(1000 * limits.transaction_seconds_max),
+            "acks": "all",
+            "linger.ms": 0,
+            "batch.size": 1_000_000,
+            "message.max.bytes": limits.record_bytes_max,
+            "compression.type": "none",
+            "retry.backoff.ms": 5,
+            "reconnect.backoff.max.ms": 1000,
+            "socket.timeout.ms": round(1000 * limits.request_seconds_max),
+        },
+        logger=_library,
+    )
 
 
 def _raised(error: Exception) -> Fenced | LogUnavailable:

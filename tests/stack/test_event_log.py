@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Producer
 
 from infra.event_log import LogRecord
-from infra.kafka.log import KafkaLog
+from infra.kafka.log import LANES, KafkaLog
 from tests.conformance.event_log import Abandon, EventLogConformance
 
 
@@ -25,7 +25,9 @@ class TestKafka(EventLogConformance):
     @pytest.fixture
     def abandon(self, kafka_url: str, transactional_id: str) -> Abandon:
         def half(records: Sequence[LogRecord]) -> None:
-            producer = Producer({"bootstrap.servers": kafka_url, "transactional.id": transactional_id, "linger.ms": 0})
+            producer = Producer(
+                {"bootstrap.servers": kafka_url, "transactional.id": f"{transactional_id}-{LANES - 1}", "linger.ms": 0}
+            )
             producer.init_transactions(30)
             producer.begin_transaction()
             for one in records:
