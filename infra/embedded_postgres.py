@@ -9,7 +9,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from infra.engine_process import Runner, spawn, stop, wait_until
-from infra.postgres_cluster import DATABASE, USER, has_cluster, make_cluster, server_command
+from infra.postgres_cluster import DATABASE, NOT_DURABLE, USER, has_cluster, make_cluster, server_command
 from infra.settings import Settings
 
 
@@ -75,7 +75,7 @@ class EmbeddedPostgres:
             # One process less.
             "max_logical_replication_workers": "0",
         }
-        return server_command(self.folder, options, durable=self._durable)
+        return server_command(self.folder, options if self._durable else options | NOT_DURABLE)
 
     def _pid(self) -> int | None:
         """The server's process, if one runs over this folder."""

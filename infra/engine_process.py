@@ -200,8 +200,9 @@ def all_gone(processes: Sequence[psutil.Process], seconds_max: float) -> bool:
 
 
 def _runs(process: psutil.Process) -> bool:
+    """Whether it holds files and ports yet. Its first thread may have ended before the others, in a killed JVM say."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
     except psutil.NoSuchProcess:
         return False
 

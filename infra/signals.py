@@ -319,11 +319,3 @@ class RedisPublisher:
             _log.warning("signals.not_published", channels=len(channels), error=f"{type(error).__name__}: {error}")
         else:
             self._lost = False
-
-    def further(self) -> None:
-        """Say that views may have reached later positions, without naming any: who waits for one looks for himself."""
-        try:
-            self._client.publish(PROGRESS, b"")
-        except (RedisError, OSError) as error:
-            self.failures += 1
-            _log.warning("signals.not_published", channels=0, error=f"{type(error).__name__}: {error}")

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import msgspec
 import psycopg
@@ -42,6 +42,7 @@ from infra.log_records import (
 from infra.relay_store import RelayStore
 from schemas.topics import TOPICS
 from streams.relay_keys import AuthorKeys, RelayLimits
+from streams.runner import Publisher
 
 State = Literal["starting", "standing by", "leading", "waiting", "stopped"]
 
@@ -54,14 +55,6 @@ _EXPECTED: Final = (psycopg.Error, OSError, LogUnavailable, Fenced, TopicsMissin
 """What may happen while all of Moot is right."""
 
 _log = structlog.get_logger(__name__)
-
-
-class Announcer(Protocol):
-    """Where it is said that Kafka has come further."""
-
-    def further(self) -> None:
-        """Say that views may have reached later positions. Must not block long, and not raise."""
-        ...
 
 
 class RelayStatus(Struct, frozen=True):
@@ -85,14 +78,14 @@ class Relay:
         self,
         conninfo: str,
         log: EventLog,
-        announcer: Announcer | None = None,
+        publisher: Publisher | None = None,
         *,
         limits: RelayLimits | None = None,
         changed: Callable[[RelayStatus], None] = lambda _: None,
     ) -> None:
         self._conninfo = conninfo
         self._target = log
-        self._announcer = announcer
+        self._publisher = publisher
         self._limits = limits or RelayLimits()
         self._changed = changed
         self._random = random.Random()  # noqa: S311 - jitter, no secret
@@ -213,8 +206,9 @@ class Relay:
         self._keys.sent(batch.authors)
         position = rows[-1][0]
         store.relayed(batch.positions, position)
-        if self._announcer is not None:
-            self._announcer.further()
+        if self._publisher is not None:
+            # Views that had folded all that was sent before have now come as far as this.
+            self._publisher.publish({}, None)
         status = self.status
         self._say(
             state="leading",

@@ -10,6 +10,6 @@ What is missing is downloaded through Maven and Go. Every server is a process of
 """
 
 from infra.stack.record import StackFailure
-from infra.stack.servers import SERVICES, Stack, default_folder, open_stack, start_stack
+from infra.stack.servers import SERVICES, Condition, Stack, Status, default_folder, open_stack, start_stack
 
-__all__ = ["SERVICES", "Stack", "StackFailure", "default_folder", "open_stack", "start_stack"]
+__all__ = ["SERVICES", "Condition", "Stack", "StackFailure", "Status", "default_folder", "open_stack", "start_stack"]

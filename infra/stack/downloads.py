@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,7 +116,7 @@ def _run(what: str, command: Sequence[str], log: Path, line: Say, environment: d
     with (
         log.open("w", encoding="utf-8") as record,
         subprocess.Popen(  # noqa: S603 - a tool from the PATH with our own arguments
-            ["timeout", str(_SECONDS_MAX), *command],  # noqa: S607 - coreutils
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -125,9 +126,14 @@ def _run(what: str, command: Sequence[str], log: Path, line: Say, environment: d
         ) as process,
     ):
         assert process.stdout is not None
-        for text in process.stdout:
-            record.write(text)
-            line(text.rstrip())
+        enough = threading.Timer(_SECONDS_MAX, process.kill)
+        enough.start()
+        try:
+            for text in process.stdout:
+                record.write(text)
+                line(text.rstrip())
+        finally:
+            enough.cancel()
     if process.returncode != 0:
         end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LINES_SHOWN:]
         raise StackFailure(

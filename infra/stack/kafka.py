@@ -5,11 +5,12 @@ name the fault proxy to those who came through it: the listener behind the proxy
 """
 
 import base64
+import io
 import shutil
 import socket
 import struct
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 from uuid import uuid4
 
 from infra.engine_process import did_not_start, spawn
@@ -78,8 +79,8 @@ class Kafka(Server):
     def answers(self) -> bool:
         """Whether it counts itself among the brokers that clients may turn to."""
         try:
-            return _brokers(self.port("direct")) > 0
-        except (OSError, struct.error):
+            return bool(brokers(self.port("direct")))
+        except OSError:
             return False
 
     def _java(self, *options: str) -> list[str]:
@@ -125,15 +126,34 @@ def _cluster_id() -> str:
     return text
 
 
-def _brokers(port: int) -> int:
-    """How many brokers the one at this port knows to be in service (Metadata, KIP-4). Raises ``OSError``."""
+def brokers(port: int) -> list[tuple[str, int]]:
+    """The brokers in service, each where it wants to be found by who asks at this port. Raises ``OSError``.
+
+    One question of Kafka's own protocol (Metadata, version 1, for no topics), so that nothing else is needed to ask.
+    """
     body = struct.pack("!hhih", _METADATA, _METADATA_VERSION, 0, -1) + struct.pack("!i", 0)
     with socket.create_connection((HOST, port), _PROBE_SECONDS_MAX) as connection:
         connection.sendall(struct.pack("!i", len(body)) + body)
         with connection.makefile("rb") as answer:
-            (length,) = struct.unpack("!i", answer.read(4))
-            _, brokers = struct.unpack("!ii", answer.read(min(length, _ANSWER_BYTES_MAX))[:8])
-    return int(brokers)
+            (length,) = _taken("!i", answer)
+            whole = io.BytesIO(answer.read(min(length, _ANSWER_BYTES_MAX)))
+    _, count = _taken("!ii", whole)
+    found = []
+    for _ in range(count):
+        _, size = _taken("!ih", whole)
+        host = whole.read(size).decode()
+        advertised, rack = _taken("!ih", whole)
+        whole.read(max(rack, 0))
+        found.append((host, advertised))
+    return found
+
+
+def _taken(form: str, source: BinaryIO) -> tuple[int, ...]:
+    """The next numbers of an answer. Raises ``ConnectionError`` where it ends too early."""
+    found = source.read(struct.calcsize(form))
+    if len(found) < struct.calcsize(form):
+        raise ConnectionError("The broker closed the connection in the middle of its answer.")
+    return struct.unpack(form, found)
 
 
 _LOG4J = """<?xml version="1.0" encoding="UTF-8"?>

@@ -4,10 +4,11 @@ import signal
 from collections.abc import Sequence
 from typing import ClassVar
 
+import psutil
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from infra.postgres_cluster import DATABASE, USER, make_cluster, server_command
+from infra.postgres_cluster import DATABASE, NO_FSYNC, USER, make_cluster, server_command
 from infra.stack.ports import HOST
 from infra.stack.server import Server
 
@@ -43,6 +44,7 @@ class Postgres(Server):
         authentication = ("--auth=scram-sha-256", f"--pwfile={password}")
         make_cluster(self.folder / "data", self.place.runner, self.log, authentication, durable=self.place.durable)
         password.unlink()
+        self._forget_the_dead()
 
     def command(self) -> Sequence[str]:
         """The postmaster."""
@@ -53,7 +55,7 @@ class Postgres(Server):
             "max_connections": str(CONNECTIONS_MAX),
             "shared_buffers": f"{SHARED_BUFFERS_BYTES // 1024}kB",
         }
-        return server_command(self.folder / "data", options, durable=self.place.durable)
+        return server_command(self.folder / "data", options if self.place.durable else options | NO_FSYNC)
 
     def answers(self) -> bool:
         """Whether it lets its user in."""
@@ -68,6 +70,15 @@ class Postgres(Server):
         with self._connect() as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
+
+    def _forget_the_dead(self) -> None:
+        """Remove the lock file of a killed postmaster that its starter has not asked about: PostgreSQL counts it in."""
+        lock = self.folder / "data" / "postmaster.pid"
+        try:
+            if psutil.Process(int(lock.read_text(encoding="ascii").split()[0])).status() == psutil.STATUS_ZOMBIE:
+                lock.unlink()
+        except (FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess):
+            return
 
     def _uri(self, port: int) -> str:
         return f"postgresql://{USER}:{self.entry.password}@{HOST}:{port}/{DATABASE}"

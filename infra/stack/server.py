@@ -94,7 +94,14 @@ class Server(ABC):
 
     def port(self, name: str) -> int:
         """The port on which it listens for this."""
-        return self.entry.ports[name]
+        ports = self.entry.ports
+        if name not in ports:
+            raise StackFailure(
+                f"{self.title} has no ports yet.",
+                f"The stack in {self.place.folder} was never started.",
+                "Start it: ./task stack:up, or start_stack in Python.",
+            )
+        return ports[name]
 
     @property
     def proxy_port(self) -> int:

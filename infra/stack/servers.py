@@ -7,9 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeVar
+
+import psutil
+from msgspec import Struct
 
 from infra.engine_process import runner_for
 from infra.settings import load_settings
@@ -34,12 +38,37 @@ VARIABLES: Final = {
 """The setting that points Moot at each."""
 
 S = TypeVar("S", bound=Server)
+T = TypeVar("T")
 
 _POLL_SECONDS = 0.05
 _PASSWORD_BYTES = 24
 """Of randomness, in every generated password: more than anybody can try."""
 _ALONE_SECONDS_MAX = START_SECONDS_MAX + STOP_SECONDS_MAX + 300.0
 """How long to wait for another process that starts or stops the same stack: it may have to download everything."""
+
+
+class Condition(StrEnum):
+    """How a server does."""
+
+    ANSWERS = "answers"
+    SILENT = "silent"
+    """It runs and does not serve: it is starting, or in trouble."""
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class Status(Struct, frozen=True):
+    """One server as it is right now. Without a process, ``pid`` is ``None``; without a first start, ``port`` is."""
+
+    service: str
+    title: str
+    condition: Condition
+    pid: int | None
+    port: int | None
+    url: str
+    proxied_url: str
+    start_seconds: float | None
+    log: str
 
 
 class Stack:
@@ -79,26 +108,36 @@ class Stack:
         found = {VARIABLES[name]: server for name, server in self.servers.items() if name in VARIABLES}
         return {variable: server.proxied_url if proxied else server.url for variable, server in found.items()}
 
-    def start(self) -> list[str]:
-        """Start those that do not run; gives their names. When one fails, those that this call started are stopped."""
+    def start(self, *, new_ports: bool = False) -> list[str]:
+        """Start those that do not run; gives their names. When one fails, those that this call started are stopped.
+
+        Ports stay the same from one start to the next, unless ``new_ports`` are wanted.
+        """
         servers = list(self.servers.values())
+        self._make_folder()
         with _alone(self.folder):
-            self._locate()
-            _together(servers, Server.fetch)
+            self._locate(new_ports=new_ports)
+            _together(servers, lambda server: server.fetch())
             idle = [server for server in servers if server.process is None]
             try:
                 _together(servers, self._start_one)
             except BaseException:
-                _together(idle, Server.stop)
+                _together(idle, lambda server: server.stop())
                 raise
         return [server.name for server in idle]
 
     def stop(self) -> list[str]:
         """Stop those that run, also those that another process started; gives their names."""
+        if not self.folder.exists():
+            return []
         with _alone(self.folder):
             running = [server for server in self.servers.values() if server.process is not None]
             _together(running, self._stop_one)
         return [server.name for server in running]
+
+    def status(self) -> list["Status"]:
+        """How each server does right now; a silent one takes a few seconds to find out about."""
+        return _together(list(self.servers.values()), _status_of)
 
     def __enter__(self) -> "Stack":
         return self
@@ -108,9 +147,30 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def _locate(self) -> None:
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (self.folder / "logs").mkdir(exist_ok=True)
+        except OSError as error:
+            raise StackFailure(
+                f"The stack's folder {self.folder} cannot be made.",
+                f"{error.strerror or error}.",
+                "Use one that is yours: MOOT_STACK_DIR=~/moot-stack ./task stack:up",
+            ) from None
+
+    def _locate(self, *, new_ports: bool) -> None:
         """Give every server its ports, also those that are not wanted yet: each may have to name another's."""
         book = self._place.book
+        if new_ports:
+            running = [kind.title for name, kind in KINDS.items() if book.process(name) is not None]
+            if running:
+                raise StackFailure(
+                    f"The stack gets no new ports while {', '.join(running)} still runs.",
+                    "Its servers have told each other and their clients where they are.",
+                    "./task stack:down, and then again.",
+                )
+            for name in KINDS:
+                book.change(name, ports={})
         for name, kind in KINDS.items():
             missing = [port for port in kind.port_names if port not in book.entry(name).ports]
             if missing:
@@ -164,15 +224,6 @@ def open_stack(
             f"The stack has no {', '.join(unknown)}.", "Each service goes by its name.", f"Use {', '.join(SERVICES)}."
         )
     folder = (folder or default_folder()).absolute()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / "logs").mkdir(exist_ok=True)
-    except OSError as error:
-        raise StackFailure(
-            f"The stack's folder {folder} cannot be made.",
-            str(error.strerror or error),
-            "Use one that is yours: MOOT_STACK_DIR=~/moot-stack",
-        ) from None
     downloads = default_folder() / "downloads"
     return Stack(Place(folder, downloads, runner_for(folder), Book(folder), durable, say), services)
 
@@ -194,13 +245,41 @@ def start_stack(
     return stack
 
 
-def _together(servers: Sequence[Server], act: Callable[[Server], object]) -> None:
+def _together(servers: Sequence[Server], act: Callable[[Server], T]) -> list[T]:
     """Do it to all of them at the same time; the first failure is raised once all are done."""
     if not servers:
-        return
+        return []
     with ThreadPoolExecutor(len(servers)) as threads:
-        for outcome in [threads.submit(act, server) for server in servers]:
-            outcome.result()
+        return [outcome.result() for outcome in [threads.submit(act, server) for server in servers]]
+
+
+def _status_of(server: Server) -> Status:
+    entry = server.entry
+    process = server.process
+    if process is None:
+        condition = Condition.STOPPED
+    elif _paused(process):
+        condition = Condition.PAUSED
+    else:
+        condition = Condition.ANSWERS if server.answers() else Condition.SILENT
+    return Status(
+        service=server.name,
+        title=server.title,
+        condition=condition,
+        pid=None if process is None else process.pid,
+        port=server.main_port if entry.ports else None,
+        url=entry.url,
+        proxied_url=entry.proxied_url,
+        start_seconds=entry.start_seconds,
+        log=str(server.log),
+    )
+
+
+def _paused(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager
