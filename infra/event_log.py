@@ -9,7 +9,7 @@ conformance suite checks:
 - A partition keeps the order in which it was written to.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -61,6 +61,11 @@ def never() -> bool:
     return False
 
 
+def nobody() -> Collection[Partition]:
+    """No partition is ahead of another."""
+    return ()
+
+
 class LogWriter(Protocol):
     """Writes transactions, one after another, from one thread. After any error it is good for nothing but ``close``."""
 
@@ -93,8 +98,14 @@ class EventLog(Protocol):
         """
         ...
 
-    def read(self, spans: Mapping[Partition, Span]) -> Iterator[Sequence[LogRecord]]:
-        """The records that were written wholly in those spans, each partition in order, the partitions mingled."""
+    def read(
+        self, spans: Mapping[Partition, Span], ahead: Callable[[], Collection[Partition]] = nobody
+    ) -> Iterator[Sequence[LogRecord]]:
+        """The records that were written wholly in those spans, each partition in order, the partitions mingled.
+
+        ``ahead`` is asked after each page: the partitions it names rest until it no longer does. Never all that are
+        left may be named.
+        """
         ...
 
     def topics(self) -> Mapping[str, TopicState]:

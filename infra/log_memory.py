@@ -3,7 +3,7 @@
 Offsets have gaps where Kafka's have: a transaction leaves a marker behind it in each partition it wrote to.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from threading import Lock
 
 import msgspec
@@ -19,6 +19,7 @@ from infra.event_log import (
     TopicsMissing,
     TopicState,
     never,
+    nobody,
 )
 
 PAGE_RECORDS = 1_000
@@ -69,18 +70,26 @@ class MemoryLog:
                 raise TopicsMissing(", ".join(missing))
             return {place: (0, self._stable(place)) for place in self._slots if place[0] in topics}
 
-    def read(self, spans: Mapping[Partition, Span]) -> Iterator[Sequence[LogRecord]]:
+    def read(
+        self, spans: Mapping[Partition, Span], ahead: Callable[[], Collection[Partition]] = nobody
+    ) -> Iterator[Sequence[LogRecord]]:
         """See ``EventLog``."""
-        for place, (first, end) in spans.items():
-            for start in range(first, end, PAGE_RECORDS):
+        left = dict(spans)
+        while left:
+            resting = ahead()
+            for place in [place for place in left if place not in resting]:
+                first, end = left[place]
                 with self._lock:
                     self._answer()
-                    stable = min(end, start + PAGE_RECORDS, self._stable(place))
+                    stable = min(end, first + PAGE_RECORDS, self._stable(place))
                     page = [
                         msgspec.structs.replace(slot.record, offset=offset)
-                        for offset, slot in enumerate(self._slots[place][start:stable], start)
+                        for offset, slot in enumerate(self._slots[place][first:stable], first)
                         if slot.record is not None and slot.transaction.committed
                     ]
+                left[place] = (stable, end)
+                if stable in (first, end):
+                    del left[place]
                 if page:
                     yield page
 
