@@ -42,7 +42,8 @@ from infra.log_records import (
 )
 from infra.relay_store import RelayStore
 from schemas.topics import TOPICS
-from streams.relay_keys import AuthorKeys, RelayLimits
+from streams.limits import RelayLimits
+from streams.relay_keys import AuthorKeys
 from streams.runner import Publisher
 
 State = Literal["starting", "standing by", "leading", "waiting", "stopped"]

@@ -12,8 +12,8 @@ from infra.migrate import migrate
 from infra.postgres import connect
 from infra.relay_store import LOCK
 from schemas.topics import AUTHOR_KEYS, TOPICS, place
+from streams.limits import RelayLimits
 from streams.relay import Relay
-from streams.relay_keys import RelayLimits
 from tests.conformance.event_store import meta, new_id, one
 from tests.relay.world import QUICK, SECONDS_MAX, History, declare, reached, relaying, sent, store_of, stored
 
