@@ -12,12 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
-from psycopg import Error
+from psycopg import Connection, Error
 
 from commands.ports import StoreUnavailable
 from domain.event import Event
@@ -181,6 +181,8 @@ class _Rebuild:
         ).fetchone()
         if not row or not row[0]:
             raise RebuildRunning(f"{projection.name} is being rebuilt already; wait for that to end, or stop it")
+        # A server notices late that a connection was closed; who begins again must not meet its own lock.
+        stack.callback(_release, connection, projection.name)
         shadow = Shadow(connection, projection)
         shadow.create()
         return Making(shadow, self._limits.page_events)
@@ -325,6 +327,12 @@ class _Rebuild:
         if page:
             step_carefully(shadow, page)
         return len(page)
+
+
+def _release(connection: Connection[Any], name: str) -> None:
+    with suppress(Error):
+        connection.execute("ROLLBACK")
+        connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", (_LOCK_CLASS, name))
 
 
 def _copy(shadow: Shadow, rows: Sequence[Row], copy_rows: int) -> None:
