@@ -35,7 +35,7 @@ class RelayLimits(Struct, frozen=True):
 
     batch_events_max: int = 5_000
     batch_bytes_max: int = 16 * 1024**2
-    interval_seconds: float = 0.005
+    interval_seconds: float = 0.01
     poll_seconds: float = 1.0
     election_seconds: float = 1.0
     silent_seconds_max: float = 15.0
