@@ -1,48 +1,54 @@
 """The log read from end to end as fast as one core can: each kind of a page is decoded in one call."""
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
 from msgspec import Struct
+from msgspec.structs import astuple
 from psycopg import Connection
 from psycopg.sql import SQL, Composed, Literal
 
 from domain.event import Event, Id
-from infra.codec import Codec, Row, decode_occurred
+from infra.codec import Codec, OccurredOnly, Row, WithoutActors, decode_occurred
 from infra.postgres import connect
+from projections.columns import NO_ID, Flags, Ids, Numbers, Times, ids, occurred
 from schemas.envelope import Recorded, Undecodable
 from schemas.registry import WIRE
 
 _SELECT = SQL(
     """
-SELECT notification_id, topic, state, {stream}, {version} FROM log.stored_events
-WHERE notification_id > %s AND notification_id <= %s{wanted} ORDER BY notification_id
+SELECT notification_id, topic, state, uuid_send(originator_id), originator_version FROM log.stored_events
+WHERE notification_id > %s AND notification_id <= %s AND topic NOT IN ({names}) ORDER BY notification_id
 """
 )
-"""A page. Streams and versions are read only where somebody may ask for them: they cost as much as all the rest."""
-
-_data, _meta, _event = attrgetter("data"), attrgetter("meta"), attrgetter("event")
-
+"""A page but for some kinds, an event a row."""
 
 _GROUPED = SQL(
     r"""
 SELECT topic, string_agg(int8send(notification_id), ''), string_agg(state, '\x0a')
 FROM (
     SELECT notification_id, topic, state FROM log.stored_events
-    WHERE notification_id > %s AND notification_id <= %s{wanted} ORDER BY notification_id
+    WHERE notification_id > %s AND notification_id <= %s AND topic IN ({names}) ORDER BY notification_id
 ) page
 GROUP BY topic
 """
 )
-"""A page, each kind in two values: where all kinds are bare, so that the core of the database, which has little else
-to do then, takes that work from ours. Hashed groups take rows in the order they come in; envelopes are JSON without
+"""Some kinds of a page, each in two values and without streams and versions: the core of the database, which has little
+else to do then, takes work from ours. Hashed groups take rows in the order they come in; envelopes are JSON without
 line breaks."""
+
+PAGES_AHEAD = 2
+"""Pages that are read or being read while the caller works on one, some 10 MB each: the reader shares the core with the
+caller and must not be what everything waits for."""
+
+_data, _meta, _event = attrgetter("data"), attrgetter("meta"), attrgetter("event")
 
 
 class BulkLog:
@@ -80,14 +86,13 @@ class BulkLog:
 
         Pages end before the multiples of ``page_events``.
         """
-        following: tuple[int, int, Future[list[_Columns]]] | None = None
-        while after < to or following is not None:
-            until = min(to, ((after + 1) // self._page_events + 1) * self._page_events - 1)
-            current = following
-            following = (after, until, self._submit(after, until)) if after < to else None
-            after = until
-            if current is not None:
-                yield from self._page(*current)
+        reading: deque[tuple[int, int, Future[list[_Columns]]]] = deque()
+        while after < to or reading:
+            while after < to and len(reading) < PAGES_AHEAD:
+                until = min(to, ((after + 1) // self._page_events + 1) * self._page_events - 1)
+                reading.append((after, until, self._submit(after, until)))
+                after = until
+            yield from self._page(*reading.popleft())
 
     def _page(self, after: int, until: int, reading: "Future[list[_Columns]]") -> Iterator["LogPage"]:
         columns = reading.result()
@@ -106,10 +111,12 @@ class BulkLog:
 
     def _read(self, after: int, until: int, *, bare: Sequence[str]) -> "list[_Columns]":
         cursor = self._connection.cursor(binary=True)
-        if len(bare) == len(self._wanted):
-            rows = cursor.execute(_GROUPED.format(wanted=_but(self._unwanted)), (after, until), prepare=True).fetchall()
-            return [_Columns(topic, _integers(at), None, lines) for topic, at, lines in rows]
-        rows = cursor.execute(_select(self._unwanted, bare), (after, until), prepare=True).fetchall()
+        columns: list[_Columns] = []
+        if bare:
+            grouped = cursor.execute(_GROUPED.format(names=_names(bare)), (after, until), prepare=True).fetchall()
+            columns = [_Columns(topic, _integers(at), None, lines) for topic, at, lines in grouped]
+        names = _names([*self._unwanted, *bare])
+        rows = cursor.execute(_SELECT.format(names=names), (after, until), prepare=True).fetchall()
         by_topic: dict[str, list[tuple[Any, ...]]] = {}
         for row in rows:
             found = by_topic.get(row[1])
@@ -117,12 +124,13 @@ class BulkLog:
                 by_topic[row[1]] = [row]
             else:
                 found.append(row)
-        return [_Columns(topic, [row[0] for row in found], found, None) for topic, found in by_topic.items()]
+        columns += [_Columns(topic, [row[0] for row in found], found, None) for topic, found in by_topic.items()]
+        return columns
 
 
-def _but(unwanted: Sequence[str]) -> Composed:
+def _names(wires: Sequence[str]) -> Composed:
     # Written into the statement, the names are hashed once; as a parameter they would be compared one by one.
-    return SQL(" AND topic NOT IN ({})").format(SQL(", ").join(map(Literal, unwanted or [""])))
+    return SQL(", ").join(map(Literal, wires or [""]))
 
 
 def _integers(packed: bytes) -> "array[int]":
@@ -131,13 +139,6 @@ def _integers(packed: bytes) -> "array[int]":
     if list(numbers) != sorted(numbers):
         raise RuntimeError("a page of the log came in another order than that of the log")
     return numbers
-
-
-def _select(unwanted: Sequence[str], bare: Sequence[str]) -> Composed:
-    spared = SQL("CASE WHEN topic NOT IN ({}) THEN ").format(SQL(", ").join(map(Literal, bare))) if bare else SQL("")
-    end = SQL(" END" if bare else "")
-    stream, version = (spared + SQL(column) + end for column in ("uuid_send(originator_id)", "originator_version"))
-    return _SELECT.format(wanted=_but(unwanted), stream=stream, version=version)
 
 
 class _TooBare(Exception):
@@ -180,11 +181,12 @@ class LogPage:
             lines = b"\n".join([row[2] for row in columns.rows or ()])
         if bare and (decode_data := codec.data_decoder(columns.topic)) is not None:
             try:
-                events = list(map(_data, decode_data(lines)))
+                bare_stored = decode_data(lines)
             except ValueError:
                 pass  # One of them cannot be decoded; below it is told which.
             else:
-                self.alike[type(events[0])] = _Events(positions, events, lines)
+                events = list(map(_data, bare_stored))
+                self.alike[type(events[0])] = _Events(positions, events, lambda: bare_stored)
                 return
         if columns.rows is None:
             raise _TooBare
@@ -198,7 +200,7 @@ class LogPage:
             else:
                 events = list(map(_data, stored))
                 recorded = list(map(Recorded, positions, streams, versions, events, map(_meta, stored)))
-                self._keep(events[0], recorded, _Events(positions, events, lines))
+                self._keep(events[0], recorded, _Events(positions, events, partial(decode_occurred, lines)))
                 return
         rows: list[Row] = [
             (at, stream, version, columns.topic, row[2])
@@ -208,25 +210,61 @@ class LogPage:
         events = list(map(_event, decoded))
         kinds = set(map(type, events))
         self.regular &= kinds.isdisjoint(self._recorded) and len(kinds) == 1 and Undecodable not in kinds
-        self._keep(events[0], decoded, _Events(positions, events, lines))
+        self._keep(events[0], decoded, _Events(positions, events, partial(decode_occurred, lines)))
 
     def _keep(self, first: Event, recorded: list[Recorded], alike: "_Events") -> None:
         self._recorded.setdefault(type(first), []).extend(recorded)
         self.alike[type(first)] = alike
 
 
-class _Events:
-    """``projections.core.Alike`` of a page: times are decoded when they are asked for."""
+_HasOccurred = OccurredOnly | WithoutActors[Event]
 
-    def __init__(self, positions: Sequence[int], events: Sequence[Any], lines: bytes) -> None:
+
+class _Events:
+    """``projections.bulk.Alike`` of a page: arrays are made when they are asked for, and kept for the next view."""
+
+    def __init__(
+        self, positions: Sequence[int], events: Sequence[Any], occurred: Callable[[], Sequence[_HasOccurred]]
+    ) -> None:
         self.positions = positions
         self.events = events
-        self._lines = lines
+        self._occurred = occurred
+        self._ids: dict[str, Ids] = {}
+        self._numbers: dict[str, Numbers] = {}
 
     @cached_property
-    def occurred_at(self) -> list[datetime]:
-        """When each happened."""
-        return [envelope.meta.occurred_at for envelope in decode_occurred(self._lines)]
+    def positions_array(self) -> Numbers:
+        """See ``Alike``."""
+        return np.array(self.positions, np.int64)
+
+    @cached_property
+    def times(self) -> Times:
+        """See ``Alike``."""
+        return occurred([envelope.meta.occurred_at for envelope in self._occurred()])
+
+    def ids(self, field: str) -> Ids:
+        """See ``Alike``."""
+        found = self._ids.get(field)
+        if found is None:
+            values = self._fields[field]
+            found = self._ids[field] = ids(values if None not in values else [value or NO_ID for value in values])
+        return found
+
+    def numbers(self, field: str) -> Numbers:
+        """See ``Alike``."""
+        found = self._numbers.get(field)
+        if found is None:
+            found = self._numbers[field] = np.array(self._fields[field], np.int64)
+        return found
+
+    def equal(self, field: str, value: object) -> Flags:
+        """See ``Alike``."""
+        return np.array([one == value for one in self._fields[field]], np.bool_)
+
+    @cached_property
+    def _fields(self) -> dict[str, tuple[Any, ...]]:
+        columns = zip(*map(astuple, self.events), strict=True)
+        return dict(zip(self.events[0].__struct_fields__, columns, strict=True))
 
 
 def _text(stream: bytes | None) -> Id:

@@ -9,7 +9,6 @@ reads as the empty string. Where there is no person (the subject is ``None``) th
 import os
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -48,25 +47,26 @@ class Stored(Struct, Generic[_T], frozen=True, gc=False):
     meta: Raw
 
 
-class DataOnly(Struct, Generic[_T], frozen=True, gc=False):
-    """The envelope as folds read it that ask for the event alone."""
-
-    data: _T
-
-
 class _MetaOnly(Struct, frozen=True, gc=False):
     meta: Raw
 
 
 class Occurred(Struct, frozen=True, gc=False):
-    """The one part of the metadata that bulk folds ask for."""
+    """The one part of the metadata that bulk folds ask for, as it stands there: many are parsed at once."""
 
-    occurred_at: datetime
+    occurred_at: str
 
 
 class OccurredOnly(Struct, frozen=True, gc=False):
     """The envelope as folds read it that ask for the time alone."""
 
+    meta: Occurred
+
+
+class WithoutActors(Struct, Generic[_T], frozen=True, gc=False):
+    """The envelope as bulk folds read it: the event, and when it happened."""
+
+    data: _T
     meta: Occurred
 
 
@@ -83,7 +83,7 @@ class _Kind:
         decoder = Decoder(Stored[kind])  # type: ignore[valid-type]
         self.decode: Callable[[bytes], Stored[Event]] = decoder.decode
         self.decode_lines: Callable[[bytes], list[Stored[Event]]] = decoder.decode_lines
-        self.decode_data: Callable[[bytes], list[DataOnly[Event]]] = Decoder(DataOnly[kind]).decode_lines  # type: ignore[valid-type]
+        self.decode_data: Callable[[bytes], list[WithoutActors[Event]]] = Decoder(WithoutActors[kind]).decode_lines  # type: ignore[valid-type]
 
 
 _encoder = Encoder()
@@ -187,8 +187,8 @@ class Codec:
         kind = self._by_wire.get(topic)
         return None if kind is None or kind.personal else kind.decode_lines
 
-    def data_decoder(self, topic: str) -> Callable[[bytes], list[DataOnly[Event]]] | None:
-        """The same without the metadata."""
+    def data_decoder(self, topic: str) -> Callable[[bytes], list[WithoutActors[Event]]] | None:
+        """The same with nothing of the metadata but the time."""
         kind = self._by_wire.get(topic)
         return None if kind is None or kind.personal else kind.decode_data
 

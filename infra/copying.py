@@ -11,8 +11,11 @@ from itertools import chain, repeat
 from struct import Struct
 from typing import Any, Final
 
+import numpy as np
 from msgspec.structs import astuple
+from numpy.typing import NDArray
 
+from projections.columns import Columns, Ragged, ids, length, times
 from projections.core import Row
 
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -98,13 +101,16 @@ def _nullable_cells(type_name: str, values: Sequence[Any]) -> Cells:
 def packed(rows: Sequence[Row], type_names: Sequence[str]) -> bytes:
     """The rows, at least one, as a part of a binary COPY between ``HEADER`` and ``TRAILER``.
 
-    ``type_names`` are PostgreSQL's own of the columns (``int8``, not ``bigint``). Raises ``struct.error`` for a
-    number out of range, ``UnicodeEncodeError`` for text that is not Unicode.
+    ``type_names`` are PostgreSQL's own of the columns (``int8``, not ``bigint``). Raises ``struct.error`` or
+    ``OverflowError`` for a number out of range, ``UnicodeEncodeError`` for text that is not Unicode.
     """
+    columns = list(zip(*map(astuple, rows), strict=True))
+    if all(name in _FIXED and None not in values for name, values in zip(type_names, columns, strict=True)):
+        return packed_columns(_arrays(columns, type_names), type_names)
     parts: list[Cells] = []
     group = _Group()
     group.add("h", repeat(len(type_names)))
-    for type_name, values in zip(type_names, zip(*map(astuple, rows), strict=True), strict=True):
+    for type_name, values in zip(type_names, columns, strict=True):
         nulls = None in values
         if type_name in _FIXED and not nulls:
             format_, length, make, _ = _FIXED[type_name]
@@ -117,3 +123,79 @@ def packed(rows: Sequence[Row], type_names: Sequence[str]) -> bytes:
     if group:
         parts.append(group.cells())
     return b"".join(parts[0] if len(parts) == 1 else chain.from_iterable(zip(*parts, strict=False)))
+
+
+_ARRAYS: Final[dict[str, Callable[[Sequence[Any]], NDArray[Any]]]] = {
+    "uuid": ids,
+    "int8": lambda values: np.array(values, np.int64),
+    "int4": lambda values: np.array(values, np.int32),
+    "int2": lambda values: np.array(values, np.int16),
+    "bool": lambda values: np.array(values, np.bool_),
+    "timestamptz": times,
+}
+"""How values of a type of fixed length become an array."""
+
+
+def columns_of(rows: Sequence[Row], type_names: Sequence[str]) -> Columns:
+    """Rows, at least one, as columns: of a table whose columns are of fixed length and never null."""
+    return _arrays(list(zip(*map(astuple, rows), strict=True)), type_names)
+
+
+def _arrays(columns: Sequence[Sequence[Any]], type_names: Sequence[str]) -> Columns:
+    return [_ARRAYS[name](values) for name, values in zip(type_names, columns, strict=True)]
+
+
+_STORED: Final = {"uuid": "V16", "int8": ">i8", "int4": ">i4", "int2": ">i2", "bool": "u1", "timestamptz": ">i8"}
+"""How PostgreSQL's binary format has a value of such a type."""
+
+_NUMBERED_FROM: Final = np.datetime64(_EPOCH.replace(tzinfo=None), "us")
+
+
+def packed_columns(columns: Columns, type_names: Sequence[str]) -> bytes:
+    """The same for rows that are there as columns."""
+    fields: list[tuple[str, str]] = [("fields", ">i2")]
+    ragged: list[tuple[int, Ragged]] = []
+    for number, (name, column) in enumerate(zip(type_names, columns, strict=True)):
+        fields.append((f"length_{number}", ">i4"))
+        if isinstance(column, Ragged):
+            ragged.append((number, column))
+        else:
+            fields.append((f"value_{number}", _STORED[name]))
+    fixed = np.empty(length(columns), np.dtype(fields))
+    fixed["fields"] = len(type_names)
+    for number, (name, column) in enumerate(zip(type_names, columns, strict=True)):
+        if isinstance(column, Ragged):
+            fixed[f"length_{number}"] = column.lengths
+        else:
+            fixed[f"length_{number}"] = fixed.dtype[f"value_{number}"].itemsize
+            fixed[f"value_{number}"] = _stored(name, column)
+    return fixed.tobytes() if not ragged else _with_ragged(fixed, ragged)
+
+
+def _stored(type_name: str, column: NDArray[Any]) -> NDArray[Any]:
+    if type_name == "uuid":
+        return np.ascontiguousarray(column, ">u8").view("V16").reshape(-1)
+    if type_name == "timestamptz":
+        return (column - _NUMBERED_FROM).astype(np.int64)
+    low, high = (np.iinfo(_STORED[type_name]).min, np.iinfo(_STORED[type_name]).max)
+    if column.dtype != np.bool_ and len(column) and (column.min() < low or column.max() > high):
+        raise OverflowError(f"{column.min()} to {column.max()} do not fit into {type_name}")
+    return column
+
+
+def _with_ragged(fixed: NDArray[Any], ragged: Sequence[tuple[int, Ragged]]) -> bytes:
+    """The fixed part of each row with its byte strings put in, each after its length."""
+    width = fixed.dtype.itemsize
+    sizes = width + np.sum([column.lengths for _, column in ragged], axis=0, dtype=np.int64)
+    begins = np.cumsum(sizes) - sizes
+    packed = np.empty(int(sizes.sum()), np.uint8)
+    cells = fixed.view(np.uint8).reshape(len(fixed), width)
+    taken, shift = 0, np.zeros(len(fixed), np.int64)
+    for number, column in ragged:
+        offset = fixed.dtype.fields[f"length_{number}"][1] + 4  # type: ignore[index]  # it has fields
+        packed[(begins + shift + taken)[:, None] + np.arange(offset - taken)] = cells[:, taken:offset]
+        inside = np.arange(len(column.data)) - np.repeat(np.cumsum(column.lengths) - column.lengths, column.lengths)
+        packed[np.repeat(begins + shift + offset, column.lengths) + inside] = column.data
+        taken, shift = offset, shift + column.lengths
+    packed[(begins + shift + taken)[:, None] + np.arange(width - taken)] = cells[:, taken:]
+    return packed.tobytes()

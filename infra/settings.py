@@ -37,6 +37,11 @@ class Settings(ViewSettings):
     data_dir: Path = setting(
         ROOT / ".moot", "folder", "Where the embedded engines, the secrets, the captured mail and the logs live."
     )
+    stack_dir: Path = setting(
+        ROOT / ".moot-stack",
+        "folder",
+        "Where the native stack (`./task stack:up`) keeps its servers and its downloads.",
+    )
     host: str = setting("127.0.0.1", "address", "The API listens here. Loopback, because this set-up has no TLS.")
     port: int = setting(8000, "TCP port", "The API listens here; 0 lets the system choose.", ge=0, le=65_535)
     database_url: SecretStr | None = setting(
@@ -347,7 +352,8 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         raise SettingsError(
             "Some settings cannot be used:", "\n".join(problems), "Correct them, or unset them to use the defaults."
         )
-    return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().absolute()})
+    folders = {"data_dir": settings.data_dir, "stack_dir": settings.stack_dir}
+    return settings.model_copy(update={name: folder.expanduser().absolute() for name, folder in folders.items()})
 
 
 _RULES = {field.name: field.type for field in msgspec.structs.fields(Limits)}

@@ -12,9 +12,10 @@ from typing import Any
 from psycopg import Connection, Cursor, DataError
 from psycopg.errors import LockNotAvailable
 
-from infra.copying import HEADER, TRAILER, packed
+from infra.copying import HEADER, TRAILER, columns_of, packed, packed_columns
 from infra.rows import PARTITION, PostgresRows, exists, lock_checkpoints
 from infra.tables import SCHEMA, Table, definition
+from projections.columns import Columns, length
 from projections.core import Key, Parked, Projection, Row, StaleCheckpoint, View
 
 
@@ -77,20 +78,30 @@ class Shadow:
 
     def copy(self, rows: Sequence[Row]) -> None:
         """Add rows that are not in the table."""
-        if not rows:
-            return
+        if rows:
+            with _sendable():
+                data = packed(rows, self._types)
+            self._copy(data, len(rows))
+
+    def copy_columns(self, columns: Columns) -> None:
+        """Add rows that are not in the table, given as columns."""
+        with _sendable():
+            data = packed_columns(columns, self._types)
+        self._copy(data, length(columns))
+
+    def columns(self, rows: Sequence[Row]) -> Columns | None:
+        """Rows as columns, for a table without nulls and texts; ``None`` for no rows."""
+        return columns_of(rows, self._types) if rows else None
+
+    def _copy(self, data: bytes, rows: int) -> None:
         names = ", ".join(column.name for column in self._table.columns)
-        try:
-            data = packed(rows, self._types)
-        except struct.error as error:
-            raise DataError(str(error)) from error
         with self._connection.cursor().copy(
             f"COPY {self._name} ({names}) FROM STDIN (FORMAT binary, FREEZE)".encode()
         ) as copy:
             copy.write(HEADER)
             copy.write(data)
             copy.write(TRAILER)
-        self.rows += len(rows)
+        self.rows += rows
 
     def index(self) -> None:
         """Make the keys and indexes; from now on rows can be loaded and replaced."""
@@ -203,6 +214,15 @@ class Shadow:
 
     def _run(self, sql: str) -> Cursor[Any]:
         return self._connection.execute(sql.encode())
+
+
+@contextmanager
+def _sendable() -> Iterator[None]:
+    """What cannot even be sent is for PostgreSQL to refuse."""
+    try:
+        yield
+    except (struct.error, OverflowError, ValueError) as error:
+        raise DataError(str(error)) from error
 
 
 class _ShadowRows(PostgresRows):

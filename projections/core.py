@@ -16,13 +16,16 @@ no such row any more. A third parameter, if the fold has one, receives the ``Rec
 import inspect
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
-from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from msgspec import Struct
 
 from domain.event import Event
+from projections.bulk import Alike, BulkFold, MakeColumns, PartsOfRows
 from schemas.envelope import Recorded, Undecodable
+
+if TYPE_CHECKING:
+    from projections.columns import Columns, Combine
 
 Key = Hashable
 """The key of a row: the value of its key field, or the tuple of the values where it has several."""
@@ -63,29 +66,6 @@ class Handler(Struct, frozen=True):
             return () if key is None else (key,)
         assert self.keys is not None
         return tuple(self.keys(recorded.event, recorded))
-
-
-class Alike(Protocol):
-    """Events of one kind from a page of the log, in order, a column at a time."""
-
-    @property
-    def events(self) -> Sequence[Any]:
-        """The events."""
-        ...
-
-    @property
-    def positions(self) -> Sequence[int]:
-        """Where each stands in the log."""
-        ...
-
-    @property
-    def occurred_at(self) -> Sequence[datetime]:
-        """When each happened, UTC."""
-        ...
-
-
-BulkFold = Callable[[dict[Any, Any], Mapping[type[Event], Alike]], None]
-"""Changes rows by key, in place, by what a page of the log holds of some kinds of events; of one of them at least."""
 
 
 class Parked(Struct, frozen=True):
@@ -179,6 +159,9 @@ class Projection:
         self.handlers: dict[type[Event], list[Handler]] = {}
         self.bulk: BulkFold | None = None
         self.bulk_kinds: frozenset[type[Event]] = frozenset()
+        self.make_columns: MakeColumns | None = None
+        self.page_events = 1
+        self.parts: PartsOfRows | None = None
         self.new: Callable[[Any], Row] = row if len(row.key_fields) == 1 else lambda key: row(*key)
         """Makes the row that nothing has happened to yet, from its key."""
 
@@ -212,6 +195,48 @@ class Projection:
             return fold
 
         return register
+
+    def in_columns(self, *, page_events: int = 1) -> Callable[[MakeColumns], MakeColumns]:
+        """Register a shortcut: all rows that a page makes, for a view none of whose rows two pages touch.
+
+        Pages end before a multiple of ``page_events``, and begin at one. The shortcut takes all kinds of the view.
+        """
+
+        def register(make: MakeColumns) -> MakeColumns:
+            self.make_columns, self.page_events = make, page_events
+            self.bulk_kinds = frozenset(self.handlers)
+            return make
+
+        return register
+
+    def in_parts(
+        self, *kinds: type[Event], gone_at_zero: str = "", **how: "Combine"
+    ) -> Callable[[MakeColumns], MakeColumns]:
+        """Register a shortcut: what these kinds of events of a page do to rows, as parts of rows of one event each.
+
+        ``how`` says for each field but the keys how parts of one row make a whole one: by their ``sum``, the
+        ``largest``, or the ``last``. A row whose field ``gone_at_zero`` is 0 in the end is no row. Keys are ids.
+        Other kinds of the page are folded before or after them, as with ``in_bulk``.
+        """
+
+        def register(make: MakeColumns) -> MakeColumns:
+            ways = tuple("key" if name in self.row.key_fields else how[name] for name in self.row.__struct_fields__)
+            self.parts, self.bulk_kinds = PartsOfRows(make, ways, gone_at_zero), frozenset(kinds)
+            return make
+
+        return register
+
+    def parts_of(self, page: Mapping[type[Event], Alike]) -> "Columns | None":
+        """The parts of rows that a page makes; ``None`` where it makes none. Only where there is such a shortcut."""
+        assert self.parts is not None
+        found = {kind: alike for kind, alike in page.items() if kind in self.bulk_kinds}
+        return self.parts.make(found) if found else None
+
+    def columns_of(self, page: Mapping[type[Event], Alike]) -> "Columns | None":
+        """The rows that a page makes; ``None`` where it makes none. Only where there is such a shortcut."""
+        assert self.make_columns is not None
+        found = {kind: alike for kind, alike in page.items() if kind in self.bulk_kinds}
+        return self.make_columns(found) if found else None
 
     def fold_in_bulk(self, rows: dict[Any, Any], page: Mapping[type[Event], Alike]) -> None:
         """Take the shortcut, if there is one and the page holds any of its kinds."""

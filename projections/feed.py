@@ -15,7 +15,8 @@ from domain.ballot import VoteCast
 from domain.comment import CommentDeleted, CommentImported, CommentSubmitted
 from domain.event import Event, Id
 from domain.post import PostDeleted, PostImported, PostStickied, PostSubmitted, PostUnstickied
-from projections.core import Alike, Projection, Row
+from projections.bulk import Alike
+from projections.core import Projection, Row
 from schemas.envelope import Recorded
 
 

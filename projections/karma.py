@@ -3,15 +3,20 @@
 An event without ``author_id`` earns nobody anything: an anonymous post's author must not show in a sum.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 from domain.ballot import VoteCast
 from domain.comment import CommentImported
 from domain.event import Event, Id
 from domain.post import PostImported
-from projections.core import Alike, Projection, Row
+from projections.bulk import Alike
+from projections.core import Projection, Row
 from schemas.envelope import Recorded
+
+if TYPE_CHECKING:
+    from projections.columns import Columns, Numbers
 
 
 class Karma(Row, frozen=True, gc=False):
@@ -45,25 +50,6 @@ def _(row: Karma, e: VoteCast, at: Recorded) -> Karma:
     )
 
 
-@karma.in_bulk(VoteCast)
-def _(rows: dict[tuple[Id, Id], Karma], page: Mapping[type[Event], Alike]) -> None:
-    votes = page[VoteCast]
-    earned: dict[tuple[Id, Id], list[int]] = {}
-    for e, position in zip(votes.events, votes.positions, strict=True):
-        author_id = e.author_id
-        if author_id is None:
-            continue
-        key = (author_id, e.community_id)
-        sums = earned.get(key)
-        if sums is None:
-            sums = earned[key] = [0, 0, 0]
-        sums[e.target != "post"] += e.value - e.previous
-        sums[2] = position
-    for key, (on_posts, on_comments, position) in earned.items():
-        row = rows.get(key) or Karma(*key)
-        rows[key] = Karma(*key, row.post_karma + on_posts, row.comment_karma + on_comments, max(row.position, position))
-
-
 @karma.on(PostImported, key=_key)
 def _(row: Karma, e: PostImported, at: Recorded) -> Karma:
     earned = row.post_karma + e.up - e.down
@@ -74,3 +60,34 @@ def _(row: Karma, e: PostImported, at: Recorded) -> Karma:
 def _(row: Karma, e: CommentImported, at: Recorded) -> Karma:
     earned = row.comment_karma + e.up - e.down
     return Karma(row.account_id, row.community_id, row.post_karma, earned, max(row.position, at.position))
+
+
+@karma.in_parts(VoteCast, PostImported, CommentImported, post_karma="sum", comment_karma="sum", position="largest")
+def _(page: Mapping[type[Event], Alike]) -> "Columns":
+    from projections.columns import joined  # noqa: PLC0415 - for rebuilds alone
+
+    return joined([_PARTS[kind](alike) for kind, alike in page.items()])
+
+
+def _earned(events: Alike, earned: "Numbers", on_posts: "Numbers") -> "Columns":
+    authors = events.ids("author_id")
+    known = authors.any(axis=1)
+    columns = (authors, events.ids("community_id"), on_posts, earned - on_posts, events.positions_array)
+    return [column[known] for column in columns]
+
+
+def _voted(votes: Alike) -> "Columns":
+    earned = votes.numbers("value") - votes.numbers("previous")
+    return _earned(votes, earned, earned * votes.equal("target", "post"))
+
+
+def _imported(items: Alike, on_posts: int) -> "Columns":
+    earned = items.numbers("up") - items.numbers("down")
+    return _earned(items, earned, earned * on_posts)
+
+
+_PARTS: dict[type[Event], Callable[[Alike], "Columns"]] = {
+    VoteCast: _voted,
+    PostImported: partial(_imported, on_posts=1),
+    CommentImported: partial(_imported, on_posts=0),
+}

@@ -5,12 +5,16 @@ One row a vote event. Imported totals are no changes: they come with the post or
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from domain.ballot import VoteCast
 from domain.event import Event, Id
-from projections.core import Alike, Projection, Row
+from projections.bulk import Alike
+from projections.core import Projection, Row
 from schemas.envelope import Recorded
+
+if TYPE_CHECKING:
+    from projections.columns import Columns
 
 NOBODY = Id("00000000-0000-0000-0000-000000000000")
 
@@ -45,17 +49,16 @@ def _(row: ScoreChange, e: VoteCast, at: Recorded) -> ScoreChange:
     )
 
 
-@score_changes.in_bulk(VoteCast)
-def _(rows: dict[int, ScoreChange], page: Mapping[type[Event], Alike]) -> None:
+@score_changes.in_columns()
+def _(page: Mapping[type[Event], Alike]) -> "Columns":
     votes = page[VoteCast]
-    for e, position, occurred_at in zip(votes.events, votes.positions, votes.occurred_at, strict=True):
-        previous, value = e.previous, e.value
-        rows[position] = ScoreChange(
-            position,
-            e.target_id,
-            e.post_id,
-            e.community_id,
-            occurred_at,
-            (value > 0) - (previous > 0),
-            (value < 0) - (previous < 0),
-        )
+    previous, value = votes.numbers("previous"), votes.numbers("value")
+    return (
+        votes.positions_array,
+        votes.ids("target_id"),
+        votes.ids("post_id"),
+        votes.ids("community_id"),
+        votes.times,
+        (value > 0) * 1 - (previous > 0),
+        (value < 0) * 1 - (previous < 0),
+    )

@@ -4,15 +4,20 @@ A score is the imported totals plus the differences that its ballots made; each 
 the sums do not depend on their order.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 from domain.ballot import VoteCast
 from domain.comment import CommentImported
 from domain.event import Event, Id
 from domain.post import PostImported
-from projections.core import Alike, Projection, Row
+from projections.bulk import Alike
+from projections.core import Projection, Row
 from schemas.envelope import Recorded
+
+if TYPE_CHECKING:
+    from projections.columns import Columns
 
 
 class Score(Row, frozen=True, gc=False):
@@ -39,22 +44,6 @@ def _(row: Score, e: VoteCast, at: Recorded) -> Score:
     )
 
 
-@scores.in_bulk(VoteCast)
-def _(rows: dict[Id, Score], page: Mapping[type[Event], Alike]) -> None:
-    votes = page[VoteCast]
-    get = rows.get
-    for e, position in zip(votes.events, votes.positions, strict=True):
-        target_id, previous, value = e.target_id, e.previous, e.value
-        up, down = (value > 0) - (previous > 0), (value < 0) - (previous < 0)
-        row = get(target_id)
-        if row is None:
-            rows[target_id] = Score(target_id, up, down, position)
-        else:
-            # The row's own id again, as the one that was just decoded would be another object to keep.
-            latest = max(row.position, position)
-            rows[target_id] = Score(row.target_id, row.up + up, row.down + down, latest)
-
-
 @scores.on(PostImported, key=lambda e: e.post_id if e.up or e.down else None)
 def _(row: Score, e: PostImported, at: Recorded) -> Score:
     return Score(row.target_id, row.up + e.up, row.down + e.down, max(row.position, at.position))
@@ -63,3 +52,29 @@ def _(row: Score, e: PostImported, at: Recorded) -> Score:
 @scores.on(CommentImported, key=lambda e: e.comment_id if e.up or e.down else None)
 def _(row: Score, e: CommentImported, at: Recorded) -> Score:
     return Score(row.target_id, row.up + e.up, row.down + e.down, max(row.position, at.position))
+
+
+@scores.in_parts(VoteCast, PostImported, CommentImported, up="sum", down="sum", position="largest")
+def _(page: Mapping[type[Event], Alike]) -> "Columns":
+    from projections.columns import joined  # noqa: PLC0415 - for rebuilds alone
+
+    return joined([_PARTS[kind](alike) for kind, alike in page.items()])
+
+
+def _voted(votes: Alike) -> "Columns":
+    previous, value = votes.numbers("previous"), votes.numbers("value")
+    up, down = (value > 0) * 1 - (previous > 0), (value < 0) * 1 - (previous < 0)
+    return votes.ids("target_id"), up, down, votes.positions_array
+
+
+def _imported(items: Alike, field: str) -> "Columns":
+    up, down = items.numbers("up"), items.numbers("down")
+    some = (up != 0) | (down != 0)
+    return items.ids(field)[some], up[some], down[some], items.positions_array[some]
+
+
+_PARTS: dict[type[Event], Callable[[Alike], "Columns"]] = {
+    VoteCast: _voted,
+    PostImported: partial(_imported, field="post_id"),
+    CommentImported: partial(_imported, field="comment_id"),
+}

@@ -3,11 +3,9 @@
 Internal: it also leads from an anonymous author to the post, so nothing of it may reach another person.
 """
 
-from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from domain.account import AccountImported, AccountRegistered, DisplayNameChanged
 from domain.ballot import VoteCast
@@ -30,8 +28,12 @@ from domain.post import (
     PostUnstickied,
 )
 from domain.save import ItemSaved, ItemUnsaved
-from projections.core import Alike, Projection, Row
+from projections.bulk import Alike
+from projections.core import Projection, Row
 from schemas.envelope import Recorded
+
+if TYPE_CHECKING:
+    from projections.columns import Columns
 
 BUCKET_BITS = 14
 """A row holds the positions of one bucket of 2**14: at most 32 kB, and dense subjects have few rows."""
@@ -126,39 +128,23 @@ def _touched(row: Subject, _e: Event, at: Recorded) -> Subject:
 for _kind, _names in TOUCHED.items():
     subjects.on(_kind, keys=_keys(_names))(_touched)
 
-_OFFSETS = [offset.to_bytes(2, "big") for offset in range(1 << BUCKET_BITS)]
-_IDS: dict[type[Event], Callable[[Any], Iterable[Id | None]]] = {
-    kind: attrgetter(*names) if len(names) > 1 else lambda e, one=attrgetter(*names): (one(e),)  # type: ignore[misc]
-    for kind, names in TOUCHED.items()
-}
 
+@subjects.in_columns(page_events=1 << BUCKET_BITS)
+def _(page: Mapping[type[Event], Alike]) -> "Columns":
+    import numpy as np  # noqa: PLC0415 - for rebuilds alone
 
-@subjects.in_bulk(*TOUCHED)
-def _(rows: dict[tuple[Id, int], Subject], page: Mapping[type[Event], Alike]) -> None:
-    buckets: defaultdict[int, defaultdict[Id | None, list[bytes]]] = defaultdict(lambda: defaultdict(list))
-    for kind, alike in page.items():
-        ids, positions = _IDS[kind], alike.positions
-        start = 0
-        while start < len(positions):
-            bucket = positions[start] >> BUCKET_BITS
-            first, found = bucket << BUCKET_BITS, buckets[bucket]
-            end = bisect_left(positions, first + (1 << BUCKET_BITS), start)
-            for touched, position in zip(map(ids, alike.events[start:end]), positions[start:end], strict=True):
-                offset = _OFFSETS[position - first]
-                for subject_id in touched:
-                    offsets = found[subject_id]
-                    # An event that names the same subject twice touches it once.
-                    if not offsets or offsets[-1] is not offset:
-                        offsets.append(offset)
-            start = end
-    for bucket, found in buckets.items():
-        found.pop(None, None)
-        for subject_id, offsets in found.items():
-            assert subject_id is not None
-            key = (subject_id, bucket)
-            before = rows.get(key)
-            if before is not None:
-                offsets += [before.offsets[i : i + 2] for i in range(0, len(before.offsets), 2)]
-            if len(offsets) > 1:
-                offsets.sort()
-            rows[key] = Subject(subject_id, bucket, b"".join(offsets))
+    from projections.columns import Ragged, grouped  # noqa: PLC0415
+
+    named = [(alike.ids(name), alike.positions_array) for kind, alike in page.items() for name in TOUCHED[kind]]
+    subject_ids = np.concatenate([ids for ids, _ in named])
+    positions = np.concatenate([positions for _, positions in named])
+    somebody = subject_ids.any(axis=1)
+    subject_ids, positions = subject_ids[somebody], positions[somebody]
+    order, begins = grouped(subject_ids, positions & ((1 << BUCKET_BITS) - 1))
+    in_order = positions[order]
+    # An event that names the same subject twice touches it once.
+    kept = np.append(True, in_order[1:] != in_order[:-1])
+    kept[begins] = True
+    offsets = (in_order[kept] & ((1 << BUCKET_BITS) - 1)).astype(">u2")
+    lengths = 2 * np.add.reduceat(kept, begins, dtype=np.int64)
+    return subject_ids[order[begins]], in_order[begins] >> BUCKET_BITS, Ragged(offsets.view(np.uint8), lengths)

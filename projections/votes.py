@@ -4,12 +4,16 @@ All events of a row are of one ballot, so their order holds everywhere.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from domain.ballot import VoteCast
 from domain.event import Event, Id
-from projections.core import Alike, Projection, Row
+from projections.bulk import Alike
+from projections.core import Projection, Row
 from schemas.envelope import Recorded
+
+if TYPE_CHECKING:
+    from projections.columns import Columns
 
 
 class Vote(Row, frozen=True, gc=False):
@@ -30,12 +34,7 @@ def _(row: Vote, e: VoteCast, at: Recorded) -> Vote | None:
     return Vote(row.voter_id, row.target_id, e.value, at.position) if e.value else None
 
 
-@votes.in_bulk(VoteCast)
-def _(rows: dict[tuple[Id, Id], Vote], page: Mapping[type[Event], Alike]) -> None:
+@votes.in_parts(VoteCast, value="last", position="last", gone_at_zero="value")
+def _(page: Mapping[type[Event], Alike]) -> "Columns":
     cast = page[VoteCast]
-    for e, position in zip(cast.events, cast.positions, strict=True):
-        voter_id, target_id, value = e.voter_id, e.target_id, e.value
-        if value:
-            rows[voter_id, target_id] = Vote(voter_id, target_id, value, position)
-        else:
-            rows.pop((voter_id, target_id), None)
+    return cast.ids("voter_id"), cast.ids("target_id"), cast.numbers("value"), cast.positions_array

@@ -1,8 +1,33 @@
 """The limits of the runner and of a rebuild, from the settings."""
 
+from msgspec import Struct
+
 from infra.settings import Settings
-from streams.rebuild import RebuildLimits
+from projections.subjects import BUCKET_BITS
 from streams.runner import RunnerLimits
+
+
+class RebuildLimits(Struct, frozen=True):
+    """The limits of a rebuild.
+
+    It reads ``page_events`` at a time, as many as a row of subjects holds so that it is whole at once. It copies
+    ``copy_rows`` at a time, at most ``copies_waiting_max`` of them waiting. When more than ``rows_max`` rows are held
+    in memory, those of the largest view are written out and merged from then on. It catches up without a lock until
+    at most ``lag_events_max`` events are left; the runner waits for the rest. The exchange waits ``lock_seconds`` for
+    readers, who queue behind it, and is tried ``switch_attempts_max`` times, ``switch_pause_seconds`` apart; it waits
+    ``batch_seconds_max`` for the runner's batch to end.
+    """
+
+    page_events: int = 1 << BUCKET_BITS
+    copy_rows: int = 20_000
+    copies_waiting_max: int = 8
+    rows_max: int = 6_000_000
+    lag_events_max: int = 500
+    lock_seconds: float = 0.1
+    batch_seconds_max: float = 10.0
+    switch_attempts_max: int = 100
+    switch_pause_seconds: float = 0.1
+    writers: int = 2
 
 
 def runner_limits(settings: Settings) -> RunnerLimits:

@@ -11,12 +11,13 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from typing import Final
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
+from typing import Any, Final
 
 from msgspec import Struct
-from psycopg import Error
+from psycopg import Connection, Error
 
 from commands.ports import StoreUnavailable
 from domain.event import Event
@@ -25,10 +26,10 @@ from infra.event_store import GroupCommitStore
 from infra.postgres import connect
 from infra.shadow import Busy, Shadow
 from projections.core import Projection, Row, View, fold
-from projections.subjects import BUCKET_BITS
 from schemas.envelope import Recorded
 from streams.batches import UNSTORABLE
 from streams.careful import step_carefully
+from streams.limits import RebuildLimits
 from streams.making import Making
 
 _LOCK_CLASS: Final = 0x7265_6275
@@ -45,29 +46,6 @@ class RebuildRunning(RebuildFailure):
 
 class SwitchFailed(RebuildFailure):
     """Readers or the runner held the live view for so long that its name could not be taken."""
-
-
-class RebuildLimits(Struct, frozen=True):
-    """The limits of a rebuild.
-
-    It reads ``page_events`` at a time, as many as a row of subjects holds so that it is whole at once. It copies
-    ``copy_rows`` at a time, at most ``copies_waiting_max`` of them waiting. When more than ``rows_max`` rows are held
-    in memory, those of the largest view are written out and merged from then on. It catches up without a lock until
-    at most ``lag_events_max`` events are left; the runner waits for the rest. The exchange waits ``lock_seconds`` for
-    readers, who queue behind it, and is tried ``switch_attempts_max`` times, ``switch_pause_seconds`` apart; it waits
-    ``batch_seconds_max`` for the runner's batch to end.
-    """
-
-    page_events: int = 1 << BUCKET_BITS
-    copy_rows: int = 20_000
-    copies_waiting_max: int = 8
-    rows_max: int = 6_000_000
-    lag_events_max: int = 500
-    lock_seconds: float = 0.1
-    batch_seconds_max: float = 10.0
-    switch_attempts_max: int = 100
-    switch_pause_seconds: float = 0.1
-    writers: int = 2
 
 
 class Progress(Struct, frozen=True):
@@ -187,8 +165,10 @@ class _Rebuild:
             self._fold([one for one in making if one.view.projection.name not in careful], writers, in_bulk=in_bulk)
             self._reached = self._total
             self._say("index")
-            finished = [writers.submit(self._finish, one) for one in making]
-            views = [future.result() for future in finished]
+            # The largest first, so that none is left alone at the end.
+            largest_first = sorted(making, key=lambda one: one.shadow.rows + one.weight, reverse=True)
+            finished = {one.view.projection.name: writers.submit(self._finish, one) for one in largest_first}
+            views = [finished[projection.name].result() for projection in self._projections]
         return RebuildSummary(views, self._total, time.perf_counter() - self._started)
 
     def _say(self, phase: str) -> None:
@@ -201,9 +181,11 @@ class _Rebuild:
         ).fetchone()
         if not row or not row[0]:
             raise RebuildRunning(f"{projection.name} is being rebuilt already; wait for that to end, or stop it")
+        # A server notices late that a connection was closed; who begins again must not meet its own lock.
+        stack.callback(_release, connection, projection.name)
         shadow = Shadow(connection, projection)
         shadow.create()
-        return Making(shadow)
+        return Making(shadow, self._limits.page_events)
 
     def _fold(self, making: Sequence[Making], writers: ThreadPoolExecutor, *, in_bulk: bool) -> None:
         """Read the log to where it ended at the start, and fold it."""
@@ -212,33 +194,53 @@ class _Rebuild:
             log.bare = self._bare(making) if in_bulk else frozenset()
             for page in log.pages(0, self._total):
                 if in_bulk:
-                    self._fold_in_bulk(making, page)
+                    self._fold_in_bulk(making, writers, page)
                 else:
                     self._fold_singly(making, [one.view for one in making], page.recorded(wanted))
                 self._reached = page.last
                 for one in making:
                     if len(one.view.rows) >= self._limits.copy_rows:
-                        self._write(writers, one, one.take_done(page.last))
-                if self._bound_memory(making):
-                    log.bare = frozenset()
+                        rows = one.take_done(page.last)
+                        if rows:
+                            self._write(writers, one, partial(_copy, one.shadow, rows, self._limits.copy_rows))
+                if self._bound_memory(making) and in_bulk:
+                    log.bare = self._bare(making)
                 self._say("fold")
         for one in making:
             one.shadow.position = self._total
 
-    def _fold_in_bulk(self, making: Sequence[Making], page: LogPage) -> None:
+    def _fold_in_bulk(self, making: Sequence[Making], writers: ThreadPoolExecutor, page: LogPage) -> None:
         if not page.regular:
             raise _NotInBulk
-        for one in making:
-            if not one.spilled:
-                one.view.projection.fold_in_bulk(one.view.rows, page.alike)
-        views = [one.view if one.spilled else one.rest for one in making]
+        try:
+            for one in making:
+                self._take_shortcut(one, writers, page)
+        except (ValueError, OverflowError) as error:
+            # An id that is none, a number out of range: one of the events is to be parked.
+            raise _NotInBulk from error
+        views = [one.rest for one in making]
         events = page.recorded({kind for view in views for kind in view.projection.handlers})
         self._fold_singly(making, views, events)
         if any(view.parked for view in views):
             raise _NotInBulk
 
+    def _take_shortcut(self, one: Making, writers: ThreadPoolExecutor, page: LogPage) -> None:
+        projection = one.view.projection
+        if one.in_columns:
+            columns = projection.columns_of(page.alike)
+            if columns is not None:
+                self._write(writers, one, partial(one.shadow.copy_columns, columns))
+        elif one.parts is not None:
+            one.parts.add(projection.parts_of(page.alike))
+        elif not one.spilled:
+            projection.fold_in_bulk(one.view.rows, page.alike)
+
     def _fold_singly(self, making: Sequence[Making], views: Sequence[View], events: Sequence[Recorded]) -> None:
-        touched = [(one, one.prepare(events)) for one in making if one.spilled]
+        touched = []
+        for one, view in zip(making, views, strict=True):
+            if one.spilled:
+                with _storing(one):
+                    touched.append((one, one.prepare(view, events)))
         fold(views, events)
         for one, keys in touched:
             one.folded(keys)
@@ -251,31 +253,24 @@ class _Rebuild:
 
     def _bound_memory(self, making: Sequence[Making]) -> bool:
         """Write rows out while there are too many in memory. Whether any view has rows in its table now."""
-        while sum(len(one.view.rows) for one in making) > self._limits.rows_max:
-            largest = max(making, key=lambda one: len(one.view.rows))
-            rows, gone = largest.take(), list(largest.gone)
-            largest.gone.clear()
-            with largest.lock:
-                if largest.spilled:
-                    for start in range(0, len(rows), self._limits.copy_rows):
-                        largest.shadow.replace(rows[start : start + self._limits.copy_rows], ())
-                    largest.shadow.replace((), gone)
-                    continue
-                _copy(largest.shadow, rows, self._limits.copy_rows)
-                if not largest.once:
-                    largest.shadow.index()
-                    largest.spilled = True
+        while sum(one.weight for one in making) > self._limits.rows_max:
+            heaviest = max(making, key=lambda one: one.weight)
+            with heaviest.lock, _storing(heaviest):
+                heaviest.write(self._limits.copy_rows)
+                if not heaviest.once and not heaviest.spilled:
+                    heaviest.shadow.index()
+                    heaviest.spilled = True
         return any(one.spilled for one in making)
 
-    def _write(self, writers: ThreadPoolExecutor, one: Making, rows: list[Row]) -> None:
-        """Have the rows copied by a writer; waits while too many are waiting."""
+    def _write(self, writers: ThreadPoolExecutor, one: Making, copy: Callable[[], None]) -> None:
+        """Have rows copied by a writer; waits while too many are waiting."""
         if self._failed is not None:
             raise self._failed
 
         def write() -> None:
             try:
-                with one.lock:
-                    _copy(one.shadow, rows, self._limits.copy_rows)
+                with one.lock, _storing(one):
+                    copy()
             except BaseException as error:
                 self._failed = error
                 raise
@@ -283,20 +278,16 @@ class _Rebuild:
                 self._waiting.release()
 
         self._waiting.acquire()
-        writers.submit(write)
+        one.writing.append(writers.submit(write))
 
     def _finish(self, one: Making) -> Rebuilt:
         """Write the rest, make the indexes, catch up and switch."""
+        wait(one.writing)
         with one.lock:
             if self._failed is not None:
                 raise self._failed
-            rows = one.take()
-            if one.spilled:
-                for start in range(0, len(rows), self._limits.copy_rows):
-                    one.shadow.replace(rows[start : start + self._limits.copy_rows], ())
-                one.shadow.replace((), one.gone)
-            else:
-                _copy(one.shadow, rows, self._limits.copy_rows)
+            with _storing(one):
+                one.write(self._limits.copy_rows)
             one.shadow.index()
             return self._switch(one.shadow)
 
@@ -338,12 +329,24 @@ class _Rebuild:
         return len(page)
 
 
+def _release(connection: Connection[Any], name: str) -> None:
+    with suppress(Error):
+        connection.execute("ROLLBACK")
+        connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", (_LOCK_CLASS, name))
+
+
 def _copy(shadow: Shadow, rows: Sequence[Row], copy_rows: int) -> None:
+    for start in range(0, len(rows), copy_rows):
+        shadow.copy(rows[start : start + copy_rows])
+
+
+@contextmanager
+def _storing(one: Making) -> Iterator[None]:
+    """What PostgreSQL cannot store ends this attempt."""
     try:
-        for start in range(0, len(rows), copy_rows):
-            shadow.copy(rows[start : start + copy_rows])
+        yield
     except UNSTORABLE as error:
-        raise _NotStored(shadow.projection.name) from error
+        raise _NotStored(one.view.projection.name) from error
 
 
 @contextmanager

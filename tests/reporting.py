@@ -7,12 +7,13 @@ A skip is for a tool that may be missing on a machine, and is announced; any oth
 import pytest
 from _pytest.terminal import TerminalReporter
 
-OPTIONAL = ("Node.js",)
+OPTIONAL = ("Node.js", "A small disk")
 """How the reason of a permitted skip begins: the tool that is missing."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
+    """Add the options."""
+    parser.addoption("--stack-dir", metavar="FOLDER", help="attach to the native stack that runs in this folder")
     parser.addoption("--nothing-skipped", action="store_true", help="fail when anything was skipped")
 
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -30,7 +29,7 @@ from streams.cli.rebuilding import rebuild_bar
 from streams.cli.session import engines
 from streams.importer import Imported, Importer, Rejected
 from streams.limits import rebuild_limits, runner_limits
-from streams.rebuild_halves import rebuild_fast
+from streams.rebuild import rebuild
 from streams.runner import Runner
 
 REJECTED_SHOWN_MAX = 20
@@ -41,11 +40,11 @@ REBUILD_EVENTS_MIN = 20_000
 REBUILD_SHARE_MIN = 0.05
 """Views that are so many events behind, and so much of the log, are built anew: that takes a twentieth of the time
 of an event, and replaces the views without a gap."""
-BUILDING = {"page_events": 4_096, "copy_rows": 10_000, "copies_waiting_max": 1}
-"""Limits of the rebuild after an import, instead of the settings: two processes that together stay far below the
-500 MB that an import may take, however long the archive."""
+BUILDING = {"copy_rows": 10_000, "copies_waiting_max": 2}
+"""Limits of the rebuild after an import, instead of the settings: it stays far below the 500 MB that an import may
+take, however long the archive."""
 SHORT_LOG_EVENTS_MAX = 300_000
-ROWS_OF_SHORT_LOG_MAX, ROWS_MAX = 400_000, 100_000
+ROWS_OF_SHORT_LOG_MAX, ROWS_MAX = 500_000, 100_000
 """Rows in memory during that: more for a log that is short, where nothing else takes memory yet; writing rows out and
 reading them again halves the speed."""
 LOOK_SECONDS = 0.1
@@ -227,13 +226,10 @@ class _Views:
         head = self._store.head_sync()
         if self._backlog(head) > max(REBUILD_EVENTS_MIN, head * REBUILD_SHARE_MIN):
             words.print(f"Building the views from {head:,} events.")
-            opened = partial(postgres_store, self._database_url, self._master_key, limits=self._settings.store_limits)
             rows_max = ROWS_OF_SHORT_LOG_MAX if head <= SHORT_LOG_EVENTS_MAX else ROWS_MAX
             limits = msgspec.structs.replace(rebuild_limits(self._settings), **BUILDING, rows_max=rows_max)
             with rebuild_bar(f"{len(ALL)} views") as progress:
-                rebuild_fast(
-                    self._database_url, self._store, list(ALL.values()), opened, progress=progress, limits=limits
-                )
+                rebuild(self._database_url, self._store, list(ALL.values()), progress=progress, limits=limits)
         if self._runner is None:
             self._runner = Runner(self._database_url, self._store, ALL.values(), limits=runner_limits(self._settings))
             self._runner.start()

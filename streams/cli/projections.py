@@ -1,18 +1,15 @@
 """``moot projections``: how far each view has come, and how to build one anew."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Any
 
 import msgspec
 import psycopg
 import typer
 
-from infra.event_store import postgres_store
 from infra.failures import Failure
 from infra.postgres import connect
 from infra.rows import create_missing
-from infra.secrets import load_secrets
 from projections.catalogue import ALL
 from projections.core import Projection
 from streams.cli.console import (
@@ -30,8 +27,7 @@ from streams.cli.events import open_log
 from streams.cli.rebuilding import rebuild_bar
 from streams.cli.session import engines
 from streams.limits import rebuild_limits
-from streams.rebuild import RebuildFailure, RebuildSummary
-from streams.rebuild_halves import rebuild_fast
+from streams.rebuild import RebuildFailure, RebuildSummary, rebuild
 from streams.views import ViewStatus, list_views
 
 
@@ -114,11 +110,10 @@ def rebuild_projections(
             with rebuild_bar(
                 ", ".join(p.name for p in wanted) if len(wanted) <= 3 else f"{len(wanted)} views"
             ) as progress:
-                summary = rebuild_fast(
+                summary = rebuild(
                     database_url,
                     log,
                     wanted,
-                    partial(postgres_store, database_url, load_secrets(settings.data_dir).master_key),
                     progress=progress,
                     compare=compare,
                     limits=rebuild_limits(settings),

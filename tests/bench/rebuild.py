@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event as Flag
 from pathlib import Path
@@ -32,8 +31,7 @@ from infra.tables import Table
 from projections.catalogue import ALL
 from projections.core import Projection
 from streams.batches import Batch, fold_batch
-from streams.rebuild import Progress, RebuildSummary
-from streams.rebuild_halves import rebuild_fast
+from streams.rebuild import Progress, RebuildSummary, rebuild
 from tests.equivalence.histories import Happened, World
 from tests.equivalence.recording import Filler
 
@@ -128,8 +126,7 @@ def measure(conninfo: str, history: Iterator[Happened], views: list[Projection])
             create_missing(connection, views)
         slow = one_by_one(conninfo, store, views)
         sys.stderr.write(f"a transaction per event: {slow:,.0f} events/s\n")
-        opened = partial(postgres_store, conninfo, MASTER_KEY)
-        summary = rebuild_fast(conninfo, store, views, opened, progress=Shown())
+        summary = rebuild(conninfo, store, views, progress=Shown())
         sys.stderr.write(
             f"rebuilt {len(views)} views from {summary.events:,} events in {summary.seconds:.1f} s:"
             f" {summary.rate:,.0f} events/s\n"
@@ -137,7 +134,7 @@ def measure(conninfo: str, history: Iterator[Happened], views: list[Projection])
         # Once more, with a reader that takes as much of the machine as it can get.
         reader = Reader(conninfo, "scores")
         with reader:
-            rebuild_fast(conninfo, store, views, opened)
+            rebuild(conninfo, store, views)
         sys.stderr.write(f"{reader.answers:,} answers to a reader meanwhile, longest gap {reader.gap_ms:.1f} ms\n")
         return slow, summary, reader.gap_ms
     finally:

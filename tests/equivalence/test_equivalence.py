@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -20,8 +19,8 @@ from projections.core import Key, Projection, Row, StaleCheckpoint
 from projections.stepping import step
 from schemas.envelope import Recorded
 from streams.batches import Batch, fold_batch
-from streams.rebuild import Progress, RebuildLimits, rebuild
-from streams.rebuild_halves import rebuild_fast
+from streams.limits import RebuildLimits
+from streams.rebuild import rebuild
 from tests.equivalence.histories import World
 from tests.equivalence.recording import Filler, recorded
 
@@ -201,22 +200,4 @@ def test_a_rebuild_gives_the_rows_of_a_straight_fold(views: str, limits: Rebuild
         store.close()
     log = recorded(history)
     assert {view.position for view in summary.views} == {len(log)}
-    assert all_rows(views) == straight(log)
-
-
-def test_a_rebuild_by_two_processes_gives_the_same(views: str) -> None:
-    history = list(World(5).happen(EVENTS))
-    store = postgres_store(views, bytes(32))
-    shown: list[Progress] = []
-    try:
-        with connect(views) as connection:
-            Filler(connection, store.codec).fill(history)
-        opened = partial(postgres_store, views, bytes(32))
-        summary = rebuild_fast(views, store, list(ALL.values()), opened, progress=shown.append, events_min=0)
-    finally:
-        store.close()
-    log = recorded(history)
-    assert [view.name for view in summary.views] == list(ALL)
-    assert {view.position for view in summary.views} == {len(log)}
-    assert shown
     assert all_rows(views) == straight(log)

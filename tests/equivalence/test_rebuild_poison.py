@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from domain.account import AccountRegistered, DisplayNameChanged
+from domain.ballot import VoteCast
 from domain.event import Id
 from domain.ids import derived
 from infra import migrate
 from infra.rows import create_missing
 from projections.catalogue import ALL
 from streams import dead_letters
-from streams.rebuild import RebuildLimits, rebuild
+from streams.limits import RebuildLimits
+from streams.rebuild import rebuild
 from tests.equivalence.histories import World
 from tests.equivalence.test_equivalence import Tables, all_rows
 from tests.equivalence.test_runner import SECONDS, Log
@@ -67,3 +70,16 @@ def test_what_cannot_be_decoded_parks_its_stream_in_a_rebuild_too(log: Log, limi
     )
     live, rebuilt = live_then_rebuilt(log, head, limits)
     assert rebuilt == live
+
+
+@pytest.mark.parametrize("limits", LIMITS, ids=["in memory", "spilling"])
+def test_an_id_that_is_none_parks_its_key_in_a_rebuild_too(log: Log, limits: RebuildLimits) -> None:
+    world = World(3)
+    history = list(world.happen(300))
+    votes = [happened for happened in history if isinstance(happened.event, VoteCast)]
+    history.append(
+        replace(votes[0], stream_id=derived("odd"), event=replace(votes[0].event, voter_id=Id("not a UUID")))
+    )
+    live, rebuilt = live_then_rebuilt(log, log.fill(history), limits)
+    assert rebuilt == live
+    assert {letter[0] for letter in letters(log)} == {"votes", "subjects"}

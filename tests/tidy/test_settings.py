@@ -4,8 +4,7 @@ import pytest
 
 from domain.limits import Limits
 from infra.settings import SettingsError, load_settings
-from streams.limits import rebuild_limits, runner_limits
-from streams.rebuild import RebuildLimits
+from streams.limits import RebuildLimits, rebuild_limits, runner_limits
 from streams.runner import RunnerLimits
 
 
