@@ -18,7 +18,7 @@ from projections.catalogue import ALL, GROUPS
 from projections.ranking import CommentSort, Sort
 from streams.partitions import Delivery, PartitionFolder
 from tests.partitions.delivering import by_place
-from tests.partitions.test_workers import relay
+from tests.partitions.reading import relay
 from tests.queries import test_comments, test_feeds
 from tests.queries.site import Site, ident
 from tests.queries.test_feeds import Oracle, _read
