@@ -41,3 +41,15 @@ ALL: dict[str, Projection] = {
         subjects,
     )
 }
+
+GROUPS: dict[str, tuple[Projection, ...]] = {
+    "people": (profiles, follows, blocks),
+    "communities": (communities, memberships),
+    "threads": (saved, votes, score_changes, scores, posts, feed, notifications, karma, comments),
+    "subjects": (subjects,),
+}
+"""The projections by who folds them in a fleet: each group's workers share the partitions of the topics it needs.
+
+``score_changes``, ``scores``, ``posts`` and ``feed`` are local and of one group, so they are in each partition at the
+same position: paging takes back from the ones what the other says, and shows what the ones rank by the other.
+"""
