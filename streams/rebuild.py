@@ -344,12 +344,13 @@ class _Rebuild:
 
     def _catch_up(self, shadow: Shadow) -> None:
         """Come close to the live view; to the end of the log where nobody keeps that up to date."""
-        while True:
+        left = self._limits.lag_events_max + 1
+        while left > self._limits.lag_events_max:
             live = shadow.live_position()
             to = live if live > shadow.live_at_start else self._log.head_sync()
-            if shadow.position + self._limits.lag_events_max >= to:
-                return
-            self._step(shadow, min(to - shadow.position, self._limits.page_events))
+            left = to - shadow.position
+            if left > 0:
+                self._step(shadow, min(left, self._limits.page_events))
 
     def _catch_up_to(self, shadow: Shadow, position: int) -> None:
         while shadow.position < position:
