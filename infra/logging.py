@@ -59,6 +59,8 @@ def configure_logging(settings: Settings, *, name: str = "moot") -> Path:
             ],
         )
     )
+    # A disk that is full takes no lines; a traceback for each on standard error would bury what the terminal is told.
+    logging.raiseExceptions = False
     root = logging.getLogger()
     for handler in root.handlers[:]:
         root.removeHandler(handler)
