@@ -60,13 +60,12 @@ async def _run(settings: Settings, groups: list[str]) -> None:
     datastore = Datastore(url, limits)
     keys = PostgresKeys(datastore.connection)
     codec = Codec(Keyring(keys, load_secrets(settings.data_dir).master_key, cached_max=limits.cached_keys_max))
-    log = kafka_log(settings, stopping=stopping.is_set)
+    log = kafka_log(settings)
     means = Means(url, settings.kafka_url or "", log, codec, _publisher(settings))
     running = Worker(groups, means, limits=worker_limits(settings), changed=_say)
     try:
         await running.run(stopping)
     finally:
-        log.close()
         datastore.close()
 
 

@@ -139,8 +139,9 @@ class Keeper:
     def _problem(self, reads: Sequence[Read]) -> str | None:
         """Why this is not what comes next, if it is not."""
         for read in reads:
-            if read.begin != self._next.get(read.partition):
-                return f"partition {read.partition} was read from {read.begin}, not {self._next.get(read.partition)}"
+            # What begins earlier is known by its positions, and left out.
+            if (expected := self._next.get(read.partition)) is None or not 0 <= read.begin <= expected:
+                return f"partition {read.partition} was read from {read.begin}, not {expected}"
             anchor = self._anchors.pop(read.partition, None)
             if anchor is None:
                 continue
@@ -160,8 +161,8 @@ class Keeper:
             folded: Folded = await self._in_thread(lambda: self.folding.fold(reads))
         except StaleCheckpoint as error:
             return str(error)
-        self._next.update({read.partition: read.end for read in reads})
         for read in reads:
+            self._next[read.partition] = max(read.end, self._next[read.partition])
             self.furthest[read.partition] = max(read.end, self.furthest.get(read.partition, 0))
         self.events += folded.events
         self.reads += 1
