@@ -114,7 +114,7 @@ class GroupWorker:
             self._means.codec,
             self._means.publisher,
             name=f"moot worker {self.group}",
-            idle_in_transaction_seconds=self._limits.idle_in_transaction_seconds,
+            transaction_seconds_max=self._limits.transaction_seconds_max,
         )
         topics = sorted({located(number)[0].name for number in folding.partitions})
         await asyncio.to_thread(_check_topics, self._means.log, folding.partitions)

@@ -31,6 +31,7 @@ EVENTS, EVENTS_LONG = 15_000, 380_000
 """Of a test of kills; four of five are votes."""
 SEEDS, SEEDS_LONG = 2, 20
 KILLS, KILLS_LONG = 3, 6
+ALONE = "votes is following 12 partitions"
 TAKEOVER_SECONDS_MAX = 15.0
 PAUSE_SECONDS_MAX = 5.0
 
@@ -137,7 +138,7 @@ def test_workers_are_added_and_removed_under_load(start: Start) -> None:
 
 
 def test_a_frozen_worker_is_replaced_and_does_no_harm_when_it_wakes(start: Start) -> None:
-    site = start(worker_idle_in_transaction_seconds=3)
+    site = start(worker_transaction_seconds_max=3)
     with site.relayed():
         with site.load():
             zombie, other = site.worker("votes"), site.worker()
@@ -145,14 +146,15 @@ def test_a_frozen_worker_is_replaced_and_does_no_harm_when_it_wakes(start: Start
             other.says("votes is following 6 partitions")
             for _ in range(2):
                 time.sleep(1)
+                before = other.said().count(ALONE)
                 zombie.signal(signal.SIGSTOP)
-                other.says("votes is following 12 partitions")
+                other.says(ALONE, times=before + 1)
                 head = site.head
                 site.until(lambda head=head: _reached(site, "votes") >= head)  # type: ignore[misc]
                 zombie.signal(signal.SIGCONT)
                 time.sleep(5)
+                assert zombie.alive
         site.caught_up()
-        assert zombie.alive
     site.assert_right()
 
 
@@ -167,6 +169,8 @@ def test_engines_that_are_away_are_waited_for(start: Start, stack: Stack) -> Non
             time.sleep(12)
             assert worker.alive, worker.said()
             server.start()
+            if server is stack.postgres:
+                site.history.connect_again()
             site.grow(500)
             site.caught_up(60)
         assert worker.alive

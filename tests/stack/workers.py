@@ -14,8 +14,10 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
+from domain.ids import derived
 from infra.event_store import GroupCommitStore
 from infra.kafka.log import KafkaLog
+from infra.keyring import KeysUnavailable
 from infra.migrate import migrate
 from infra.postgres import connect
 from infra.rows import create_missing
@@ -40,7 +42,20 @@ class Kept(History):
 
     def __init__(self, conninfo: str, seed: int) -> None:
         super().__init__(conninfo, seed)
+        self._conninfo = conninfo
         self.happened: list[Happened] = []
+
+    def connect_again(self) -> None:
+        """Go on after PostgreSQL was gone."""
+        self._connection = self._filler._connection = connect(self._conninfo)
+        deadline = time.monotonic() + SECONDS_MAX
+        while True:
+            try:
+                self.store.codec.keyring.fetch({derived("nobody")})
+            except KeysUnavailable:
+                assert time.monotonic() < deadline
+            else:
+                return
 
     @property
     def store(self) -> GroupCommitStore:
@@ -218,10 +233,10 @@ class WorkerProcess:
         file = self.folder / "logs" / "worker.log"
         return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
-    def says(self, words: str, seconds: float = SECONDS_MAX) -> None:
-        """Wait until it has said that."""
+    def says(self, words: str, seconds: float = SECONDS_MAX, *, times: int = 1) -> None:
+        """Wait until it has said that, so often."""
         deadline = time.monotonic() + seconds
-        while words not in self.said():
+        while self.said().count(words) < times:
             assert time.monotonic() < deadline, self.said()
             assert self.alive, self.said()
             time.sleep(0.02)

@@ -162,10 +162,32 @@ class Broken(Folding):
         super().__init__(*args, **kwargs)
         self.failures: list[Exception] = []
 
-    def fold(self, reads: Any) -> Folded:
+    def fold(self, reads: Any, events_max: int) -> Folded:
         if self.failures:
             raise self.failures.pop()
-        return super().fold(reads)
+        return super().fold(reads, events_max)
+
+
+class Slow(Folding):
+    """Cannot fold more than ten events in one transaction."""
+
+    def fold(self, reads: Any, events_max: int) -> Folded:
+        if events_max > 10 and sum(len(read.records) for read in reads) > 10:
+            raise psycopg.errors.TransactionTimeout("too slow")
+        return super().fold(reads, events_max)
+
+
+def test_what_takes_too_long_at_once_is_folded_in_parts(database: str, store: GroupCommitStore) -> None:
+    topics = fill(database, store, 6, 400)
+
+    async def slowly() -> None:
+        folding = Slow(database, in_group("votes"), store.codec)
+        keeper = Keeper("votes", folding, LIMITS)
+        await follow(keeper, Reader(topics, folding.partitions, Random(6)))
+        await keeper.close()
+
+    asyncio.run(slowly())
+    assert_views(database, 6, ["votes"], 400)
 
 
 def test_whatever_is_raised_is_waited_for_and_nothing_is_passed_over(database: str, store: GroupCommitStore) -> None:
