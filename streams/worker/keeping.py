@@ -167,7 +167,8 @@ class Keeper:
             return str(error)
         self._events_max = min(2 * events_max, self._limits.batch_events_max)
         for read in reads:
-            self._next[read.partition] = max(read.end, self._next[read.partition])
+            if (before := self._next.get(read.partition)) is not None:  # else it was given away meanwhile
+                self._next[read.partition] = max(read.end, before)
             self.furthest[read.partition] = max(read.end, self.furthest.get(read.partition, 0))
         self.events += folded.events
         self.reads += 1

@@ -127,9 +127,11 @@ def test_workers_are_added_and_removed_under_load(start: Start) -> None:
             for change in ("add", "add", "remove", "add", "remove", "remove"):
                 if change == "add":
                     workers.append(site.worker())
+                    while "votes is following" not in workers[-1].said():
+                        watch(0.1)
                 else:
                     workers.pop(0).signal(signal.SIGTERM)
-                watch(7)
+                watch(5)
             say(f"longest pause of votes in six changes of workers: {pauses.longest:.1f} s")
         site.caught_up()
     assert [worker.process.wait(20) for worker in site.workers if worker not in workers] == [0, 0, 0]
@@ -138,7 +140,7 @@ def test_workers_are_added_and_removed_under_load(start: Start) -> None:
 
 
 def test_a_frozen_worker_is_replaced_and_does_no_harm_when_it_wakes(start: Start) -> None:
-    site = start(worker_transaction_seconds_max=3)
+    site = start(worker_transaction_seconds_max=5)
     with site.relayed():
         with site.load():
             zombie, other = site.worker("votes"), site.worker()

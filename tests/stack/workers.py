@@ -104,7 +104,7 @@ class Site:
         self.history.close()
 
     @contextmanager
-    def load(self, events: int = 60, pause_seconds: float = 0.03) -> Iterator[None]:
+    def load(self, events: int = 20, pause_seconds: float = 0.05) -> Iterator[None]:
         """With a history that grows, so many events at a time."""
         stopping = Event()
         failed: list[Exception] = []
