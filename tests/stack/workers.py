@@ -24,7 +24,7 @@ from infra.rows import create_missing
 from infra.secrets import FILE_NAME, KEY_LENGTH, Secrets
 from infra.settings import ROOT
 from infra.stack import Stack
-from projections.catalogue import ALL, GROUPS
+from projections.catalogue import ALL
 from streams.relay import Relay
 from tests.equivalence.histories import Happened
 from tests.equivalence.recording import recorded
@@ -176,9 +176,8 @@ class Site:
     def assert_right(self) -> None:
         """Every row of every view is as if the log had been folded straight, and nothing is parked."""
         expected, found = straight(recorded(self.history.happened)), all_rows(self.conninfo)
-        for names in GROUPS.values():
-            for name in names:
-                assert found[name] == expected[name], f"{name}\n{self.said()}"
+        for name in ALL:
+            assert found[name] == expected[name], f"{name}\n{self.said()}"
         with connect(self.conninfo) as connection:
             assert connection.execute("SELECT * FROM views.dead_letters LIMIT 3").fetchall() == []
 
