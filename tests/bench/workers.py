@@ -1,9 +1,9 @@
 """How many events a second one worker, and two, bring from Kafka into rows, beside a raw Faust agent on the same topic.
 
-The events are votes, and the workers keep the group of views that a vote moves: five of its six get rows, in
-transactions with checkpoints, of a PostgreSQL with the settings of the embedded default. The workers are in their consumer
-group before the clock starts. The raw agent takes batches and does nothing with them; it is measured before and after,
-and the better of both is the baseline. Everything shares this machine's cores: broker, database, workers.
+The events are votes, and the workers keep the group of views that a vote moves: five of its six get rows, which go with
+their checkpoints into a PostgreSQL with the settings of the embedded default. The workers are in their consumer group
+before the clock starts. The raw agent takes batches and does nothing with them; it is measured before and after, and
+the better of both is the baseline. Everything shares this machine's cores: broker, database, workers.
 """
 
 import base64
