@@ -19,6 +19,7 @@ from infra.kafka_settings import KafkaSettings
 from infra.setting import setting
 from infra.store_limits import LIMITS, StoreLimits
 from infra.view_settings import ViewSettings
+from infra.worker_settings import WorkerSettings
 
 PREFIX = "MOOT_"
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +30,7 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-class Settings(KafkaSettings, ViewSettings):
+class Settings(KafkaSettings, ViewSettings, WorkerSettings):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)

@@ -44,12 +44,15 @@ ALL: dict[str, Projection] = {
 
 GROUPS: dict[str, tuple[Projection, ...]] = {
     "people": (profiles, follows, blocks),
-    "communities": (communities, memberships),
-    "threads": (saved, votes, score_changes, scores, posts, feed, notifications, karma, comments),
+    "content": (communities, memberships, comments, notifications, saved),
+    "votes": (score_changes, scores, posts, feed, votes, karma),
     "subjects": (subjects,),
 }
-"""The projections by who folds them in a fleet: each group's workers share the partitions of the topics it needs.
+"""The projections by who keeps them in a fleet: each group reads the log once, by any number of workers of its own.
 
-``score_changes``, ``scores``, ``posts`` and ``feed`` are local and of one group, so they are in each partition at the
-same position: paging takes back from the ones what the other says, and shows what the ones rank by the other.
+Views that read other topics are apart (``people``), and so is what most events are about, and most work (``votes``),
+from what has least to do (``content``): a wave of votes delays no reply. ``subjects`` reads everything, and nobody
+waits for it. ``score_changes``, ``scores``, ``posts`` and ``feed`` are local and of one group, so they are in each
+partition at the same position: paging takes back from the ones what the other says, and shows what the ones rank by
+the other.
 """

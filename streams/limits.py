@@ -1,10 +1,11 @@
-"""The limits of the runner, of a rebuild and of the relay, from the settings."""
+"""The limits of the runner, of a rebuild, of the relay and of a worker, from the settings."""
 
 from msgspec import Struct
 
 from infra.settings import Settings
 from projections.subjects import BUCKET_BITS
 from streams.runner import RunnerLimits
+from streams.worker.limits import WorkerLimits
 
 
 class RebuildLimits(Struct, frozen=True):
@@ -61,3 +62,8 @@ def rebuild_limits(settings: Settings) -> RebuildLimits:
 def relay_limits(settings: Settings) -> RelayLimits:
     """Those settings that begin with ``relay_``."""
     return RelayLimits(**{name: getattr(settings, f"relay_{name}") for name in RelayLimits.__struct_fields__})
+
+
+def worker_limits(settings: Settings) -> WorkerLimits:
+    """Those settings that begin with ``worker_``."""
+    return WorkerLimits(**{name: getattr(settings, f"worker_{name}") for name in WorkerLimits.__struct_fields__})

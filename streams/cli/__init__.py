@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "import": "import_",
     "doctor": "doctor",
     "relay": "relay",
+    "worker": "worker",
     "projections": "projections",
     "events": "events",
     "log": "log",

@@ -23,7 +23,7 @@ from tests.queries import test_comments, test_feeds
 from tests.queries.site import Site, ident
 from tests.queries.test_feeds import Oracle, _read
 
-RANKED = [projection for projection in GROUPS["threads"] if projection.local]
+RANKED = [projection for projection in GROUPS["votes"] if projection.local]
 LISTED = "feed", "score_changes"
 
 
