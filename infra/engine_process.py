@@ -23,6 +23,8 @@ SOCKET_PATH_LENGTH_MAX = 100
 
 _POLL_SECONDS = 0.01
 _LOG_LINES_SHOWN = 12
+_GATE = 'read -r go || exit 1; exec "$@" </dev/null'
+"""A shell that becomes the program when it is told to, and ends when whoever should tell it is gone."""
 
 
 class EngineFailure(Failure):
@@ -109,13 +111,15 @@ def socket_folder(data_dir: Path, runner: Runner) -> Path:
     return folder
 
 
-def spawn(runner: Runner, arguments: Sequence[str], log: Path, cwd: Path) -> subprocess.Popen[bytes]:
+def spawn(
+    runner: Runner, arguments: Sequence[str], log: Path, cwd: Path, *, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     """Start an engine in a session of its own, so that Ctrl-C in the terminal does not reach it before us."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own binaries
             runner.command(arguments),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=cwd,
@@ -124,8 +128,29 @@ def spawn(runner: Runner, arguments: Sequence[str], log: Path, cwd: Path) -> sub
         )
 
 
+def spawn_recorded(
+    runner: Runner, arguments: Sequence[str], log: Path, cwd: Path, record: Callable[[int], None]
+) -> subprocess.Popen[bytes]:
+    """Start an engine once ``record`` has noted its process id: nothing ever runs that the record does not name.
+
+    The process exists before that and waits; when this one is killed meanwhile, it ends without having done anything.
+    """
+    process = spawn(runner, ["/bin/sh", "-c", _GATE, "gate", *arguments], log, cwd, stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    with process.stdin as gate:
+        record(process.pid)
+        gate.write(b"\n")
+    return process
+
+
 def wait_until(
-    answers: Callable[[], bool], process: subprocess.Popen[bytes] | None, name: str, log: Path, seconds_max: float
+    answers: Callable[[], bool],
+    process: subprocess.Popen[bytes] | None,
+    name: str,
+    log: Path,
+    seconds_max: float,
+    *,
+    fix: str = "Wait for its recovery with MOOT_ENGINE_START_SECONDS_MAX=600 ./task up",
 ) -> None:
     """Return as soon as the engine answers. Raises ``EngineFailure`` with the end of its log when it does not."""
     deadline = time.monotonic() + seconds_max
@@ -136,7 +161,7 @@ def wait_until(
             raise EngineFailure(
                 f"{name} did not answer within {seconds_max:g} s.",
                 _end_of(log),
-                "Wait for its recovery with MOOT_ENGINE_START_SECONDS_MAX=600 ./task up",
+                fix,
             )
         time.sleep(_POLL_SECONDS)
 
@@ -151,17 +176,35 @@ def stop(pid: int, name: str, seconds_max: float, *, gently: signal.Signals, at_
     try:
         process = psutil.Process(pid)
         process.send_signal(gently)
-        try:
-            process.wait(seconds_max)
-        except psutil.TimeoutExpired:
+        if not all_gone([process], seconds_max):
             process.send_signal(at_once)
-            process.wait(seconds_max)
+            if not all_gone([process], seconds_max):
+                raise EngineFailure(
+                    f"{name} (process {pid}) does not stop.", "It may hang in the kernel, on a disk.", f"kill -9 {pid}"
+                )
     except psutil.NoSuchProcess:
         return
-    except psutil.TimeoutExpired:
-        raise EngineFailure(
-            f"{name} (process {pid}) does not stop.", "It may hang in the kernel, on a disk.", f"kill -9 {pid}"
-        ) from None
+
+
+def all_gone(processes: Sequence[psutil.Process], seconds_max: float) -> bool:
+    """Wait until none of these runs; false when one still does after so long.
+
+    One that ended and that its parent has not asked about yet counts as gone: in a container, nobody may ever ask.
+    """
+    deadline = time.monotonic() + seconds_max
+    while any(_runs(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it holds files and ports yet. Its first thread may have ended before the others, in a killed JVM say."""
+    try:
+        return process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _end_of(log: Path) -> str:

@@ -1,4 +1,10 @@
-"""The rows of projections in PostgreSQL: one transaction over several projections that stand at one position."""
+"""The rows of projections in PostgreSQL: one transaction over several projections and their checkpoints.
+
+A checkpoint is of one projection and one partition of the log: the last position of that partition which is in the
+view. The embedded log is one partition; a fleet's has many (``schemas.topics``), folded by several workers at once.
+Those who fold into rows that another partition touches too wait for each other at the checkpoints: everybody locks
+before he loads, in the same order, and under READ COMMITTED a later statement sees what the one before him committed.
+"""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,7 +17,22 @@ from infra.tables import SCHEMA, Table, definition
 from projections.core import Key, Parked, Projection, Row, StaleCheckpoint
 
 PARTITION = 0
-"""The embedded log has one partition."""
+"""The embedded log has one partition, and this is its number."""
+
+FRONTIER = -1
+"""In ``log.relayed``, in place of a partition: everything up to that row's position is in the topics."""
+
+EMBEDDED: Mapping[int, int | None] = {PARTITION: None}
+"""The partitions of a transaction over the embedded log."""
+
+
+def prepare_for_folding(connection: Connection[Any], application: str) -> None:
+    """Settings of a connection that folds; ``application`` is how PostgreSQL lists it."""
+    # What is lost when the machine dies is folded again from the log, so a commit need not wait for the disk. The
+    # queries are look-ups by key, whatever the planner believes of a table that grew since its last statistics.
+    connection.execute("SET synchronous_commit = off; SET enable_seqscan = off; SET enable_hashjoin = off")
+    connection.execute("SET enable_mergejoin = off; SET timezone = 'UTC'")
+    connection.execute("SELECT set_config('application_name', %s, false)", (application,))
 
 
 def key_text(key: Key) -> str:
@@ -26,21 +47,30 @@ def key_of(text: str) -> Key:
 
 
 class Checkpoint:
-    """How far a view has come, and which version of the declaration built it."""
+    """How far a view has come in one partition, and which version of the declaration built it.
 
-    __slots__ = ("parked", "position", "version")
+    ``offset`` is where to read on in the partition's topic; ``None``: not known, so from its beginning. What is read
+    again from there is known by its position. ``parked`` says whether the projection has any dead letters.
+    """
 
-    def __init__(self, position: int, version: int, parked: bool) -> None:
+    __slots__ = ("offset", "parked", "position", "version")
+
+    def __init__(self, position: int, version: int, parked: bool, offset: int | None = None) -> None:
         self.position = position
         self.version = version
         self.parked = parked
+        self.offset = offset
+
+
+Checkpoints = dict[tuple[str, int], Checkpoint]
+"""By projection and partition."""
 
 
 class Executor(Protocol):
     """The transaction that rows belong to."""
 
-    moves: dict[str, tuple[int, int]]
-    """Where the checkpoint of each projection is to be moved from and to when the transaction ends."""
+    moves: dict[tuple[str, int], tuple[int, int]]
+    """From and to which position each checkpoint, by projection and partition, is moved when the transaction ends."""
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> Cursor[Any]:
         """Run a statement."""
@@ -50,10 +80,11 @@ class Executor(Protocol):
 class PostgresRows:
     """``projections.core.Rows`` over one table. Its checkpoint is moved by the ``Transaction`` it belongs to."""
 
-    def __init__(self, transaction: Executor, table: Table, parked: bool) -> None:
+    def __init__(self, transaction: Executor, table: Table, parked: bool, partition: int = PARTITION) -> None:
         self._transaction = transaction
         self._table = table
         self._parked = parked
+        self._partition = partition
         self._name = table.projection.name
         self._loading: tuple[Collection[Key], Cursor[Any]] | None = None
 
@@ -70,6 +101,10 @@ class PostgresRows:
 
     def _select(self, keys: Collection[Key]) -> Cursor[Any]:
         return self._transaction.execute(self._table.load_sql, self._table.key_arrays(keys))
+
+    def ahead(self, _: Collection[Key]) -> Mapping[Key, int]:
+        """None: rows and checkpoint change together."""
+        return {}
 
     def has_parked(self) -> bool:
         """Whether any event of this projection is parked."""
@@ -101,7 +136,7 @@ class PostgresRows:
             " ON CONFLICT DO NOTHING",
             (
                 self._name,
-                PARTITION,
+                self._partition,
                 [key_text(event.key) for event in events],
                 [event.position for event in events],
                 [event.error.replace("\0", "\\0") for event in events],
@@ -110,91 +145,157 @@ class PostgresRows:
 
     def advance(self, expected: int, to: int) -> None:
         """Have the checkpoint moved by compare-and-set when the transaction ends."""
-        self._transaction.moves[self._name] = (expected, to)
+        self._transaction.moves[self._name, self._partition] = (expected, to)
 
 
 class Transaction:
-    """One transaction over the rows and checkpoints of some projections, whose checkpoints it has locked."""
+    """One transaction over the rows of some projections, with locks on the checkpoints that guard them.
 
-    def __init__(self, connection: Connection[Any], tables: Mapping[str, Table]) -> None:
+    ``partitions`` are those that are folded, each with the offset after it; without any, all that the projections
+    have are locked and none is moved. ``checkpoints`` are those that were locked.
+    """
+
+    def __init__(
+        self, connection: Connection[Any], tables: Mapping[str, Table], partitions: Mapping[int, int | None] = EMBEDDED
+    ) -> None:
         self.connection = connection
         self._tables = tables
-        self.moves: dict[str, tuple[int, int]] = {}
-        self.checkpoints = lock_checkpoints(connection, list(tables))
+        self._partitions = partitions
+        self.moves: dict[tuple[str, int], tuple[int, int]] = {}
+        if PARTITION in partitions or not partitions:
+            self.checkpoints = lock_checkpoints(connection, list(tables))
+        else:
+            local = [name for name, table in tables.items() if table.projection.local]
+            shared = [name for name, table in tables.items() if not table.projection.local]
+            self.checkpoints = _lock_partitions(connection, shared, local, list(partitions))
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> Cursor[Any]:
         """Run one of the adapter's own statements, prepared."""
         return self.connection.cursor().execute(sql, parameters, prepare=True)
 
     def rows(self, name: str) -> PostgresRows:
-        """The rows of one of the projections."""
-        checkpoint = self.checkpoints.get(name)
-        return PostgresRows(self, self._tables[name], checkpoint is not None and checkpoint.parked)
+        """The rows of one of the projections, as the first of the partitions changes them."""
+        parked = any(found.parked for (of, _), found in self.checkpoints.items() if of == name)
+        return PostgresRows(self, self._tables[name], parked, next(iter(self._partitions), PARTITION))
+
+    def require(self, name: str, partition: int, position: int) -> None:
+        """Raises ``StaleCheckpoint`` unless the checkpoint stands there."""
+        found = self.checkpoints.get((name, partition))
+        if found is None or found.position != position:
+            stands = "is gone" if found is None else f"stands at {found.position}"
+            raise StaleCheckpoint(f"the checkpoint of {name} in partition {partition} {stands}, not at {position}")
 
     def finish(self) -> None:
         """Move the checkpoints. Raises ``StaleCheckpoint`` if one is not where it was expected."""
         if not self.moves:
             return
-        names = list(self.moves)
         moved = self.execute(
-            "UPDATE views.checkpoints c SET position = m.moved_to"
-            " FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS m(projection, expected, moved_to)"
-            " WHERE c.projection = m.projection AND c.partition = %s AND c.position = m.expected"
+            'UPDATE views.checkpoints c SET position = m.moved_to, "offset" = coalesce(m.next_offset, c."offset")'
+            " FROM unnest(%s::text[], %s::integer[], %s::bigint[], %s::bigint[], %s::bigint[])"
+            " AS m(projection, partition, expected, moved_to, next_offset)"
+            " WHERE c.projection = m.projection AND c.partition = m.partition AND c.position = m.expected"
             " RETURNING 1",
-            (names, [self.moves[name][0] for name in names], [self.moves[name][1] for name in names], PARTITION),
+            (
+                [name for name, _ in self.moves],
+                [partition for _, partition in self.moves],
+                [expected for expected, _ in self.moves.values()],
+                [to for _, to in self.moves.values()],
+                [self._partitions.get(partition) for _, partition in self.moves],
+            ),
         )
-        left = len(names) - len(moved.fetchall())
+        left = len(self.moves) - len(moved.fetchall())
         if left:
-            raise StaleCheckpoint(f"{left} of {', '.join(names)} were moved by another worker")
+            names = dict.fromkeys(name for name, _ in self.moves)
+            raise StaleCheckpoint(f"{left} checkpoints of {', '.join(names)} were moved by another worker")
 
 
 @contextmanager
-def transaction(connection: Connection[Any], tables: Mapping[str, Table]) -> Iterator[Transaction]:
+def transaction(
+    connection: Connection[Any], tables: Mapping[str, Table], partitions: Mapping[int, int | None] = EMBEDDED
+) -> Iterator[Transaction]:
     """A transaction over the tables, by projection, committed at the end of the block.
 
     Statements are pipelined: those that give nothing back run while the next rows are folded.
     """
     with connection.transaction(), connection.pipeline():
-        opened = Transaction(connection, tables)
+        opened = Transaction(connection, tables, partitions)
         yield opened
         opened.finish()
 
 
-def lock_checkpoints(connection: Connection[Any], names: Sequence[str]) -> dict[str, Checkpoint]:
-    """The checkpoints of those projections, held against every other worker until the transaction ends.
+_SELECT = """SELECT c.projection, c.partition, c.position, c.version, c."offset",
+    EXISTS (SELECT FROM views.dead_letters d WHERE d.projection = c.projection) FROM views.checkpoints c"""
 
-    All lock in the order of the names, so that two workers never wait for each other.
+
+def lock_checkpoints(connection: Connection[Any], names: Sequence[str]) -> Checkpoints:
+    """All checkpoints of those projections, held against every other worker until the transaction ends.
+
+    All lock in the order of names and partitions, so that two workers never wait for each other.
     """
     found = connection.execute(
-        "SELECT projection, position, version,"
-        " EXISTS (SELECT FROM views.dead_letters d WHERE d.projection = c.projection)"
-        " FROM views.checkpoints c WHERE partition = %s AND projection = ANY(%s) ORDER BY projection FOR UPDATE OF c",
-        (PARTITION, list(names)),
+        f"{_SELECT} WHERE c.projection = ANY(%s) ORDER BY c.projection, c.partition FOR UPDATE OF c".encode(),
+        (list(names),),
         prepare=True,
     )
-    return {name: Checkpoint(position, version, parked) for name, position, version, parked in found.fetchall()}
+    return _by_partition(found)
 
 
-def read_checkpoints(connection: Connection[Any]) -> dict[str, Checkpoint]:
-    """All checkpoints as they are committed, by projection."""
+def _lock_partitions(
+    connection: Connection[Any], shared: Sequence[str], local: Sequence[str], partitions: Sequence[int]
+) -> Checkpoints:
+    """The checkpoints that a worker on those partitions locks: of local views those alone, of others all."""
     found = connection.execute(
-        "SELECT projection, position, version,"
-        " EXISTS (SELECT FROM views.dead_letters d WHERE d.projection = c.projection)"
-        " FROM views.checkpoints c WHERE partition = %s",
-        (PARTITION,),
+        """SELECT c.projection, c.partition, c.position, c.version, c."offset", false FROM views.checkpoints c
+            WHERE c.projection = ANY(%s) OR c.projection = ANY(%s) AND c.partition = ANY(%s)
+            ORDER BY c.projection, c.partition FOR UPDATE""",
+        (list(shared), list(local), list(partitions)),
+        prepare=True,
     )
-    return {name: Checkpoint(position, version, parked) for name, position, version, parked in found.fetchall()}
+    # Asked by a statement of its own: one that waits for a lock goes on seeing other tables as they were before.
+    parked = connection.execute(
+        """SELECT n FROM unnest(%s::text[]) n
+            WHERE EXISTS (SELECT FROM views.dead_letters d WHERE d.projection = n)""",
+        ([*shared, *local],),
+        prepare=True,
+    )
+    checkpoints = _by_partition(found)
+    with_parked = {name for (name,) in parked.fetchall()}
+    for (name, _), checkpoint in checkpoints.items():
+        checkpoint.parked = name in with_parked
+    return checkpoints
+
+
+def _by_partition(found: Cursor[Any]) -> Checkpoints:
+    return {
+        (name, partition): Checkpoint(position, version, parked, offset)
+        for name, partition, position, version, offset, parked in found.fetchall()
+    }
+
+
+def read_checkpoints(connection: Connection[Any], partition: int = PARTITION) -> dict[str, Checkpoint]:
+    """The checkpoints of one partition as they are committed, by projection."""
+    found = connection.execute(f"{_SELECT} WHERE c.partition = %s".encode(), (partition,))
+    return {name: checkpoint for (name, _), checkpoint in _by_partition(found).items()}
+
+
+def read_reached(connection: Connection[Any]) -> dict[str, int]:
+    """The position up to which every event is in each view, by projection, whatever partitions it is folded from."""
+    return dict(connection.execute("SELECT projection, position FROM views.progress").fetchall())
 
 
 def create_missing(connection: Connection[Any], projections: Sequence[Projection]) -> list[str]:
-    """Create the tables and checkpoints that are not there; give the names of the projections that begin anew."""
+    """Create the tables that are not there, and checkpoints of the embedded log for views that have none.
+
+    Gives the names of the projections that begin anew.
+    """
     created = []
     with connection.transaction():
-        present = lock_checkpoints(connection, [projection.name for projection in projections])
+        present = {name for name, _ in lock_checkpoints(connection, [projection.name for projection in projections])}
         for projection in projections:
             table = f"{SCHEMA}.{projection.name}"
             if not exists(connection, table):
                 connection.execute(definition(projection, table))
+                connection.execute("DELETE FROM views.checkpoints WHERE projection = %s", (projection.name,))
             elif projection.name in present:
                 continue
             connection.execute(

@@ -7,17 +7,20 @@ from projections.core import Key, Parked, Projection, Row, StaleCheckpoint
 
 
 class MemoryViews:
-    """Tables, checkpoints and dead letters by the name of the projection. Not for use by several threads."""
+    """Tables, checkpoints and dead letters by the name of the projection. Not for use by several threads.
+
+    ``positions`` are the checkpoints by projection and partition.
+    """
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[Key, Row]] = {}
-        self.positions: dict[str, int] = {}
+        self.positions: dict[tuple[str, int], int] = {}
         self.parked: dict[str, list[Parked]] = {}
 
     @contextmanager
-    def transaction(self, projection: Projection) -> Iterator["MemoryRows"]:
+    def transaction(self, projection: Projection, partition: int = 0) -> Iterator["MemoryRows"]:
         """Rows of one projection; what was done is kept at the end of the block, or not at all."""
-        rows = MemoryRows(self, projection.name)
+        rows = MemoryRows(self, projection.name, partition)
         yield rows
         rows.commit()
 
@@ -25,9 +28,9 @@ class MemoryViews:
 class MemoryRows:
     """``projections.core.Rows`` over dictionaries."""
 
-    def __init__(self, views: MemoryViews, name: str) -> None:
+    def __init__(self, views: MemoryViews, name: str, partition: int) -> None:
         self._views = views
-        self._name = name
+        self._checkpoint = (name, partition)
         self._table = views.tables.setdefault(name, {})
         self._parked = views.parked.setdefault(name, [])
         self._changed: dict[Key, Row | None] = {}
@@ -38,6 +41,10 @@ class MemoryRows:
         """Those of the rows that exist."""
         table = self._table
         return {key: table[key] for key in keys if key in table}
+
+    def ahead(self, _: Collection[Key]) -> Mapping[Key, int]:
+        """None: rows and checkpoint change together."""
+        return {}
 
     def has_parked(self) -> bool:
         """Whether any event of this projection is parked."""
@@ -58,8 +65,9 @@ class MemoryRows:
 
     def advance(self, expected: int, to: int) -> None:
         """Move the checkpoint by compare-and-set."""
-        if self._views.positions.get(self._name, 0) != expected:
-            raise StaleCheckpoint(f"{self._name} is not at {expected}")
+        if self._views.positions.get(self._checkpoint, 0) != expected:
+            name, partition = self._checkpoint
+            raise StaleCheckpoint(f"{name} is not at {expected} in partition {partition}")
         self._position = to
 
     def commit(self) -> None:
@@ -71,4 +79,4 @@ class MemoryRows:
                 self._table[key] = row
         self._parked.extend(self._to_park)
         if self._position is not None:
-            self._views.positions[self._name] = self._position
+            self._views.positions[self._checkpoint] = self._position

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, SecretStr, ValidationError
 
 from domain.limits import Limits
 from infra.failures import Failure
+from infra.kafka_settings import KafkaSettings
 from infra.setting import setting
 from infra.store_limits import LIMITS, StoreLimits
 from infra.view_settings import ViewSettings
@@ -28,7 +29,7 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-class Settings(ViewSettings):
+class Settings(KafkaSettings, ViewSettings):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
@@ -36,6 +37,11 @@ class Settings(ViewSettings):
     # The machine.
     data_dir: Path = setting(
         ROOT / ".moot", "folder", "Where the embedded engines, the secrets, the captured mail and the logs live."
+    )
+    stack_dir: Path = setting(
+        ROOT / ".moot-stack",
+        "folder",
+        "Where the native stack (`./task stack:up`) keeps its servers and its downloads.",
     )
     host: str = setting("127.0.0.1", "address", "The API listens here. Loopback, because this set-up has no TLS.")
     port: int = setting(8000, "TCP port", "The API listens here; 0 lets the system choose.", ge=0, le=65_535)
@@ -347,7 +353,8 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         raise SettingsError(
             "Some settings cannot be used:", "\n".join(problems), "Correct them, or unset them to use the defaults."
         )
-    return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().absolute()})
+    folders = {"data_dir": settings.data_dir, "stack_dir": settings.stack_dir}
+    return settings.model_copy(update={name: folder.expanduser().absolute() for name, folder in folders.items()})
 
 
 _RULES = {field.name: field.type for field in msgspec.structs.fields(Limits)}

@@ -41,7 +41,7 @@ class Shadow:
         self._live = f"{SCHEMA}.{projection.name}"
         self._indexes: list[str] = []
         self._types: list[str] = []
-        self.moves: dict[str, tuple[int, int]] = {}
+        self.moves: dict[tuple[str, int], tuple[int, int]] = {}
 
     def create(self) -> None:
         """Make the table, without keys and indexes, in a new transaction. Removes what an older one left."""
@@ -140,16 +140,16 @@ class Shadow:
         return int(found[0]) if found else 0
 
     def lock(self, seconds: float) -> int:
-        """Keep the live view where it stands until the end of the transaction or savepoint; its position.
+        """Keep the live view where it stands until the end of the transaction or savepoint; its foremost position.
 
         Raises ``Busy`` when a batch takes longer than that.
         """
         try:
             self._run(f"SET LOCAL lock_timeout = {int(seconds * 1000)}")
-            checkpoint = lock_checkpoints(self._connection, [self.projection.name]).get(self.projection.name)
+            checkpoints = lock_checkpoints(self._connection, [self.projection.name])
         except LockNotAvailable as error:
             raise Busy(str(error)) from error
-        return checkpoint.position if checkpoint else 0
+        return max((checkpoint.position for checkpoint in checkpoints.values()), default=0)
 
     def differences(self) -> int:
         """How many rows of the live view and of this one are not in the other. Needs the lock."""
@@ -173,12 +173,15 @@ class Shadow:
             self._run(f"ALTER TABLE {self._name} RENAME TO {name}")
         except LockNotAvailable as error:
             raise Busy(str(error)) from error
+        # In every partition that the view is folded from it stands there now; where it never was, in the embedded log.
         self._connection.execute(
-            "INSERT INTO views.checkpoints AS c (projection, partition, position, version) VALUES (%s, %s, %s, %s)"
+            "INSERT INTO views.checkpoints AS c (projection, partition, position, version)"
+            " SELECT v.name, coalesce(o.partition, %s), %s, %s FROM (VALUES (%s)) AS v(name)"
+            " LEFT JOIN views.checkpoints o ON o.projection = v.name"
             " ON CONFLICT (projection, partition) DO UPDATE SET position = excluded.position,"
             " version = excluded.version, built_at = now(), previous_version = c.version,"
             " previous_position = c.position",
-            (name, PARTITION, self.position, self.projection.version),
+            (PARTITION, self.position, self.projection.version, name),
         )
         # The dead letters belong to the table that lacks them, and go back with it.
         self._connection.execute("DELETE FROM views.dead_letters WHERE projection = %s", (f"{name}_previous",))

@@ -29,7 +29,8 @@ from redis.retry import Retry
 from infra.tasks import end
 
 PROGRESS = "moot:progress"
-"""Signalled after each commit of the runner, with the position that all views have reached."""
+"""Signalled after each commit of the runner with the position that all views have reached; after those of a fleet's
+workers and relay, of which none knows that, without any."""
 
 LOST = "moot:signals-lost"
 """Signalled when signals were lost on their way into Redis; every hub listens to it."""
@@ -114,12 +115,12 @@ class MemorySignals:
         """What is watched."""
         return self._watchers.channels()
 
-    def publish(self, channels: Mapping[str, int], position: int) -> None:
+    def publish(self, channels: Mapping[str, int], position: int | None) -> None:
         """Wake each channel with its position, and progress with ``position``. From any thread."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._deliver, {**channels, PROGRESS: position})
 
-    def _deliver(self, signals: Mapping[str, int]) -> None:
+    def _deliver(self, signals: Mapping[str, int | None]) -> None:
         for channel, position in signals.items():
             self._watchers.wake(channel, position)
 
@@ -299,15 +300,18 @@ class RedisPublisher:
         self._lost = False
         self.failures = 0
 
-    def publish(self, channels: Mapping[str, int], position: int) -> None:
-        """Wake each channel with its position, and say that all views reached ``position``."""
+    def publish(self, channels: Mapping[str, int], position: int | None) -> None:
+        """Wake each channel with its position, and say that all views reached ``position``.
+
+        ``None``: some came further, and how far all have is for the checkpoints to say.
+        """
         try:
             with self._client.pipeline(transaction=False) as pipeline:
                 if self._lost:
-                    pipeline.publish(LOST, position)
+                    pipeline.publish(LOST, b"")
                 for channel, at in channels.items():
                     pipeline.publish(channel, at)
-                pipeline.publish(PROGRESS, position)
+                pipeline.publish(PROGRESS, b"" if position is None else position)
                 pipeline.execute()
         except (RedisError, OSError) as error:
             self._lost = True

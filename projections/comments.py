@@ -1,7 +1,8 @@
 """What a comment says and where it stands in its thread. Its votes are in ``scores``.
 
 Fed by the comment's own stream and by those of its replies, which only add to ``replies`` and may arrive first:
-readers pass over a row while ``submitted_at`` is null.
+readers pass over a row while ``submitted_at`` is null. Replies that an archive has below a comment of another post come
+from another partition.
 """
 
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What a projection is, and the one function that runs it.
+"""What a projection is, and how events are folded into its rows.
 
 A projection is a table that is a function of the log. It is declared once::
 
@@ -8,10 +8,9 @@ A projection is a table that is a function of the log. It is declared once::
     def _(row: Score, e: VoteCast) -> Score:
         return row.moved(e.previous, e.value)
 
-and run everywhere by ``step``: live, in a bulk rebuild, up to a past position. A fold takes the row as it
-is (or a new one with nothing but its key) and the event, and gives the row as it is after it, or ``None``
-when there is no such row any more. A third parameter, if the fold has one, receives the ``Recorded`` event,
-for position and times.
+and run everywhere by ``stepping.step``: live, in a bulk rebuild, up to a past position. A fold takes the row as it is
+(or a new one with nothing but its key) and the event, and gives the row as it is after it, or ``None`` when there is
+no such row any more. A third parameter, if the fold has one, receives the ``Recorded`` event, for position and times.
 """
 
 import inspect
@@ -88,11 +87,20 @@ def stream_key(recorded: Recorded) -> str:
 class Rows(Protocol):
     """The rows of one projection inside one transaction of a store, with what must change together with them.
 
-    A store without transactions may apply ``save`` again with the same rows: it is idempotent.
+    A store without transactions holds back what it is told until ``advance``, which is called last, and writes then:
+    rows, dead letters, checkpoint. Of each row it keeps how far in the partition it has come, and says so in ``ahead``,
+    so that folding a batch again that was half written changes nothing.
     """
 
     def load(self, keys: Collection[Key]) -> Mapping[Key, Row]:
         """Those of the rows that exist."""
+        ...
+
+    def ahead(self, keys: Collection[Key]) -> Mapping[Key, int]:
+        """Up to which position of the partition those of the rows hold its events that are past the checkpoint.
+
+        Asked after ``load``. Nothing where rows and checkpoint change together.
+        """
         ...
 
     def has_parked(self) -> bool:
@@ -112,7 +120,10 @@ class Rows(Protocol):
         ...
 
     def advance(self, expected: int, to: int) -> None:
-        """Move the checkpoint by compare-and-set. Raises ``StaleCheckpoint`` if another worker moved it."""
+        """Move the checkpoint of the partition by compare-and-set.
+
+        Raises ``StaleCheckpoint`` if another worker moved it.
+        """
         ...
 
 
@@ -125,7 +136,8 @@ class Projection:
 
     ``version`` grows whenever the same log would give other rows. ``signal`` names the live channel to wake, from
     a row that changed, once the change is committed; it is never called in a rebuild. ``done`` says of a row that no
-    event after a position can touch it; rows of one event each have no need of it.
+    event after a position can touch it; rows of one event each have no need of it. ``local`` says that no row is
+    touched by events of two partitions (``schemas.topics``): whoever folds one need not wait for those who fold others.
     """
 
     def __init__(
@@ -136,12 +148,14 @@ class Projection:
         row: type[Row],
         signal: Callable[[Any], str | None] | None = None,
         done: Callable[[Any, int], bool] | None = None,
+        local: bool = False,
     ) -> None:
         self.name = name
         self.version = version
         self.row = row
         self.signal = signal
         self.done = done
+        self.local = local
         self.handlers: dict[type[Event], list[Handler]] = {}
         self.bulk: BulkFold | None = None
         self.bulk_kinds: frozenset[type[Event]] = frozenset()
@@ -240,12 +254,17 @@ def only_folds(projection: Projection) -> Projection:
 
 def narrowed(projection: Projection, only: Set[Key]) -> Projection:
     """The same projection as if it had no other rows than those with these keys."""
+    return touching(projection, lambda key, _: key in only)
+
+
+def touching(projection: Projection, wanted: Callable[[Key, Recorded], bool]) -> Projection:
+    """The same projection as if an event touched those rows alone that are wanted."""
     narrow = Projection(projection.name, version=projection.version, row=projection.row)
     for kind, handlers in projection.handlers.items():
         for handler in handlers:
 
             def keys(_: Event, at: Recorded, of: Handler = handler) -> list[Key]:
-                return [key for key in of.touched(at) if key in only]
+                return [key for key in of.touched(at) if wanted(key, at)]
 
             narrow.handlers.setdefault(kind, []).append(Handler(None, keys, handler.fold, handler.whole))
     return narrow
@@ -389,13 +408,6 @@ def fold(views: Sequence[View], events: Iterable[Recorded]) -> None:  # noqa: C9
                     rows[key] = row
 
 
-class Stepped(Struct, frozen=True):
-    """What a step did: the rows that changed, by key (``None``: deleted), and what it parked."""
-
-    changed: Mapping[Key, Row | None]
-    parked: Sequence[Parked]
-
-
 def touched_keys(projection: Projection, batch: Iterable[Recorded]) -> set[Key]:
     """The keys of all rows that a batch touches. An event whose keys cannot be told is left to ``fold``."""
     handlers = projection.handlers
@@ -405,34 +417,3 @@ def touched_keys(projection: Projection, batch: Iterable[Recorded]) -> set[Key]:
             with suppress(Exception):
                 found.update(handler.touched(recorded))
     return found
-
-
-def step(
-    projection: Projection,
-    batch: Sequence[Recorded],
-    rows: Rows,
-    *,
-    expected: int,
-    to: int,
-    touched: Collection[Key] | None = None,
-) -> Stepped:
-    """Fold a batch of the log into the rows, as ``fold`` does, and move the checkpoint from ``expected`` to ``to``.
-
-    The batch holds the events of positions greater than ``expected`` up to ``to``, in order; kinds that the
-    projection does not handle may be left out. Nothing is committed here: ``rows`` is one transaction of its
-    owner. ``touched`` is ``touched_keys(projection, batch)`` for a caller that already knows it.
-    """
-    if touched is None:
-        touched = touched_keys(projection, batch)
-    view = View(projection, dict(rows.load(touched)) if touched else {}, set())
-    if rows.has_parked():
-        view.blocked.update(rows.parked_keys({*touched, *map(stream_key, batch)}))
-    waiting = frozenset(view.blocked)
-    fold((view,), batch)
-    changed = {key: view.rows.get(key) for key in touched if key not in waiting}
-    if changed:
-        rows.save(changed)
-    if view.parked:
-        rows.park(view.parked)
-    rows.advance(expected, to)
-    return Stepped(changed, view.parked)

@@ -39,7 +39,7 @@ class FeedPost(Row, frozen=True, gc=False):
     position: int = 0
 
 
-feed = Projection("feed", version=1, row=FeedPost)
+feed = Projection("feed", version=1, row=FeedPost, local=True)
 
 
 def _voted(row: FeedPost, up: int, down: int) -> FeedPost:

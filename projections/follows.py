@@ -19,7 +19,7 @@ class Follow(Row, frozen=True, gc=False):
     position: int = 0
 
 
-follows = Projection("follows", version=1, row=Follow)
+follows = Projection("follows", version=1, row=Follow, local=True)
 
 
 @follows.on(AccountFollowed, key=lambda e: (e.follower_id, e.followed_id))

@@ -27,7 +27,7 @@ class Membership(Row, frozen=True, gc=False):
     position: int = 0
 
 
-memberships = Projection("memberships", version=1, row=Membership)
+memberships = Projection("memberships", version=1, row=Membership, local=True)
 
 
 def _key(e: MemberInvited | MemberJoined | MemberLeft | InvitationDeclined | ModeratorAppointed) -> tuple[Id, Id]:

@@ -22,7 +22,7 @@ class Notification(Row, frozen=True, gc=False):
 
 
 notifications = Projection(
-    "notifications", version=1, row=Notification, signal=lambda row: f"notifications:{row.account_id}"
+    "notifications", version=1, row=Notification, signal=lambda row: f"notifications:{row.account_id}", local=True
 )
 
 

@@ -48,7 +48,11 @@ class Post(Row, frozen=True, gc=False):
 
 
 posts = Projection(
-    "posts", version=1, row=Post, signal=lambda row: None if row.community_id is None else f"posts:{row.community_id}"
+    "posts",
+    version=1,
+    row=Post,
+    signal=lambda row: None if row.community_id is None else f"posts:{row.community_id}",
+    local=True,
 )
 
 

@@ -20,7 +20,7 @@ class Saved(Row, frozen=True, gc=False):
     position: int = 0
 
 
-saved = Projection("saved", version=1, row=Saved)
+saved = Projection("saved", version=1, row=Saved, local=True)
 
 
 @saved.on(ItemSaved, key=lambda e: (e.account_id, e.target_id))

@@ -32,7 +32,7 @@ class ScoreChange(Row, frozen=True, gc=False):
     down: int = 0
 
 
-score_changes = Projection("score_changes", version=1, row=ScoreChange)
+score_changes = Projection("score_changes", version=1, row=ScoreChange, local=True)
 
 
 @score_changes.on(VoteCast, keys=lambda _, at: (at.position,))

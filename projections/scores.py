@@ -30,7 +30,7 @@ class Score(Row, frozen=True, gc=False):
     position: int = 0
 
 
-scores = Projection("scores", version=1, row=Score, signal=lambda row: f"score:{row.target_id}")
+scores = Projection("scores", version=1, row=Score, signal=lambda row: f"score:{row.target_id}", local=True)
 
 
 @scores.on(VoteCast, key=lambda e: e.target_id)

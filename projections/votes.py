@@ -26,7 +26,7 @@ class Vote(Row, frozen=True, gc=False):
     position: int = 0
 
 
-votes = Projection("votes", version=1, row=Vote)
+votes = Projection("votes", version=1, row=Vote, local=True)
 
 
 @votes.on(VoteCast, key=lambda e: (e.voter_id, e.target_id))

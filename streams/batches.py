@@ -1,14 +1,16 @@
 """One batch of the log into several views at once: a single transaction, and what to do with what cannot be stored."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
 from psycopg import Connection, DataError, IntegrityError
 
-from infra.rows import Transaction, transaction
+from infra.rows import PARTITION, Transaction, transaction
 from infra.tables import Table
-from projections.core import Parked, Projection, Stepped, narrowed, step, touched_keys
+from projections.core import Parked, Projection, narrowed, touched_keys
+from projections.stepping import Stepped, after, fold_into, step
 from schemas.envelope import Recorded
 
 UNSTORABLE = (DataError, IntegrityError, UnicodeEncodeError)
@@ -16,11 +18,16 @@ UNSTORABLE = (DataError, IntegrityError, UnicodeEncodeError)
 
 
 class Batch(Struct, frozen=True):
-    """The events after ``expected`` up to ``to``, in order."""
+    """The events of a partition after ``expected`` up to ``to``, in order; ``offset`` is that in the topic after them.
+
+    It may begin with events that the views have already: they were delivered again, and are left out.
+    """
 
     events: Sequence[Recorded]
     expected: int
     to: int
+    partition: int = PARTITION
+    offset: int | None = None
 
 
 def fold_batch(
@@ -31,43 +38,82 @@ def fold_batch(
     A row that cannot be stored parks its key, as an exception of a fold does: the batch is then halved until the
     event at fault is alone. Raises ``StaleCheckpoint`` when a view is not at ``expected``.
     """
+    return fold_batches(connection, tables, projections, [batch])
+
+
+def fold_batches(
+    connection: Connection[Any],
+    tables: Mapping[str, Table],
+    projections: Sequence[Projection],
+    batches: Sequence[Batch],
+) -> dict[str, Stepped]:
+    """Fold batches of several partitions, one each, as ``fold_batch`` does with one, in one transaction.
+
+    Raises ``StaleCheckpoint`` when a view is not where one of them expects it; nothing of any is folded then.
+    """
+    done = {projection.name: Stepped({}, ()) for projection in projections}
+    fresh = [_fresh(batch) for batch in batches if batch.to > batch.expected]
+    if not fresh:
+        return done
     try:
-        return _together(connection, tables, projections, batch)
+        return _together(connection, tables, projections, fresh)
     except UNSTORABLE:
-        done = {projection.name: Stepped({}, ()) for projection in projections}
         for projection in projections:
-            for stepped in _in_halves(connection, tables, projection, batch):
-                before = done[projection.name]
-                done[projection.name] = Stepped(
-                    {**before.changed, **stepped.changed}, [*before.parked, *stepped.parked]
-                )
+            for batch in fresh:
+                for stepped in _in_halves(connection, tables, projection, batch):
+                    before = done[projection.name]
+                    done[projection.name] = Stepped(
+                        {**before.changed, **stepped.changed}, [*before.parked, *stepped.parked]
+                    )
         return done
 
 
+def _fresh(batch: Batch) -> Batch:
+    events = after(batch.events, batch.expected)
+    if events is batch.events:
+        return batch
+    return Batch(events, batch.expected, batch.to, batch.partition, batch.offset)
+
+
 def _together(
-    connection: Connection[Any], tables: Mapping[str, Table], projections: Sequence[Projection], batch: Batch
+    connection: Connection[Any],
+    tables: Mapping[str, Table],
+    projections: Sequence[Projection],
+    batches: Sequence[Batch],
 ) -> dict[str, Stepped]:
     """All queries are sent before the first answer is needed, so the database loads while the folds run."""
     done = {}
-    with transaction(connection, {projection.name: tables[projection.name] for projection in projections}) as opened:
+    over = {projection.name: tables[projection.name] for projection in projections}
+    with transaction(connection, over, {batch.partition: batch.offset for batch in batches}) as opened:
+        for name in over:
+            for batch in batches:
+                opened.require(name, batch.partition, batch.expected)
+        events = _merged(batches)
         asked = []
         for projection in projections:
-            touched = touched_keys(projection, batch.events)
+            touched = touched_keys(projection, events)
             rows = opened.rows(projection.name)
             rows.ask(touched)
             asked.append((projection, touched, rows))
         for projection, touched, rows in asked:
-            done[projection.name] = step(
-                projection, batch.events, rows, expected=batch.expected, to=batch.to, touched=touched
-            )
+            done[projection.name] = fold_into(projection, events, rows, touched)
+            for batch in batches:
+                opened.moves[projection.name, batch.partition] = (batch.expected, batch.to)
     return done
+
+
+def _merged(batches: Sequence[Batch]) -> Sequence[Recorded]:
+    """The events of all batches, those of each in order."""
+    if len(batches) == 1:
+        return batches[0].events
+    return sorted((event for batch in batches for event in batch.events), key=attrgetter("position"))
 
 
 def _in_halves(
     connection: Connection[Any], tables: Mapping[str, Table], projection: Projection, batch: Batch
 ) -> Iterator[Stepped]:
     try:
-        yield _together(connection, tables, [projection], batch)[projection.name]
+        yield _together(connection, tables, [projection], [batch])[projection.name]
     except UNSTORABLE:
         if len(batch.events) == 1:
             yield _key_by_key(connection, tables, projection, batch)
@@ -75,8 +121,10 @@ def _in_halves(
         middle = len(batch.events) // 2
         left, right = batch.events[:middle], batch.events[middle:]
         reached = left[-1].position
-        yield from _in_halves(connection, tables, projection, Batch(left, batch.expected, reached))
-        yield from _in_halves(connection, tables, projection, Batch(right, reached, batch.to))
+        # Between the halves it is not known where to read on; the offset before the batch does.
+        yield from _in_halves(connection, tables, projection, Batch(left, batch.expected, reached, batch.partition))
+        rest = Batch(right, reached, batch.to, batch.partition, batch.offset)
+        yield from _in_halves(connection, tables, projection, rest)
 
 
 def _key_by_key(
@@ -86,7 +134,8 @@ def _key_by_key(
     changed: dict[Any, Any] = {}
     parked: list[Parked] = []
     with connection.transaction():
-        opened = Transaction(connection, {projection.name: tables[projection.name]})
+        opened = Transaction(connection, {projection.name: tables[projection.name]}, {batch.partition: batch.offset})
+        opened.require(projection.name, batch.partition, batch.expected)
         rows = opened.rows(projection.name)
         for key in touched_keys(projection, batch.events):
             try:

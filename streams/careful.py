@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from infra.shadow import Shadow
-from projections.core import Parked, narrowed, step, touched_keys
+from projections.core import Parked, narrowed, touched_keys
+from projections.stepping import step
 from schemas.envelope import Recorded
 from streams.batches import UNSTORABLE
 

@@ -102,10 +102,10 @@ def discard(connection: Connection[Any], projection: str, key: Key, position: in
 def retry(connection: Connection[Any], log: Log, projection: Projection, key: Key) -> Retried:
     """Fold the dead letters of a key into the view, in order, up to the first that still fails.
 
-    Rows and dead letters change together, while the runner waits. Raises ``NotParked``.
+    Rows and dead letters change together, while the runner and all workers wait. Raises ``NotParked``.
     """
     with connection.transaction():
-        opened = Transaction(connection, {projection.name: Table(projection)})
+        opened = Transaction(connection, {projection.name: Table(projection)}, {})
         waiting = positions(connection, projection.name, key)
         try:
             with connection.transaction():

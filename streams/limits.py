@@ -1,9 +1,10 @@
-"""The limits of the runner and of a rebuild, from the settings."""
+"""The limits of the runner, of a rebuild and of the relay, from the settings."""
 
 from msgspec import Struct
 
 from infra.settings import Settings
 from projections.subjects import BUCKET_BITS
+from streams.relay_keys import RelayLimits
 from streams.runner import RunnerLimits
 
 
@@ -38,3 +39,8 @@ def runner_limits(settings: Settings) -> RunnerLimits:
 def rebuild_limits(settings: Settings) -> RebuildLimits:
     """Those settings that begin with ``rebuild_``."""
     return RebuildLimits(**{name: getattr(settings, f"rebuild_{name}") for name in RebuildLimits.__struct_fields__})
+
+
+def relay_limits(settings: Settings) -> RelayLimits:
+    """Those settings that begin with ``relay_``."""
+    return RelayLimits(**{name: getattr(settings, f"relay_{name}") for name in RelayLimits.__struct_fields__})

@@ -17,18 +17,21 @@ from psycopg import Connection
 
 from commands.ports import StoreUnavailable
 from infra.event_store import GroupCommitStore
+from infra.partitions import PartitionsFailure, leave_fleet
 from infra.postgres import connect
-from infra.rows import Checkpoint, create_missing, read_checkpoints
+from infra.rows import Checkpoint, create_missing, prepare_for_folding, read_checkpoints
 from infra.tables import Table
-from projections.core import Projection, StaleCheckpoint, Stepped
+from projections.core import Projection, StaleCheckpoint
+from projections.stepping import Stepped
 from schemas.envelope import Recorded
+from streams.announcing import channels_of, log_parked
 from streams.batches import Batch, fold_batch
 
 if TYPE_CHECKING:
     from streams.limits import RebuildLimits
 
 LOCK: Final = 0x6D6F6F74_72756E72
-"""PostgreSQL's advisory lock of the active runner: ``mootrunr`` in ASCII."""
+"""PostgreSQL's advisory lock of the active runner: ``mootrunr`` in ASCII. The workers of a fleet share it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -36,8 +39,11 @@ _log = structlog.get_logger(__name__)
 class Publisher(Protocol):
     """Where it is said that rows have changed, after they are committed."""
 
-    def publish(self, channels: Mapping[str, int], position: int) -> None:
-        """Wake each channel with its position, and say that all views reached ``position``. Must not block long."""
+    def publish(self, channels: Mapping[str, int], position: int | None) -> None:
+        """Wake each channel with its position, and say that all views reached ``position``. Must not block long.
+
+        ``None``: some views have come further, and how far all have is for the checkpoints to say.
+        """
         ...
 
 
@@ -143,6 +149,9 @@ class Runner:
                         self._round(connection)
             except StaleCheckpoint as error:
                 _log.info("runner.stale_checkpoint", reason=str(error))
+            except PartitionsFailure as error:
+                self.trouble = str(error)
+                _log.warning("runner.refused", reason=str(error))
             except (psycopg.OperationalError, psycopg.InterfaceError, StoreUnavailable) as error:
                 self._fail("the database does not answer", error)
             except Exception as error:  # noqa: BLE001 - recorded in `trouble` and the log, and tried again
@@ -160,10 +169,7 @@ class Runner:
 
     def _elected(self, connection: Connection[Any]) -> bool:
         """Whether this is the active runner; asks at intervals until it is, or is told to stop."""
-        # What is lost when the machine dies is folded again from the log, so a commit need not wait for the disk. The
-        # queries are look-ups by key, whatever the planner believes of a table that grew since its last statistics.
-        connection.execute("SET synchronous_commit = off; SET enable_seqscan = off; SET enable_hashjoin = off")
-        connection.execute("SET enable_mergejoin = off; SET timezone = 'UTC'; SET application_name = 'moot runner'")
+        prepare_for_folding(connection, "moot runner")
         while not self._stopping.is_set():
             row = connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
             if row and row[0]:
@@ -173,7 +179,12 @@ class Runner:
         return False
 
     def _prepare(self, connection: Connection[Any]) -> None:
-        """Make tables that are missing, and rebuild what another version built or what is far behind."""
+        """Make tables that are missing, and rebuild what another version built or what is far behind.
+
+        Raises ``PartitionsFailure`` when a fleet left the views where only it can go on.
+        """
+        if left := leave_fleet(connection, list(self._projections.values())):
+            _log.info("runner.takes_over_from_fleet", projections=left)
         create_missing(connection, list(self._projections.values()))
         head = self._source.head_sync()
         checkpoints = self._checkpoints(connection)
@@ -258,28 +269,10 @@ class Runner:
         self._announce(done, to)
 
     def _announce(self, done: Mapping[str, Stepped], to: int) -> None:
-        for name, stepped in done.items():
-            if stepped.parked:
-                first = stepped.parked[0]
-                _log.error(
-                    "runner.parked",
-                    projection=name,
-                    events=len(stepped.parked),
-                    key=first.key,
-                    position=first.position,
-                    error=first.error,
-                )
+        log_parked(done)
         if self._publisher is None:
             return
-        channels: dict[str, int] = {}
-        for name, stepped in done.items():
-            signal = self._projections[name].signal
-            if signal is not None:
-                channels.update(
-                    (channel, to)
-                    for row in stepped.changed.values()
-                    if row is not None and (channel := signal(row)) is not None
-                )
+        channels = channels_of(self._projections, done, to)
         try:
             self._publisher.publish(channels, min(self._positions.values()))
         except Exception as error:  # noqa: BLE001 - recorded; a view that is right must not wait for its signal

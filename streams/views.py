@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 from psycopg import Connection
 
-from infra.rows import PARTITION, exists, lock_checkpoints
+from infra.rows import exists, lock_checkpoints
 from infra.tables import SCHEMA
 from projections.core import Projection
 
@@ -45,12 +45,14 @@ def list_views(connection: Connection[Any], projections: Iterable[Projection], h
     found = {
         row[0]: row[1:]
         for row in connection.execute(
-            "SELECT c.projection, c.version, c.position, c.previous_version, c.built_at,"
+            "SELECT p.projection, p.version, p.position, c.previous_version, c.built_at,"
             " greatest(t.reltuples, s.n_live_tup, 0)::bigint, coalesce(pg_total_relation_size(t.oid), 0),"
-            " (SELECT count(*) FROM views.dead_letters d WHERE d.projection = c.projection)"
-            " FROM views.checkpoints c LEFT JOIN pg_class t ON t.oid = to_regclass(%s || '.' || c.projection)"
-            " LEFT JOIN pg_stat_user_tables s ON s.relid = t.oid WHERE c.partition = %s",
-            (SCHEMA, PARTITION),
+            " (SELECT count(*) FROM views.dead_letters d WHERE d.projection = p.projection)"
+            " FROM views.progress p JOIN (SELECT projection, min(previous_version) AS previous_version,"
+            " min(built_at) AS built_at FROM views.checkpoints GROUP BY projection) c USING (projection)"
+            " LEFT JOIN pg_class t ON t.oid = to_regclass(%s || '.' || p.projection)"
+            " LEFT JOIN pg_stat_user_tables s ON s.relid = t.oid",
+            (SCHEMA,),
         ).fetchall()
     }
     states = []
@@ -68,19 +70,20 @@ def list_views(connection: Connection[Any], projections: Iterable[Projection], h
 def roll_back(connection: Connection[Any], projection: Projection, *, lock_seconds: float = 1.0) -> int:
     """Put the table before the last rebuild back in its place; the position it stands at.
 
-    The runner takes it up from there if the declaration is of that table's version; otherwise it leaves it as it
-    is. Raises ``NoPrevious``, and ``psycopg.errors.LockNotAvailable`` when readers are in the way for too long.
+    The runner or the workers take it up from there if the declaration is of that table's version; otherwise they
+    leave it as it is. Raises ``NoPrevious``, and ``psycopg.errors.LockNotAvailable`` when readers are in the way for
+    too long.
     """
     name = projection.name
     live, previous, aside = f"{SCHEMA}.{name}", f"{SCHEMA}.{name}_previous", f"{SCHEMA}.{name}_aside"
     with connection.transaction():
         lock_checkpoints(connection, [name])
         row = connection.execute(
-            "SELECT previous_version, previous_position FROM views.checkpoints"
-            " WHERE projection = %s AND partition = %s",
-            (name, PARTITION),
+            "SELECT count(*) = count(previous_version), min(previous_position) FROM views.checkpoints"
+            " WHERE projection = %s",
+            (name,),
         ).fetchone()
-        if row is None or row[0] is None or not exists(connection, previous):
+        if row is None or not row[0] or row[1] is None or not exists(connection, previous):
             raise NoPrevious(f"{name} was not rebuilt since its table was made, so there is nothing to go back to")
         connection.execute(f"SET LOCAL lock_timeout = {int(lock_seconds * 1000)}".encode())
         connection.execute(f"ALTER TABLE {live} RENAME TO {name}_aside".encode())
@@ -88,8 +91,8 @@ def roll_back(connection: Connection[Any], projection: Projection, *, lock_secon
         connection.execute(f"DROP TABLE {aside}".encode())
         connection.execute(
             "UPDATE views.checkpoints SET version = previous_version, position = previous_position,"
-            " previous_version = NULL, previous_position = NULL WHERE projection = %s AND partition = %s",
-            (name, PARTITION),
+            ' previous_version = NULL, previous_position = NULL, "offset" = NULL WHERE projection = %s',
+            (name,),
         )
         connection.execute("DELETE FROM views.dead_letters WHERE projection = %s", (name,))
         connection.execute(

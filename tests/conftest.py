@@ -19,6 +19,18 @@ from tests.reporting import pytest_addoption, pytest_sessionfinish, pytest_uncon
 __all__ = ["pytest_addoption", "pytest_sessionfinish", "pytest_unconfigure"]
 
 
+STACK = Path(__file__).with_name("stack")
+"""The tests in this folder run on the real servers of the native stack: ``./task test:stack``."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the native stack."""
+    for item in items:
+        if STACK in item.path.parents:
+            item.add_marker("stack")
+
+
 @pytest.fixture(scope="session")
 def engines() -> Iterator[Engines]:
     """The embedded engines, durable writes off for speed; one pair for each process of the test run."""

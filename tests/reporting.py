@@ -12,7 +12,8 @@ OPTIONAL = ("Node.js",)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
+    """Add the options."""
+    parser.addoption("--stack-dir", metavar="FOLDER", help="attach to the native stack that runs in this folder")
     parser.addoption("--nothing-skipped", action="store_true", help="fail when anything was skipped")
 
 

@@ -1,4 +1,7 @@
-"""``./task test``: style, format, types and all tests. With arguments, which go to pytest, the tests alone."""
+"""``./task test``: style, format, types and all tests but those on the native stack (``./task test:stack``).
+
+With arguments, which go to pytest, the tests alone: those that the arguments name.
+"""
 
 import subprocess
 import sys
@@ -17,7 +20,7 @@ def main(arguments: list[str]) -> int:
     """Run everything, the tests also when a check before them failed. Gives the exit code."""
     failed = [] if arguments else [name for name, command in CHECKS.items() if not passes(name, command)]
     processes = [] if any(word.startswith(("-n", "-s", "--pdb")) for word in arguments) else ["-n", "auto"]
-    tests = ("pytest", *processes, "--dist", "loadfile", *arguments)
+    tests = ("pytest", *processes, "--dist", "loadfile", *(arguments or ("-m", "not stack")))
     if failed:
         sys.stderr.write(f"\nFAILED before the tests: {', '.join(failed)}\n")
     code = subprocess.run([sys.executable, "-P", "-m", *tests], cwd=ROOT, check=False).returncode

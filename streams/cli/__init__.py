@@ -5,7 +5,7 @@ pending, 3 refused.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Final
 
@@ -51,11 +51,15 @@ def application(wanted: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code. ``--debug`` anywhere shows the traceback of an error."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    first = next((word for word in words if word != "--debug"), None)
+    return run("moot", lambda: application([first] if first in COMMANDS else list(COMMANDS)), words)
+
+
+def run(name: str, make: Callable[[], typer.Typer], words: Sequence[str]) -> int:
+    """Run the command line that ``make`` makes, with these words; every error is said. Gives the exit code."""
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
-    wanted = words[:1] if words[:1] and words[0] in COMMANDS else list(COMMANDS)
     try:
-        outcome = application(wanted)(args=words, prog_name="moot", standalone_mode=False)
+        outcome = make()(args=[word for word in words if word != "--debug"], prog_name=name, standalone_mode=False)
     except typer.Exit as done:
         return done.exit_code
     except ClickException as error:

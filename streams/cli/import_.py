@@ -17,7 +17,7 @@ from infra.composition import utc_now
 from infra.event_store import GroupCommitStore, postgres_store
 from infra.failures import Failure
 from infra.postgres import connect
-from infra.rows import read_checkpoints
+from infra.rows import read_reached
 from infra.secrets import load_secrets
 from infra.settings import Settings
 from projections.catalogue import ALL
@@ -241,7 +241,7 @@ class _Views:
             time.sleep(LOOK_SECONDS)
 
     def _backlog(self, head: int) -> int:
-        return max(0, head - min(found.position for found in read_checkpoints(self._connection).values()))
+        return max(0, head - min(read_reached(self._connection).values()))
 
 
 class _Reporter:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.embedded_postgres import VERSION
+from infra.postgres_cluster import VERSION
 from infra.settings import ROOT
 from streams.cli.up import COMMANDS
 from tests.serving import START_SECONDS_MAX, Up, environment, moot

@@ -56,7 +56,7 @@ class InMemory:
         return self.views.transaction(everything)
 
     def position(self) -> int:
-        return self.views.positions.get("everything", 0)
+        return self.views.positions.get(("everything", 0), 0)
 
     def parked(self) -> list[tuple[Key, int, str]]:
         return [(event.key, event.position, event.error) for event in self.views.parked.get("everything", [])]

@@ -250,6 +250,11 @@ class World:
         path = segment(made, self.now) if orphan else below.path + segment(made, self.now)
         depth = 1 if orphan else below.depth + 1
         parent = below.id if below.kind == "comment" else None
+        astray = self.random.choice(self.items) if orphan and self.random.random() < 0.3 else None
+        if astray is not None and astray.kind == "comment" and astray.post_id != below.post_id:
+            parent = astray.id  # an archive that says so of a comment of another post is wrong, and is imported
+        else:
+            astray = None
         item = _Item(made, "comment", below.post_id, below.community_id, who, path=path, depth=depth, deleted=removed)
         self.items.append(item)
         up, down = self.random.randrange(90), self.random.randrange(9)
@@ -270,7 +275,7 @@ class World:
             "t1_x",
         )
         yield self._happened(made, event, None)
-        if orphan:
+        if orphan and astray is None:
             item.path, item.depth = below.path + segment(made, self.now), below.depth + 1
             yield self._happened(made, comment.CommentAttached(made, below.post_id, item.path, item.depth), None)
 

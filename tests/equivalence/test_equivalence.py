@@ -15,7 +15,8 @@ from infra.rows import create_missing, transaction
 from infra.rows_memory import MemoryViews
 from infra.tables import Table
 from projections.catalogue import ALL
-from projections.core import Key, Projection, Row, StaleCheckpoint, step
+from projections.core import Key, Projection, Row, StaleCheckpoint
+from projections.stepping import step
 from schemas.envelope import Recorded
 from streams.batches import Batch, fold_batch
 from streams.limits import RebuildLimits

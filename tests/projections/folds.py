@@ -10,7 +10,8 @@ from domain.event import Event, Id
 from domain.ids import derived
 from infra.rows_memory import MemoryViews
 from projections.catalogue import ALL
-from projections.core import Key, step
+from projections.core import Key
+from projections.stepping import step
 from schemas.envelope import Metadata, Recorded
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)

@@ -23,7 +23,7 @@ from infra.queries.rows import Connection
 from infra.rows import create_missing, transaction
 from infra.tables import Table
 from projections.catalogue import ALL
-from projections.core import step
+from projections.stepping import step
 from schemas.envelope import Metadata, Recorded
 
 T = TypeVar("T")

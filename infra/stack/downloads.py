@@ -1,0 +1,151 @@
+"""What the stack is made of and no Python wheel brings: Kafka's jars by Maven, the fault proxy by Go.
+
+Kept in one folder for all stacks of a checkout. Each is put in place by a rename, so that a download that was cut off
+leaves nothing behind, and under a lock, so that two at a time do it once.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.stack.record import StackFailure
+
+KAFKA_VERSION = "4.1.0"
+JAVA_MIN = 17
+"""The oldest Java that Kafka 4's server runs on (its release notes)."""
+
+TOXIPROXY_VERSION = "v2.12.0"
+
+_TOXIPROXY = "github.com/Shopify/toxiproxy/v2/cmd/server"
+_POM = Path(__file__).with_name("pom.xml")
+_SECONDS_MAX = 1_200.0
+"""How long one download may take: Kafka's jars are 54 MB, and a mirror may be slow."""
+_LINES_SHOWN = 15
+"""Of what a tool said before it failed."""
+
+Say = Callable[[str], None]
+"""Takes a line for the person who waits."""
+
+
+def java() -> str:
+    """The path of a Java that is new enough. Raises ``StackFailure``."""
+    home = os.environ.get("JAVA_HOME")
+    path = shutil.which("java", path=f"{home}/bin") if home else None
+    path = path or _tool("java", "Kafka runs on it.", "openjdk-17-jre-headless")
+    said = subprocess.run([path, "-version"], capture_output=True, text=True, check=False)  # noqa: S603 - just found
+    version = re.search(r'version "(\d+)', said.stderr)
+    if version is None or int(version[1]) < JAVA_MIN:
+        raise StackFailure(
+            f"{path} is Java {version[1] if version else 'of an unknown version'}.",
+            f"Kafka {KAFKA_VERSION} needs {JAVA_MIN} or newer.",
+            "Install a newer one (sudo apt install openjdk-17-jre-headless), or name it: JAVA_HOME=/path/to/jdk",
+        )
+    return path
+
+
+def kafka_jars(downloads: Path, say: Say) -> Path:
+    """The folder with Kafka's jars, downloaded if need be. Raises ``StackFailure``."""
+    folder = downloads / f"kafka-{KAFKA_VERSION}"
+    if folder.exists():
+        return folder
+    maven = _tool("mvn", "Kafka's jars come through Maven.", "maven")
+    with _alone(downloads):
+        if not folder.exists():
+            say(f"Kafka {KAFKA_VERSION}: downloading its jars with Maven (54 MB the first time)")
+            draft = downloads / f"{folder.name}.new"
+            shutil.rmtree(draft, ignore_errors=True)
+            copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={draft / 'jars'}"]
+            # Maven writes beside the pom that it reads, if anywhere.
+            draft.mkdir(parents=True)
+            pom = Path(shutil.copy(_POM, draft))
+            command = [maven, "-B", "-f", str(pom), f"-Dkafka.version={KAFKA_VERSION}", *copy]
+            _run("Kafka's jars", command, downloads / "kafka.log", _counting(say), {})
+            (draft / "jars").replace(folder)
+            shutil.rmtree(draft)
+    return folder
+
+
+def toxiproxy_server(downloads: Path, say: Say) -> Path:
+    """The path of the fault proxy's program, built if need be. Raises ``StackFailure``."""
+    program = downloads / f"toxiproxy-{TOXIPROXY_VERSION}"
+    if program.exists():
+        return program
+    go = _tool("go", "The fault proxy is built with it.", "golang-go")
+    with _alone(downloads):
+        if not program.exists():
+            say(f"Toxiproxy {TOXIPROXY_VERSION}: building it with Go (half a minute the first time)")
+            draft = downloads / f"{program.name}.new"
+            command = [go, "install", f"{_TOXIPROXY}@{TOXIPROXY_VERSION}"]
+            _run("Toxiproxy", command, downloads / "toxiproxy.log", lambda line: None, {"GOBIN": str(draft)})
+            (draft / "server").replace(program)
+            draft.rmdir()
+    return program
+
+
+def _counting(say: Say) -> Say:
+    """Takes what Maven says, and tells of every tenth jar that came over the network."""
+    jars = 0
+
+    def line(text: str) -> None:
+        nonlocal jars
+        if "Downloaded from" in text and ".jar " in text:
+            jars += 1
+            if jars % 10 == 0:
+                say(f"Kafka {KAFKA_VERSION}: {jars} jars downloaded")
+
+    return line
+
+
+def _tool(name: str, why: str, package: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise StackFailure(
+            f"{name} was not found on the PATH.", why, f"Install it (Debian, Ubuntu: sudo apt install {package})"
+        )
+    return path
+
+
+def _run(what: str, command: Sequence[str], log: Path, line: Say, environment: dict[str, str]) -> None:
+    """Run a tool in this user's own environment and pass on its lines. Raises ``StackFailure`` with its last ones."""
+    with (
+        log.open("w", encoding="utf-8") as record,
+        subprocess.Popen(  # noqa: S603 - a tool from the PATH with our own arguments
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, **environment},
+        ) as process,
+    ):
+        assert process.stdout is not None
+        enough = threading.Timer(_SECONDS_MAX, process.kill)
+        enough.start()
+        try:
+            for text in process.stdout:
+                record.write(text)
+                line(text.rstrip())
+        finally:
+            enough.cancel()
+    if process.returncode != 0:
+        end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LINES_SHOWN:]
+        raise StackFailure(
+            f"{what} could not be had.",
+            "\n".join(end) or f"{command[0]} ended with {process.returncode}.",
+            f"Usually the network or a proxy: check them and run the same command again. All of it is in {log}",
+        )
+
+
+@contextmanager
+def _alone(downloads: Path) -> Iterator[None]:
+    downloads.mkdir(parents=True, exist_ok=True)
+    with (downloads / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,39 @@
+"""What is to be said of a batch once it is committed: which channels to wake, and what was parked."""
+
+from collections.abc import Mapping
+
+import structlog
+
+from projections.core import Projection
+from projections.stepping import Stepped
+
+_log = structlog.get_logger(__name__)
+
+
+def channels_of(projections: Mapping[str, Projection], done: Mapping[str, Stepped], to: int) -> dict[str, int]:
+    """The live channels of the rows that changed, each with the position that the batch led to."""
+    channels: dict[str, int] = {}
+    for name, stepped in done.items():
+        signal = projections[name].signal
+        if signal is not None:
+            channels.update(
+                (channel, to)
+                for row in stepped.changed.values()
+                if row is not None and (channel := signal(row)) is not None
+            )
+    return channels
+
+
+def log_parked(done: Mapping[str, Stepped]) -> None:
+    """Log what could not be folded."""
+    for name, stepped in done.items():
+        if stepped.parked:
+            first = stepped.parked[0]
+            _log.error(
+                "views.parked",
+                projection=name,
+                events=len(stepped.parked),
+                key=first.key,
+                position=first.position,
+                error=first.error,
+            )

@@ -1,0 +1,87 @@
+"""The real servers: one stack for the whole run, whole again before each test that uses it."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from infra.stack import SERVICES, Stack, start_stack
+from tests.stack.wire import CLIENTS, Connect
+
+StartStack = Callable[..., Stack]
+
+
+@pytest.fixture(scope="session")
+def running_stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """All servers: those of ``--stack-dir``, or started for this run."""
+    given = request.config.getoption("--stack-dir")
+    if given is not None:
+        yield start_stack(Path(given), durable=False)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="moot-stack-tests-"))
+    with start_stack(folder, durable=False) as stack:
+        yield stack
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def stack(running_stack: Stack) -> Stack:
+    """All servers, running and unhurt, whatever the test before did to them."""
+    for server in running_stack.servers.values():
+        server.start()
+    for name in SERVICES:
+        if name != "toxiproxy":
+            running_stack.proxy(name).heal()
+    return running_stack
+
+
+@pytest.fixture
+def direct(stack: Stack) -> Iterator[Connect]:
+    """Connects to a server; closed afterwards."""
+    with ExitStack() as clients:
+        yield lambda name: clients.enter_context(closing(CLIENTS[name](stack.servers[name].url)))
+
+
+@pytest.fixture
+def proxied(stack: Stack) -> Iterator[Connect]:
+    """Connects to a server through the fault proxy; closed afterwards."""
+    with ExitStack() as clients:
+        yield lambda name: clients.enter_context(closing(CLIENTS[name](stack.servers[name].proxied_url)))
+
+
+@pytest.fixture
+def kafka_url(stack: Stack) -> str:
+    """The bootstrap servers of a real Kafka. Its topics are shared: use names of your own."""
+    return stack.kafka.url
+
+
+@pytest.fixture
+def server_database(stack: Stack) -> Iterator[str]:
+    """The conninfo of an empty database on the PostgreSQL server, dropped afterwards."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield psycopg.conninfo.make_conninfo(stack.postgres.url, dbname=name)
+    stack.postgres.start()
+    with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[StartStack]:
+    """Starts stacks for this test alone, by default in one folder; all are stopped afterwards."""
+    made: list[Stack] = []
+
+    def start(*services: str, folder: Path = tmp_path / "stack") -> Stack:
+        stack = start_stack(folder, services, durable=False)
+        made.append(stack)
+        return stack
+
+    yield start
+    for one in made:
+        one.stop()
