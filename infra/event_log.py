@@ -9,7 +9,7 @@ conformance suite checks:
 - A partition keeps the order in which it was written to.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -52,6 +52,15 @@ class TopicState(Struct, frozen=True):
     config: Mapping[str, str]
 
 
+GivingUp = Callable[[], bool]
+"""Asked whether to wait no longer."""
+
+
+def never() -> bool:
+    """Wait as long as is allowed."""
+    return False
+
+
 class LogWriter(Protocol):
     """Writes transactions, one after another, from one thread. After any error it is good for nothing but ``close``."""
 
@@ -70,8 +79,11 @@ class LogWriter(Protocol):
 class EventLog(Protocol):
     """The log. All methods may be called from any thread; all raise ``LogUnavailable``."""
 
-    def writer(self) -> LogWriter:
-        """A writer, once every one before it is shut out and all that those had begun is decided."""
+    def writer(self, giving_up: GivingUp = never) -> LogWriter:
+        """A writer, once every one before it is shut out and all that those had begun is decided.
+
+        While it waits for an answer it asks ``giving_up`` now and then; what that raises is raised.
+        """
         ...
 
     def ends(self, topics: Sequence[str]) -> Mapping[Partition, Span]:

@@ -46,6 +46,12 @@ class KafkaSettings(BaseModel):
     relay_election_seconds: float = setting(
         1.0, "seconds", "How often a relay that stands by asks whether the leader is gone.", gt=0
     )
+    relay_silent_seconds_max: float = setting(
+        15.0,
+        "seconds",
+        "How long PostgreSQL may hear nothing of a leader before another may lead: one that is frozen, or cut off.",
+        ge=1,
+    )
     relay_retry_seconds_min: float = setting(
         0.1, "seconds", "Before the first retry after a failure, and half as much more or less.", gt=0
     )

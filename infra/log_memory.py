@@ -9,7 +9,17 @@ from threading import Lock
 import msgspec
 from msgspec import Struct
 
-from infra.event_log import Fenced, LogRecord, LogUnavailable, Partition, Span, TopicsMissing, TopicState
+from infra.event_log import (
+    Fenced,
+    GivingUp,
+    LogRecord,
+    LogUnavailable,
+    Partition,
+    Span,
+    TopicsMissing,
+    TopicState,
+    never,
+)
 
 PAGE_RECORDS = 1_000
 
@@ -43,7 +53,7 @@ class MemoryLog:
         self.die_in_writes = 0
         """So many writes from now on stop half-way, undecided."""
 
-    def writer(self) -> "MemoryWriter":
+    def writer(self, giving_up: GivingUp = never) -> "MemoryWriter":
         """See ``EventLog``."""
         with self._lock:
             self._answer()

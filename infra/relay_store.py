@@ -8,6 +8,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
+from msgspec import Struct
+from psycopg import Connection
+
 from domain.event import Id
 from infra.codec import Row
 from infra.postgres import connect
@@ -33,10 +36,43 @@ SELECT notification_id, originator_id, originator_version, topic, state FROM (
 WHERE bytes <= %b OR number = 1 ORDER BY notification_id
 """
 
+_STANDING = """
+SELECT coalesce((SELECT max(notification_id) FROM log.stored_events), 0),
+       coalesce((SELECT position FROM log.relayed WHERE partition = %s), 0),
+       coalesce(host(leader.client_addr), 'this machine') || ', connection ' || leader.pid,
+       leader.backend_start AT TIME ZONE 'UTC'
+FROM (SELECT) AS always LEFT JOIN (
+    SELECT activity.* FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND classid::bigint = %s AND objid::bigint = %s
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+) AS leader ON true
+"""
+
 _RELAYED = """
 INSERT INTO log.relayed AS kept (partition, position) SELECT * FROM unnest(%b::integer[], %b::bigint[])
 ON CONFLICT (partition) DO UPDATE SET position = excluded.position WHERE excluded.position > kept.position
 """
+
+
+class Standing(Struct, frozen=True):
+    """How far the log is in Kafka, as PostgreSQL knows it.
+
+    ``leader`` is the address and the connection of the relay that leads, ``since`` when it connected, UTC.
+    """
+
+    head: int
+    sent: int
+    behind: int
+    leader: str | None
+    since: datetime | None
+
+
+def standing(connection: Connection[Any]) -> Standing:
+    """How far the relay has come, and who leads."""
+    row = connection.execute(_STANDING, (EVERYTHING, LOCK >> 32, LOCK & 0xFFFFFFFF)).fetchone()
+    assert row is not None
+    head, sent, address, since = row
+    return Standing(head, sent, max(0, head - sent), address, since)
 
 
 class RelayStore:
@@ -70,15 +106,25 @@ class RelayStore:
         with suppress(OSError):
             self._wake.send(b"\0")
 
-    def elected(self) -> bool:
-        """Whether this relay leads; then it hears of news from here on."""
+    def elected(self, silent_seconds_max: float) -> bool:
+        """Whether this relay leads; then it hears of news from here on.
+
+        It leads no more when PostgreSQL has heard nothing of it for so long.
+        """
         self._connection.execute("SELECT set_config('application_name', %s, false)", (APPLICATION,))
         row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
         if row is None or not row[0]:
             return False
         # The frontier is found again from Kafka, so its commits need not wait for the disk.
-        self._connection.execute(f"SET synchronous_commit = off; SET timezone = 'UTC'; LISTEN {CHANNEL}")
+        self._connection.execute(
+            f"SET synchronous_commit = off; SET timezone = 'UTC'; LISTEN {CHANNEL};"
+            f" SET idle_session_timeout = {round(1000 * silent_seconds_max)}"
+        )
         return True
+
+    def beat(self) -> None:
+        """Say that this relay is alive. Raises ``psycopg.Error`` when it does not lead any more."""
+        self._connection.execute("SELECT")
 
     def page(self, after: int, events_max: int, bytes_max: int) -> list[Row]:
         """The events after that position, in order: so many at most, and no more bytes, but one in any case."""

@@ -46,8 +46,7 @@ def restore(
     """Fill an empty store from the topics. Raises ``NotRestored`` and ``LogUnavailable``."""
     ends = log.ends(names(EVENT_TOPICS))
     of = sum(end - first for first, end in ends.values())
-    keys = read_keys(log)
-    _check_master_key(keys, master_key)
+    keys = check_master_key(log, master_key)
     try:
         with connection.transaction():
             connection.execute("LOCK TABLE log.stored_events IN EXCLUSIVE MODE")
@@ -80,11 +79,12 @@ def restore(
     return Restored(done, streams, len(keys) - destroyed, destroyed, sorted(authors - keys.keys()))
 
 
-def _check_master_key(keys: Mapping[Id, bytes | None], master_key: bytes) -> None:
-    """Make sure that the secrets at hand open the keys."""
+def check_master_key(log: EventLog, master_key: bytes) -> Mapping[Id, bytes | None]:
+    """The keys in the topics. Raises ``NotRestored`` unless the secrets at hand open them."""
+    keys = read_keys(log)
     there = {author: wrapped for author, wrapped in keys.items() if wrapped is not None}
     if not there:
-        return
+        return keys
     store = MemoryKeys()
     author = next(iter(there))
     store.create({author: there[author]})
@@ -96,6 +96,7 @@ def _check_master_key(keys: Mapping[Id, bytes | None], master_key: bytes) -> Non
             "The authors' keys in Kafka were wrapped with another master key: nobody could read what they wrote.",
             "Put secrets.json of the lost installation into the data directory first.",
         ) from error
+    return keys
 
 
 def _check_empty(connection: Connection[Any]) -> None:

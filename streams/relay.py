@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
@@ -152,14 +153,14 @@ class Relay:
 
     def _elected(self, store: RelayStore) -> bool:
         while not self.stopping:
-            if store.elected():
+            if store.elected(self._limits.silent_seconds_max):
                 return True
             self._say(state="standing by", trouble="another relay leads")
             self._stopping.wait(self._limits.election_seconds)
         return False
 
     def _lead(self, store: RelayStore) -> None:
-        writer = self._target.writer()
+        writer = self._target.writer(partial(self._giving_up, store))
         try:
             position = self._resume(store)
             self._keys.start_over()
@@ -177,6 +178,11 @@ class Relay:
                     self._stopping.wait(max(0.0, began + self._limits.interval_seconds - time.monotonic()))
         finally:
             writer.close()
+
+    def _giving_up(self, store: RelayStore) -> bool:
+        """While the log does not answer: go on waiting, and stay the leader."""
+        store.beat()
+        return self.stopping
 
     def _resume(self, store: RelayStore) -> int:
         """The position up to which everything is in the log, as the log itself says; kept in PostgreSQL as well."""

@@ -20,6 +20,7 @@ class RelayLimits(Struct, frozen=True):
     interval_seconds: float = 0.005
     poll_seconds: float = 1.0
     election_seconds: float = 1.0
+    silent_seconds_max: float = 15.0
     retry_seconds_min: float = 0.1
     retry_seconds_max: float = 5.0
     keys_seconds: float = 5.0

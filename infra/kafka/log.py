@@ -19,7 +19,17 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Of
 from kafka.errors import KafkaError as AdminError
 from kafka.errors import TopicAlreadyExistsError
 
-from infra.event_log import Fenced, LogRecord, LogUnavailable, Partition, Span, TopicsMissing, TopicState
+from infra.event_log import (
+    Fenced,
+    GivingUp,
+    LogRecord,
+    LogUnavailable,
+    Partition,
+    Span,
+    TopicsMissing,
+    TopicState,
+    never,
+)
 from infra.kafka.limits import KafkaLimits
 
 TRANSACTIONAL_ID: Final = "moot-relay"
@@ -46,7 +56,7 @@ _library = logging.getLogger("librdkafka")
 class KafkaLog:
     """See ``EventLog``. ``servers`` are bootstrap servers, ``host:port`` separated by commas.
 
-    ``stopping`` may be asked at any time, and makes whatever waits give up with ``LogUnavailable``.
+    ``stopping`` may be asked at any time, and makes what waits give up with ``LogUnavailable``.
     """
 
     def __init__(
@@ -55,7 +65,7 @@ class KafkaLog:
         *,
         transactional_id: str = TRANSACTIONAL_ID,
         limits: KafkaLimits | None = None,
-        stopping: Callable[[], bool] = lambda: False,
+        stopping: GivingUp = never,
     ) -> None:
         self._servers = servers
         self._transactional_id = transactional_id
@@ -66,9 +76,9 @@ class KafkaLog:
 
     # -- writing and reading -----------------------------------------------------------------------------------
 
-    def writer(self) -> "KafkaWriter":
+    def writer(self, giving_up: GivingUp = never) -> "KafkaWriter":
         """See ``EventLog``."""
-        return KafkaWriter(self._servers, self._transactional_id, self._limits, self._stopping)
+        return KafkaWriter(self._servers, self._transactional_id, self._limits, lambda: self._stopping() or giving_up())
 
     def read(self, spans: Mapping[Partition, Span]) -> Iterator[Sequence[LogRecord]]:
         """See ``EventLog``."""
@@ -196,9 +206,9 @@ class KafkaWriter:
     at once; and never before the one before it is decided, so that they still follow each other.
     """
 
-    def __init__(self, servers: str, transactional_id: str, limits: KafkaLimits, stopping: Callable[[], bool]) -> None:
+    def __init__(self, servers: str, transactional_id: str, limits: KafkaLimits, giving_up: GivingUp) -> None:
         self._limits = limits
-        self._stopping = stopping
+        self._giving_up = giving_up
         self._producers: deque[Producer] = deque()
         # All ids are taken over before anything is read or written: whoever had them can then decide nothing more.
         for lane in range(LANES):
@@ -241,8 +251,8 @@ class KafkaWriter:
             try:
                 return call(SLICE_SECONDS)
             except KafkaException as error:
-                goes_on = error.args[0].retriable() and time.monotonic() < deadline and not self._stopping()
-                if not goes_on:
+                goes_on = error.args[0].retriable() and time.monotonic() < deadline
+                if not goes_on or self._giving_up():
                     self.close()
                     raise _raised(error) from error
 

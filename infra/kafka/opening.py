@@ -1,8 +1,8 @@
 """The log on Kafka as the settings name it."""
 
-from collections.abc import Callable
 from typing import Final
 
+from infra.event_log import GivingUp, never
 from infra.kafka.limits import KafkaLimits
 from infra.kafka.log import KafkaLog
 from infra.settings import Settings, SettingsError
@@ -16,9 +16,9 @@ def record_bytes_max(settings: Settings) -> int:
     return settings.store_event_bytes_max + RECORD_OVERHEAD_BYTES
 
 
-def kafka_log(settings: Settings, *, stopping: Callable[[], bool] = lambda: False) -> KafkaLog:
+def kafka_log(settings: Settings, *, stopping: GivingUp = never) -> KafkaLog:
     """The log on that Kafka; connects when it is first used. Close it. Raises ``SettingsError`` when none is named."""
-    if settings.kafka_url is None:
+    if not settings.kafka_url:
         raise SettingsError(
             "No Kafka is named.",
             "MOOT_KAFKA_URL is not set. One process on one machine needs none; a fleet does.",

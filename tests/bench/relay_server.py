@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from infra.event_log import LogRecord, LogWriter
+from infra.event_log import GivingUp, LogRecord, LogWriter, never
 from infra.kafka.log import KafkaLog
 from infra.kafka.opening import kafka_log
 from infra.log_records import NotOurs, position_of
@@ -40,9 +40,9 @@ class Timed:
 class TimedLog(KafkaLog):
     """The log of such writers."""
 
-    def writer(self) -> LogWriter:  # type: ignore[override]  # one that does the same, and tells
+    def writer(self, giving_up: GivingUp = never) -> LogWriter:  # type: ignore[override]  # the same, and tells
         """See ``EventLog``."""
-        return Timed(super().writer())
+        return Timed(super().writer(giving_up))
 
 
 def main() -> None:
