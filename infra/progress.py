@@ -11,11 +11,14 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from infra.signals import PROGRESS, Signals
+from infra.telemetry import metrics
 from projections.catalogue import ALL
 
 WAIT_SECONDS_MAX = 2.0
 """How long a query waits for the views unless told otherwise. They are behind by milliseconds, or in trouble."""
 
+_REACHED = metrics.POSITION_WAITS.labels("reached")
+_STALE = metrics.POSITION_WAITS.labels("stale")
 _log = structlog.get_logger(__name__)
 
 
@@ -57,7 +60,14 @@ class Progress:
         not say.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (self._wait_seconds_max if timeout is None else timeout)
+        began = loop.time()
+        reached = await self._wait(position, names, began + (self._wait_seconds_max if timeout is None else timeout))
+        (_REACHED if reached else _STALE).inc()
+        metrics.POSITION_WAIT_SECONDS.observe(loop.time() - began)
+        return reached
+
+    async def _wait(self, position: int, names: Collection[str] | None, deadline: float) -> bool:
+        loop = asyncio.get_running_loop()
         while True:
             changed = self._next_change()
             if await self._has(position, names):

@@ -41,7 +41,9 @@ from infra.log_records import (
     position_of,
 )
 from infra.relay_store import RelayStore
+from infra.telemetry import metrics
 from schemas.topics import TOPICS
+from streams.observing import sent
 from streams.relay_keys import AuthorKeys, RelayLimits
 from streams.runner import Publisher
 
@@ -142,6 +144,7 @@ class Relay:
     def _fail(self, error: Exception, *, unexpected: bool = False) -> None:
         """Say what is wrong and wait: longer each time, and not as long as another relay that met the same."""
         failures = self.status.failures + 1
+        metrics.RELAY_FAILURES.inc()
         trouble = f"{type(error).__name__}: {error}".strip()
         _log.warning("relay.failed", error=trouble, failures=failures, exc_info=unexpected)
         self._say(state="waiting", trouble=trouble, failures=failures)
@@ -206,9 +209,11 @@ class Relay:
         """One transaction; the position of its last event."""
         if rows[0][0] != after + 1 or rows[-1][0] != after + len(rows):
             raise AnotherLog(f"the event store has a gap after position {after}: it is followed by {rows[0][0]}")
+        began_ns = time.time_ns()
         batch = outgoing(rows)
         records = [*self._keys.needed(store, batch.authors), *batch.records]
         writer.write(records)
+        sent(rows, began_ns)
         self._keys.sent(batch.authors)
         position = rows[-1][0]
         store.relayed(batch.positions, position)
@@ -237,6 +242,7 @@ class Relay:
         with self._moved:
             self.status = msgspec.structs.replace(before, **changes)
             self._moved.notify_all()
+        metrics.RELAY_LEADS.set(self.status.state == "leading")
         if (before.state, before.trouble) != (self.status.state, self.status.trouble):
             self._changed(self.status)
 

@@ -134,7 +134,7 @@ def _schema(settings: Settings, log: GroupCommitStore) -> Finding:
 
 def _secrets(settings: Settings, log: GroupCommitStore) -> Finding:
     with connect(settings.engine_urls()[0]) as connection:
-        check_secrets(connection, settings.data_dir)
+        check_secrets(connection, settings.secrets_place)
     return Finding("secrets", True, f"{FILE_NAME} belongs to this data")
 
 
