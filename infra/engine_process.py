@@ -2,6 +2,8 @@
 
 import os
 import pwd
+import secrets
+import shutil
 import signal
 import stat
 import subprocess
@@ -60,6 +62,13 @@ class Runner(Struct, frozen=True):
         if self.switch and folder.stat().st_uid != self.uid:
             os.chown(folder, self.uid, self.gid)
         return folder
+
+
+def new_draft(folder: Path, runner: Runner) -> Path:
+    """An empty folder beside this one, in which to make what will be renamed to it. Those of earlier tries go."""
+    for old in folder.parent.glob(f"{folder.name}.new*"):
+        shutil.rmtree(old, ignore_errors=True)
+    return runner.own(folder.with_name(f"{folder.name}.new-{secrets.token_hex(4)}"))
 
 
 def runner_for(folder: Path) -> Runner:

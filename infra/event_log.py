@@ -109,10 +109,6 @@ class EventLog(Protocol):
         """Give these settings of a topic these values; the others stay."""
         ...
 
-    def close(self) -> None:
-        """Let go of everything."""
-        ...
-
 
 TAIL_OFFSETS = 64
 """How far before the end of a partition its last record is looked for first; then four times as far, and so on."""

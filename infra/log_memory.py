@@ -104,9 +104,6 @@ class MemoryLog:
             topic = self._topics[name]
             self._topics[name] = msgspec.structs.replace(topic, config={**topic.config, **config})
 
-    def close(self) -> None:
-        """Nothing is held."""
-
     def write(self, epoch: int, records: Sequence[LogRecord]) -> None:
         """What a writer of that epoch writes."""
         with self._lock:

@@ -57,6 +57,8 @@ def configure_logging(settings: Settings, *, name: str = "moot") -> Path | None:
         settings.logs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = settings.logs_dir / f"{name}.log"
         handlers = [_file(path, settings.log_file_size_max, json_lines), _words(path, shared)]
+    # A disk that is full takes no lines; a traceback for each on standard error would bury what the terminal is told.
+    logging.raiseExceptions = False
     root = logging.getLogger()
     for handler in root.handlers[:]:
         root.removeHandler(handler)

@@ -1,10 +1,9 @@
 """What every PostgreSQL of ours has in common: the programs of a Python wheel, and a folder made by them."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.engine_process import EngineFailure, Runner, did_not_start, package_folder, spawn
+from infra.engine_process import EngineFailure, Runner, did_not_start, new_draft, package_folder, spawn
 
 VERSION = 18
 DATABASE = USER = "moot"
@@ -41,15 +40,14 @@ def make_cluster(
 ) -> None:
     """Make a database's folder, unless it is there.
 
-    It is made elsewhere and put in place, so that a crash leaves none or a whole one.
+    It is made elsewhere and put in place, so that a crash leaves none or a whole one; each time elsewhere, because
+    the initdb of a starter that was killed goes on for a while.
     Raises ``EngineFailure``, also when what is there was made by another version.
     """
     if has_cluster(folder):
         _check_version(folder)
         return
-    draft = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(draft, ignore_errors=True)
-    runner.own(draft)
+    draft = new_draft(folder, runner)
     arguments = [str(BINARIES / "initdb"), "-D", str(draft), "-U", USER, *authentication, "--encoding=UTF8"]
     # The order of text is by code point, whatever this machine speaks: the same everywhere, and the fastest.
     arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]

@@ -63,6 +63,11 @@ def keep_proofs(connection: Connection[Any], place: Path) -> None:
     check_secrets(connection, place)
 
 
+def proven(connection: Connection[Any]) -> bool:
+    """Whether there is data that belongs to some secrets."""
+    return bool(_stored(connection))
+
+
 def _proofs(secrets: Secrets) -> dict[str, bytes]:
     return {name: digest(getattr(secrets, name), f"moot proof of {name}".encode(), "sha256") for name in PROVEN}
 

@@ -3,6 +3,7 @@
 Every user of an engine connects again by itself; what was acknowledged is on the disk, and PostgreSQL recovers it.
 """
 
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from infra.engine_process import EngineFailure
 
 LOOK_SECONDS = 0.25
 """How often it looks whether the engines are there: two small files and two processes."""
+
+DISK_FULL_BYTES = 32 * 1024**2
+"""With less than this free, the disk is why an engine does not start: PostgreSQL takes 16 MB of WAL at a time."""
 
 _log = structlog.get_logger(__name__)
 
@@ -75,6 +79,13 @@ class Supervisor:
         if len(self._tries) < settings.engine_restarts_max:
             self._tries.append(now)
             return None
+        free = shutil.disk_usage(settings.data_dir).free
+        if free < DISK_FULL_BYTES:
+            return EngineFailure(
+                f"{' and '.join(gone)} stopped, because the disk is full.",
+                f"{free // 1024**2} MB are free for {settings.data_dir}. All that was acknowledged is kept.",
+                f"Free at least {settings.disk_free_min // 1024**2} MB and start again: ./task up",
+            )
         return EngineFailure(
             f"{' and '.join(gone)} exited, after {len(self._tries)} restarts within"
             f" {settings.engine_restarts_seconds:g} s.",

@@ -7,7 +7,7 @@ A skip is for a tool that may be missing on a machine, and is announced; any oth
 import pytest
 from _pytest.terminal import TerminalReporter
 
-OPTIONAL = ("Node.js",)
+OPTIONAL = ("Node.js", "A small disk")
 """How the reason of a permitted skip begins: the tool that is missing."""
 
 

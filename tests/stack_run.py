@@ -5,6 +5,7 @@ lines, and no test runs. A folder of its own is used and removed; it is kept whe
 """
 
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,18 +15,25 @@ from pathlib import Path
 from infra.failures import Failure
 from infra.settings import ROOT
 from infra.stack import SERVICES, open_stack, start_stack
+from infra.stack.record import FILE_NAME
+
+SHARED = "stack"
+"""The folder of the servers that the tests share, below the run's own."""
 
 
 def main(arguments: list[str]) -> int:
     """Start the stack, run the tests on it, stop it. Gives the exit code."""
+    # A run that takes too long is told to end; the servers would outlive it.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="moot-stack-tests-"))
     code = 1
+    missing: list[str] = []
     try:
-        missing = start_each(folder)
+        missing = start_each(folder / SHARED)
         if not missing:
             code = run_tests(folder, arguments)
     finally:
-        open_stack(folder).stop()
+        stop_all(folder)
     if missing:
         for line in missing:
             say(line)
@@ -55,9 +63,22 @@ def start_each(folder: Path) -> list[str]:
 
 
 def run_tests(folder: Path, arguments: list[str]) -> int:
-    """The tests marked ``stack``, one at a time: they hurt servers that all of them share."""
-    options = ["-m", "stack", "-n", "0", f"--stack-dir={folder}", *(arguments or ("tests",))]
+    """The tests marked ``stack``, one at a time: they hurt servers that all of them share.
+
+    What tests start for themselves is in the same folder, so that it can be found when they are cut off.
+    """
+    folders = [f"--stack-dir={folder / SHARED}", f"--basetemp={folder / 'tests'}"]
+    options = ["-m", "stack", "-n", "0", *folders, *(arguments or ("tests",))]
     return subprocess.run([sys.executable, "-P", "-m", "pytest", *options], cwd=ROOT, check=False).returncode
+
+
+def stop_all(folder: Path) -> None:
+    """Stop the servers of every stack below the folder, also of one that a test was cut off with."""
+    for record in folder.rglob(FILE_NAME):
+        try:
+            open_stack(record.parent).stop()
+        except Failure as error:
+            say(f"\nerror: {error.what}\n\n{error.why}\n\nfix: {error.fix}\n")
 
 
 def say(line: str) -> None:

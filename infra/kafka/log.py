@@ -9,8 +9,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from threading import Lock
-from typing import Any, Final, TypeVar
+from contextlib import contextmanager
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -48,7 +48,6 @@ _FENCED = {
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError.INVALID_PRODUCER_ID_MAPPING,
 }
-_T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 _library = logging.getLogger("librdkafka")
 
@@ -71,8 +70,6 @@ class KafkaLog:
         self._transactional_id = transactional_id
         self._limits = limits or KafkaLimits()
         self._stopping = stopping
-        self._lock = Lock()
-        self._admin_client: Any = None
 
     # -- writing and reading -----------------------------------------------------------------------------------
 
@@ -132,28 +129,27 @@ class KafkaLog:
 
     def ends(self, topics: Sequence[str]) -> Mapping[Partition, Span]:
         """See ``EventLog``."""
-        there = self.topics()
-        if missing := [name for name in topics if name not in there]:
-            raise TopicsMissing(", ".join(missing))
-        partitions = [AdminPartition(name, number) for name in topics for number in range(there[name].partitions)]
-        first = self._ask(lambda admin: admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST)))
-        last = self._ask(
-            lambda admin: admin.list_partition_offsets(
+        with self._admin() as admin:
+            there = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
+            if missing := [name for name in topics if name not in there]:
+                raise TopicsMissing(", ".join(missing))
+            partitions = [AdminPartition(name, number) for name in topics for number in range(there[name])]
+            first = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
+            last = admin.list_partition_offsets(
                 dict.fromkeys(partitions, OffsetSpec.LATEST), isolation_level="read_committed"
             )
-        )
         return {(at.topic, at.partition): (first[at].offset, last[at].offset) for at in partitions}
 
     def topics(self) -> Mapping[str, TopicState]:
         """See ``EventLog``."""
-        described = [topic for topic in self._ask(lambda admin: admin.describe_topics()) if not topic["is_internal"]]
-        names = [ConfigResource(ConfigResourceType.TOPIC, topic["name"]) for topic in described]
-        configs = self._ask(lambda admin: admin.describe_configs(names, config_filter="modified")) if names else {}
+        with self._admin() as admin:
+            described = [topic for topic in admin.describe_topics() if not topic["is_internal"]]
+            wanted = [ConfigResource(ConfigResourceType.TOPIC, topic["name"]) for topic in described]
+            configs = admin.describe_configs(wanted, config_filter="modified").get("topic", {}) if wanted else {}
         found = {}
         for topic in described:
             name, partitions = topic["name"], topic["partitions"]
-            given = configs.get("topic", {}).get(name, {})
-            config = {key: str(entry["value"]) for key, entry in given.items()}
+            config = {key: str(entry["value"]) for key, entry in configs.get(name, {}).items()}
             found[name] = TopicState(len(partitions), len(partitions[0]["replica_nodes"]), config)
         return found
 
@@ -164,38 +160,41 @@ class KafkaLog:
             "replication_factor": topic.replicas,
             "configs": dict(topic.config),
         }
-        self._ask(lambda admin: _create(admin, name, wanted))
+        with self._admin() as admin:
+            try:
+                admin.create_topics({name: wanted})
+            except TopicAlreadyExistsError:
+                _log.info("topic.exists_already", topic=name)
+            admin.wait_for_topics([name])
 
     def configure_topic(self, name: str, config: Mapping[str, str]) -> None:
         """See ``EventLog``."""
-        resource = ConfigResource(ConfigResourceType.TOPIC, name, dict(config))
-        self._ask(lambda admin: admin.alter_configs([resource], incremental=True))
+        with self._admin() as admin:
+            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, dict(config))], incremental=True)
 
-    def close(self) -> None:
-        """Let go of everything."""
-        with self._lock:
-            client, self._admin_client = self._admin_client, None
-        if client is not None:
-            client.close()
+    def delete_topics(self, names: Sequence[str]) -> None:
+        """Delete topics with all that is in them: for tests, and for nothing else."""
+        with self._admin() as admin:
+            admin.delete_topics(list(names))
 
-    def _ask(self, question: Callable[[Any], _T]) -> _T:
-        """One question at a time; after a failure the next one connects afresh."""
-        with self._lock:
-            try:
-                if self._admin_client is None:
-                    milliseconds = round(1000 * self._limits.request_seconds_max)
-                    self._admin_client = KafkaAdminClient(
-                        bootstrap_servers=self._servers.split(","),
-                        client_id="moot",
-                        request_timeout_ms=milliseconds,
-                        bootstrap_timeout_ms=milliseconds,
-                    )
-                return question(self._admin_client)
-            except (AdminError, OSError, TimeoutError) as error:
-                client, self._admin_client = self._admin_client, None
-                if client is not None:
-                    client.close()
-                raise LogUnavailable(f"{type(error).__name__}: {error}") from error
+    @contextmanager
+    def _admin(self) -> Iterator[Any]:
+        """A client for a few questions. It is not kept: it would go on looking for brokers that are away."""
+        milliseconds = round(1000 * self._limits.request_seconds_max)
+        client = None
+        try:
+            client = KafkaAdminClient(
+                bootstrap_servers=self._servers.split(","),
+                client_id="moot",
+                request_timeout_ms=milliseconds,
+                bootstrap_timeout_ms=milliseconds,
+            )
+            yield client
+        except (AdminError, OSError, TimeoutError) as error:
+            raise LogUnavailable(f"{type(error).__name__}: {error}") from error
+        finally:
+            if client is not None:
+                client.close()
 
 
 class KafkaWriter:
@@ -213,7 +212,8 @@ class KafkaWriter:
         # All ids are taken over before anything is read or written: whoever had them can then decide nothing more.
         for lane in range(LANES):
             self._producers.append(_producer(servers, f"{transactional_id}-{lane}", limits))
-            self._until_done(self._producers[-1].init_transactions)
+        for producer in tuple(self._producers):
+            self._until_done(producer.init_transactions)
 
     def write(self, records: Sequence[LogRecord]) -> None:
         """See ``LogWriter``."""
@@ -305,11 +305,3 @@ def _within(message: Message, left: dict[Partition, int]) -> LogRecord | None:
         return None
     key, value, headers = message.key(), message.value(), message.headers()
     return LogRecord(topic, partition, key or b"", value, headers or [], message.timestamp()[1], offset)  # type: ignore[arg-type]  # bytes, as nothing else is asked for
-
-
-def _create(admin: Any, name: str, wanted: Mapping[str, Any]) -> None:
-    try:
-        admin.create_topics({name: wanted})
-    except TopicAlreadyExistsError:
-        _log.info("topic.exists_already", topic=name)
-    admin.wait_for_topics([name])

@@ -17,7 +17,7 @@ def record_bytes_max(settings: Settings) -> int:
 
 
 def kafka_log(settings: Settings, *, stopping: GivingUp = never) -> KafkaLog:
-    """The log on that Kafka; connects when it is first used. Close it. Raises ``SettingsError`` when none is named."""
+    """The log on that Kafka; connects when it is used. Raises ``SettingsError`` when none is named."""
     if not settings.kafka_url:
         raise SettingsError(
             "No Kafka is named.",

@@ -6,14 +6,14 @@ name the fault proxy to those who came through it: the listener behind the proxy
 
 import base64
 import io
-import shutil
 import socket
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO, ClassVar
 from uuid import uuid4
 
-from infra.engine_process import did_not_start, spawn
+from infra.engine_process import did_not_start, new_draft, spawn
 from infra.stack.downloads import java, kafka_jars
 from infra.stack.ports import HOST
 from infra.stack.server import Server
@@ -54,18 +54,17 @@ class Kafka(Server):
 
     def prepare(self) -> None:
         """Write the configuration, and format the storage once."""
-        self.write("server.properties", self._properties())
+        self.write("server.properties", self._properties(self._data))
         self.write("log4j2.xml", _LOG4J)
-        formatted = self.folder / "formatted"
-        if formatted.exists():
+        if self._data.exists():
             return
-        # Cut off in the middle, a format leaves what neither the server nor the next format takes.
-        shutil.rmtree(self.folder / "data", ignore_errors=True)
+        # Formatted elsewhere and put in place, so that a crash leaves none or a whole one.
+        draft = new_draft(self._data, self.place.runner)
+        properties = self.write("format.properties", self._properties(draft))
         command = [*self._java("-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format", "-t", _cluster_id()]
-        command += ["-c", str(self.folder / "server.properties")]
-        if spawn(self.place.runner, command, self.log, self.folder).wait() != 0:
+        if spawn(self.place.runner, [*command, "-c", str(properties)], self.log, self.folder).wait() != 0:
             raise did_not_start("The format of Kafka's storage", self.log)
-        formatted.touch()
+        draft.rename(self._data)
 
     def command(self) -> Sequence[str]:
         """Java with all of the jars."""
@@ -88,7 +87,11 @@ class Kafka(Server):
         fixed = ["-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={self.folder / 'log4j2.xml'}"]
         return [java(), *options, *fixed, "-cp", str(jars / "*")]
 
-    def _properties(self) -> str:
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _properties(self, data: Path) -> str:
         ports = {name: self.port(name) for name in self.port_names}
         values = {
             "process.roles": "broker,controller",
@@ -100,7 +103,7 @@ class Kafka(Server):
             f"CONTROLLER://{HOST}:{ports['controller']}",
             "advertised.listeners": f"DIRECT://{HOST}:{ports['direct']},PROXIED://{HOST}:{self.proxy_port}",
             "listener.security.protocol.map": "DIRECT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "log.dirs": self.folder / "data",
+            "log.dirs": data,
             # Topics are declared, and made on purpose.
             "auto.create.topics.enable": "false",
             "broker.session.timeout.ms": BROKER_SESSION_MILLISECONDS,

@@ -29,6 +29,10 @@ _GONE_SECONDS_MAX = 10.0
 _FIX = "Look for the cause in its log; end what else keeps this machine busy, and run it again."
 
 
+_CHILDREN: list[subprocess.Popen[bytes]] = []
+"""The servers that this process started. They may outlive it, and whoever ended one need not be who started it here."""
+
+
 class Place(Struct, frozen=True):
     """What all servers of one stack share."""
 
@@ -62,7 +66,6 @@ class Server(ABC):
         self.place = place
         self.folder = place.folder / self.name
         self.log = place.folder / "logs" / f"{self.name}.log"
-        self._child: subprocess.Popen[bytes] | None = None
         self._changing = threading.RLock()
 
     @property
@@ -83,8 +86,7 @@ class Server(ABC):
     @property
     def process(self) -> psutil.Process | None:
         """Its main process, also when it was started by somebody else; ``None`` when it does not run."""
-        if self._child is not None and self._child.poll() is not None:
-            self._child = None
+        _ask_about_children()
         return self.place.book.process(self.name)
 
     @property
@@ -148,10 +150,11 @@ class Server(ABC):
             check_free(self.title, list(self.entry.ports.values()))
             self.prepare()
             book = self.place.book
-            self._child = spawn_recorded(
+            child = spawn_recorded(
                 self.place.runner, self.command(), self.log, self.folder, lambda pid: book.started(self.name, pid)
             )
-            wait_until(self.answers, self._child, self.title, self.log, START_SECONDS_MAX, fix=_FIX)
+            _CHILDREN.append(child)
+            wait_until(self.answers, child, self.title, self.log, START_SECONDS_MAX, fix=_FIX)
             self.settle()
             book.change(self.name, start_seconds=round(time.monotonic() - began, 2))
             return True
@@ -216,12 +219,14 @@ class Server(ABC):
         wait_until(
             lambda: self.answers() or self.process is None, None, self.title, self.log, START_SECONDS_MAX, fix=_FIX
         )
-        return self.process is not None
+        if self.process is None:
+            return False
+        # Whoever started it may have been killed before this.
+        self.settle()
+        return True
 
     def _buried(self) -> None:
-        if self._child is not None:
-            self._child.wait(_GONE_SECONDS_MAX)
-            self._child = None
+        _ask_about_children()
         if self.entry.pid is not None:
             self.place.book.stopped(self.name)
 
@@ -231,3 +236,10 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
         process.send_signal(number)
     except psutil.NoSuchProcess:
         return
+
+
+def _ask_about_children() -> None:
+    """Let go of those that ended: until their starter asks, the system keeps their process ids for them."""
+    for child in list(_CHILDREN):
+        if child.poll() is not None and child in _CHILDREN:
+            _CHILDREN.remove(child)

@@ -56,8 +56,6 @@ SIGNALS_LOST: Final = _counter("moot_signals_lost_total", "Batches whose signals
 POSITION_WAITS: Final = _counter("moot_position_waits_total", "Reads that named a position, by outcome.", "outcome")
 POSITION_WAIT_SECONDS: Final = _histogram("moot_position_wait_seconds", "How long such a read waited for the views.")
 READS: Final = _counter("moot_reads_total", "Reads of views, by the server that answered.", "server")
-POOL_CONNECTIONS: Final = _gauge("moot_pool_connections", "Connections of a pool to PostgreSQL.", "pool", "state")
-POOL_WAITING: Final = _gauge("moot_pool_waiting", "Callers that wait for a connection.", "pool")
 
 # The event store, in whatever process appends.
 STORE_EVENTS: Final = _counter("moot_store_events_total", "Events appended.")
@@ -94,3 +92,10 @@ LAG: Final = {
     "moot_lag_known": "Whether PostgreSQL could be asked for all of this.",
 }
 """Gauges that ``infra.telemetry.lag`` gives, and what they say."""
+
+POOLS: Final = {
+    "moot_pool_connections": "Connections of a pool to PostgreSQL.",
+    "moot_pool_idle": "Those of them that nobody uses.",
+    "moot_pool_waiting": "Callers that wait for one.",
+}
+"""Gauges that ``infra.telemetry.pools`` gives, and what they say."""

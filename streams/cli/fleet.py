@@ -43,7 +43,7 @@ def database_url(settings: Settings) -> str:
 
 @contextmanager
 def kafka(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Iterator[KafkaLog]:
-    """The log on Kafka, closed afterwards. Raises ``SettingsError`` when none is named."""
+    """The log on Kafka, and what goes wrong with it in words. Raises ``SettingsError`` when none is named."""
     log = kafka_log(settings, stopping=stopping)
     try:
         yield log
@@ -53,8 +53,6 @@ def kafka(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> I
         ) from error
     except TopicsMissing as error:
         raise KafkaFailure("The topics are not as they are declared.", f"{error}.", "moot topics apply") from error
-    finally:
-        log.close()
 
 
 def reporter(what: str) -> Callable[[int, int], None]:

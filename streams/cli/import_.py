@@ -44,7 +44,7 @@ BUILDING = {"copy_rows": 10_000, "copies_waiting_max": 2}
 """Limits of the rebuild after an import, instead of the settings: it stays far below the 500 MB that an import may
 take, however long the archive."""
 SHORT_LOG_EVENTS_MAX = 300_000
-ROWS_OF_SHORT_LOG_MAX, ROWS_MAX = 500_000, 150_000
+ROWS_OF_SHORT_LOG_MAX, ROWS_MAX = 500_000, 100_000
 """Rows in memory during that: more for a log that is short, where nothing else takes memory yet; writing rows out and
 reading them again halves the speed."""
 LOOK_SECONDS = 0.1

@@ -39,8 +39,6 @@ def relay(data_dir: DataDir = None) -> int:
         stopping.wait()
         ended = running.stop(settings.shutdown_seconds_max)
         words.print(f"The relay has stopped after event {running.status.position:,}.")
-        if ended:
-            log.close()
     return OK if ended else ERROR
 
 

@@ -27,6 +27,7 @@ from infra.instance import Claim, Instance, claim
 from infra.logging import configure_logging
 from infra.settings import ROOT, Settings, load_settings
 from infra.supervision import Supervisor
+from infra.telemetry.serving import telemetry
 from streams.cli.console import OK, DataDir, Output, OutputOption, show_json, words
 from streams.cli.preflight import check_machine, listen
 from streams.cli.session import make_secrets, set_up
@@ -93,6 +94,7 @@ def run(settings: Settings, held: Claim, listener: socket.socket, output: Output
             _tell(settings, served, engines, output)
 
         with (
+            telemetry(engines.settings, "up"),
             Supervisor(engines, lambda: os.kill(os.getpid(), signal.SIGTERM)),
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop,
         ):

@@ -67,7 +67,6 @@ def run(long: bool) -> list[dict[str, Any]]:
         log = KafkaLog(kafka_url)
         apply(log, plan(log.topics(), replicas=1, record_bytes_max=KafkaLimits().record_bytes_max), replicas=1)
         log.create_topic(BASELINE_TOPIC, TopicState(THREADS.partitions, 1, {}))
-        log.close()
         head = fill(url, BACKLOG_LONG if long else BACKLOG)
         with relay(url, kafka_url) as process:
             rate = backlog(process, head)

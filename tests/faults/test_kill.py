@@ -73,9 +73,9 @@ def _kill_everything(up: Up) -> None:
     psutil.wait_procs(processes, timeout=30)
 
 
-def _titles(folder: Path) -> Counter[str]:
+def titles_in_the_log(folder: Path, **settings: str) -> Counter[str]:
     """How often each title stands in the log, which is what every view is made of."""
-    found = moot("events", "tail", "-n", "1000000", "--output", "json", "--data-dir", str(folder))
+    found = moot("events", "tail", "-n", "1000000", "--output", "json", "--data-dir", str(folder), **settings)
     assert found.returncode == 0, found.stderr
     events = [json.loads(line) for line in found.stdout.splitlines()]
     assert [event["position"] for event in events] == list(range(1, len(events) + 1))
@@ -105,7 +105,7 @@ def test_everything_acknowledged_is_there_once_after_sigkill(tmp_path: Path) -> 
         # Whatever was not answered is asked again with its key: it happens now, or it had happened already.
         for key in unanswered:
             person.ask(up, SUBMIT, writers.form(key))
-        titles = _titles(tmp_path)
+        titles = titles_in_the_log(tmp_path)
         listed = moot("projections", "list", "--output", "json", "--data-dir", str(tmp_path))
     assert set(titles) == set(acknowledged) | set(unanswered)
     assert set(titles.values()) == {1}

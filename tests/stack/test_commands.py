@@ -135,3 +135,23 @@ def test_an_unknown_service_names_all(tmp_path: Path) -> None:
     found = stack("status", "--only", "mysql", "--dir", str(tmp_path))
     assert found.returncode == 1
     assert ", ".join(SERVICES) in found.stderr
+
+
+def test_a_required_engine_that_cannot_be_started_fails_the_run_and_is_named_in_its_last_lines(tmp_path: Path) -> None:
+    bare = environment(PYTHONPATH=str(ROOT), PATH="/nowhere", JAVA_HOME="", TMPDIR=str(tmp_path))
+    found = subprocess.run(
+        [sys.executable, "-P", "-m", "tests.stack_run"],
+        cwd=ROOT,
+        env=bare | {"MOOT_STACK_DIR": str(tmp_path / "stack")},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+    assert found.returncode == 1
+    assert found.stdout == "0 passed, 2 failed, 0 skipped\n"
+    said = found.stderr.splitlines()[-4:]
+    assert said[0] == "required engine not started: kafka - java was not found on the PATH."
+    assert said[1] == "required engine not started: toxiproxy - go was not found on the PATH."
+    for name in ("postgres", "redis"):
+        assert open_stack(next(tmp_path.glob("moot-stack-tests-*")) / "stack").servers[name].process is None

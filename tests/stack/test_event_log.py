@@ -1,6 +1,6 @@
 """The log of topics on a real Kafka."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from uuid import uuid4
 
 import pytest
@@ -17,10 +17,8 @@ class TestKafka(EventLogConformance):
         return f"conformance-{uuid4().hex}"
 
     @pytest.fixture
-    def log(self, kafka_url: str, transactional_id: str) -> Iterator[KafkaLog]:
-        log = KafkaLog(kafka_url, transactional_id=transactional_id)
-        yield log
-        log.close()
+    def log(self, kafka_url: str, transactional_id: str) -> KafkaLog:
+        return KafkaLog(kafka_url, transactional_id=transactional_id)
 
     @pytest.fixture
     def abandon(self, kafka_url: str, transactional_id: str) -> Abandon:
