@@ -315,12 +315,13 @@ class RedisPublisher:
 
         ``None``: some came further, and how far all have is for the checkpoints to say.
         """
+        announcement = tracing.Announcement()
         try:
             with self._breaker.guarding(_is_away), self._client.pipeline(transaction=False) as pipeline:
                 if self._lost:
                     pipeline.publish(LOST, b"")
-                if (told := tracing.announcement()) is not None:
-                    pipeline.publish(TRACES, told)
+                if announcement:
+                    pipeline.publish(TRACES, bytes(announcement))
                 for channel, at in channels.items():
                     pipeline.publish(channel, at)
                 pipeline.publish(PROGRESS, b"" if position is None else position)
@@ -332,6 +333,7 @@ class RedisPublisher:
             _log.warning("signals.not_published", channels=len(channels), error=f"{type(error).__name__}: {error}")
         else:
             self._lost = False
+            announcement.told()
 
 
 def _is_away(error: BaseException) -> bool:

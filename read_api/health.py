@@ -59,11 +59,16 @@ def health_routes(moot: Moot) -> list[Route]:
 
 
 class _Known:
-    """What was found a moment ago. Those who ask at the same time share one look."""
+    """What was found a moment ago. Those who ask at the same time share one look.
+
+    A look that takes too long is not waited for, and not repeated before it has ended: on a network that swallows
+    everything, giving up takes a driver longer than whoever asks has time.
+    """
 
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[Any]]]) -> None:
         self._checks = checks
         self._looking = asyncio.Lock()
+        self._asked: dict[str, asyncio.Task[bool]] = {}
         self._found: dict[str, bool] = {}
         self._good_until = float("-inf")
 
@@ -72,8 +77,12 @@ class _Known:
         clock = asyncio.get_running_loop().time
         async with self._looking:
             if clock() >= self._good_until:
-                answers = await asyncio.gather(*(_answered(check()) for check in self._checks.values()))
-                self._found = dict(zip(self._checks, answers, strict=True))
+                for name, check in self._checks.items():
+                    if name not in self._asked:
+                        self._asked[name] = asyncio.create_task(_answers(check()), name=f"moot-ready-{name}")
+                await asyncio.wait(self._asked.values(), timeout=CHECK_SECONDS_MAX)
+                self._found = {name: task.done() and task.result() for name, task in self._asked.items()}
+                self._asked = {name: task for name, task in self._asked.items() if not task.done()}
                 self._good_until = clock() + KEPT_SECONDS
             return self._found
 
@@ -83,10 +92,9 @@ async def _ask(connecting: Any, statement: str) -> None:
         await connection.execute(statement)
 
 
-async def _answered(asked: Awaitable[Any]) -> bool:
+async def _answers(asked: Awaitable[Any]) -> bool:
     try:
-        async with asyncio.timeout(CHECK_SECONDS_MAX):
-            await asked
+        await asked
     except (psycopg.OperationalError, PoolTimeout, TooManyRequests, RedisError, OSError, TimeoutError):
         return False
     return True

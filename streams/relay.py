@@ -18,6 +18,7 @@ import psycopg
 import structlog
 from msgspec import Struct
 
+from infra.breaker import State as BreakerState
 from infra.codec import Row
 from infra.event_log import (
     EventLog,
@@ -145,6 +146,9 @@ class Relay:
         """Say what is wrong and wait: longer each time, and not as long as another relay that met the same."""
         failures = self.status.failures + 1
         metrics.RELAY_FAILURES.inc()
+        if isinstance(error, LogUnavailable):
+            # One thread that pauses between its attempts is its own breaker, and is seen as one.
+            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.OPEN)
         trouble = f"{type(error).__name__}: {error}".strip()
         _log.warning("relay.failed", error=trouble, failures=failures, exc_info=unexpected)
         self._say(state="waiting", trouble=trouble, failures=failures)
@@ -213,6 +217,7 @@ class Relay:
         batch = outgoing(rows)
         records = [*self._keys.needed(store, batch.authors), *batch.records]
         writer.write(records)
+        metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)
         sent(rows, began_ns)
         self._keys.sent(batch.authors)
         position = rows[-1][0]

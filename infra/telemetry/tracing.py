@@ -169,7 +169,7 @@ class _Recording:
     def set(self, name: str, value: Value) -> None:
         """Say something more of it."""
         if self._span is not None:
-            self._span.set_attribute(name, value)
+            self._span.set_attribute(f"moot.{name}", value)
 
 
 class _Nothing:
@@ -279,14 +279,31 @@ def announce(position: int, place: Place) -> None:
         _pending.append((position, place))
 
 
-def announcement() -> bytes | None:
-    """What the next signal has to tell, if anything; it is told once."""
-    if not _pending:
-        return None
-    with _lock:
-        told = list(_pending)
-        _pending.clear()
-    return " ".join(f"{position}={place.traceparent}" for position, place in told).encode() or None
+class Announcement:
+    """What one signal has to tell, if anything; it is told once."""
+
+    __slots__ = ("_began_ns", "_places")
+
+    def __init__(self) -> None:
+        self._began_ns = 0
+        self._places: list[tuple[int, Place]] = []
+        if _pending:
+            self._began_ns = time.time_ns()
+            with _lock:
+                self._places = list(_pending)
+                _pending.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self._places)
+
+    def __bytes__(self) -> bytes:
+        return " ".join(f"{position}={place.traceparent}" for position, place in self._places).encode()
+
+    def told(self) -> None:
+        """The signal has gone out."""
+        ended_ns = time.time_ns()
+        for position, place in self._places:
+            record("signal", place, self._began_ns, ended_ns, position=position)
 
 
 def heard(told: bytes) -> None:
