@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from typing import Any
+import socket
+from collections.abc import Callable
 
 import typer
 
@@ -32,10 +33,23 @@ def api(port: Port = None, data_dir: DataDir = None, output: OutputOption = Outp
     require_engines(settings)
     configure_logging(settings, name="api")
     check_set_up(settings.engine_urls()[0], settings.secrets_place)
-    with listen(settings, exactly=True) as listener, telemetry(settings, "api") as metrics_port:
+    serving: list[bool] = []
+
+    def wrong() -> dict[str, str]:
+        return {} if serving else {"api": "It is starting."}
+
+    with listen(settings, exactly=True) as listener, telemetry(settings, "api", ready=wrong) as metrics_port:
         host, bound = listener.getsockname()[:2]
         place = {"api": f"http://{host}:{bound}", "metrics": metrics_port}
-        _serve(settings, listener, place, output)
+
+        def on_serving() -> None:
+            serving.append(True)
+            if output is Output.JSON:
+                show_json(place)
+            else:
+                words.print(f"The API answers at {place['api']}/graphql.", highlight=False)
+
+        _serve(settings, listener, on_serving)
     if output is Output.TABLE:
         words.print("Stopped.")
     return OK
@@ -52,17 +66,11 @@ def require_engines(settings: Settings) -> None:
         )
 
 
-def _serve(settings: Settings, listener: Any, place: dict[str, Any], output: Output) -> None:
+def _serve(settings: Settings, listener: socket.socket, on_serving: Callable[[], None]) -> None:
     # Reading the API's modules takes a second; what is wrong with the settings is said before.
     import uvloop  # noqa: PLC0415
 
     from streams.serving import serve_api  # noqa: PLC0415
-
-    def on_serving() -> None:
-        if output is Output.JSON:
-            show_json(place)
-        else:
-            words.print(f"The API answers at {place['api']}/graphql.", highlight=False)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the server has its own
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
