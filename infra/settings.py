@@ -20,6 +20,7 @@ from infra.kafka_settings import KafkaSettings
 from infra.setting import setting
 from infra.store_limits import LIMITS, StoreLimits
 from infra.view_settings import ViewSettings
+from infra.worker_settings import WorkerSettings
 
 PREFIX = "MOOT_"
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +31,7 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-class Settings(FleetSettings, KafkaSettings, ViewSettings):
+class Settings(FleetSettings, KafkaSettings, ViewSettings, WorkerSettings):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)

@@ -41,3 +41,21 @@ ALL: dict[str, Projection] = {
         subjects,
     )
 }
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "people": ("profiles", "follows", "blocks"),
+    "content": ("communities", "memberships", "posts", "comments", "notifications", "saved"),
+    "votes": ("score_changes", "scores", "karma", "feed", "votes"),
+    "subjects": ("subjects",),
+}
+"""Which views a fleet keeps together: each group reads the log once, and has any number of workers of its own.
+
+Every view is in one group. Views that read other topics are apart (``people``), and so is what most events are about,
+and most work (``votes``), from what is read once in a while (``content``): a wave of votes delays no post. ``subjects``
+reads everything, and nobody waits for it. ``score_changes`` is with the views that must not be ahead of it.
+"""
+
+
+def in_group(group: str) -> list[Projection]:
+    """The views of a group. Raises ``KeyError``."""
+    return [ALL[name] for name in GROUPS[group]]

@@ -1,4 +1,4 @@
-"""The limits of the runner, of a rebuild and of the relay, from the settings."""
+"""The limits of the runner, of a rebuild, of the relay and of a worker, from the settings."""
 
 from msgspec import Struct
 
@@ -6,6 +6,7 @@ from infra.settings import Settings
 from projections.subjects import BUCKET_BITS
 from streams.relay_keys import RelayLimits
 from streams.runner import RunnerLimits
+from streams.worker.limits import WorkerLimits
 
 
 class RebuildLimits(Struct, frozen=True):
@@ -44,3 +45,8 @@ def rebuild_limits(settings: Settings) -> RebuildLimits:
 def relay_limits(settings: Settings) -> RelayLimits:
     """Those settings that begin with ``relay_``."""
     return RelayLimits(**{name: getattr(settings, f"relay_{name}") for name in RelayLimits.__struct_fields__})
+
+
+def worker_limits(settings: Settings) -> WorkerLimits:
+    """Those settings that begin with ``worker_``."""
+    return WorkerLimits(**{name: getattr(settings, f"worker_{name}") for name in WorkerLimits.__struct_fields__})

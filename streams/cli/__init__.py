@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "doctor": "doctor",
     "api": "api",
     "relay": "relay",
+    "worker": "worker",
     "projections": "projections",
     "events": "events",
     "log": "log",
