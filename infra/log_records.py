@@ -15,11 +15,14 @@ from msgspec.json import Decoder
 from domain.event import Event, Id
 from infra.codec import Row
 from infra.event_log import LogRecord
+from infra.telemetry import tracing
 from schemas.registry import UPCASTERS, WIRE, UnknownEvent, personal_fields
 from schemas.topics import AUTHOR_KEYS, KEYS, TOPICS, Topic, partition_of
 
 POSITION, STREAM, VERSION, WIRE_NAME = "position", "stream", "version", "wire"
 """The names of the headers."""
+TRACEPARENT = "traceparent"
+"""And of one that only events have whose trace is kept: it is told by the envelope just as well (docs/adr/0009)."""
 
 EVENT_TOPICS: Final = tuple(topic for topic in TOPICS if topic is not AUTHOR_KEYS)
 NUMBERS: Final[Mapping[str, Topic]] = {topic.name: topic for topic in TOPICS}
@@ -36,6 +39,14 @@ class Unplaceable(Exception):
 
 class _Recorded(Struct, frozen=True, gc=False):
     recorded_at: datetime
+    correlation_id: str = ""
+    command_id: str = ""
+
+
+def relayed(correlation_id: str, command_id: str) -> tracing.Place | None:
+    """Where in its trace the relay sent the event of that command; ``None`` where that is not kept."""
+    appended = tracing.place_of(correlation_id, command_id)
+    return None if appended is None else appended.after("relay")
 
 
 class _Kind:
@@ -68,17 +79,18 @@ def outgoing(rows: Iterable[Row]) -> Outgoing:
     records: list[LogRecord] = []
     authors: set[Id] = set()
     positions: dict[int, int] = {}
+    traced = tracing.enabled()
     for row in rows:
         position, stream_id, version, wire, state = row
         kind = _KINDS.get(wire)
         if kind is None:
-            topic, key, author, recorded_at = _of_old(row)
+            topic, key, author, meta = _of_old(row)
         else:
             try:
                 envelope = kind.decode(state)
             except ValueError as error:
                 raise Unplaceable(f"event {position} ({wire}) cannot be read: {error}") from error
-            data, topic, recorded_at = envelope.data, kind.topic, envelope.meta.recorded_at
+            data, topic, meta = envelope.data, kind.topic, envelope.meta
             key = stream_id if kind.key is None else getattr(data, kind.key)
             author = None if kind.author is None else getattr(data, kind.author)
         if key is None:
@@ -93,9 +105,10 @@ def outgoing(rows: Iterable[Row]) -> Outgoing:
             (VERSION, b"%d" % version),
             (WIRE_NAME, wire.encode()),
         ]
-        records.append(
-            LogRecord(topic.name, partition, key.encode(), state, headers, int(recorded_at.timestamp() * 1000))
-        )
+        if traced and (place := relayed(meta.correlation_id, meta.command_id)) is not None:
+            headers.append((TRACEPARENT, place.traceparent.encode()))
+        timestamp = int(meta.recorded_at.timestamp() * 1000)
+        records.append(LogRecord(topic.name, partition, key.encode(), state, headers, timestamp))
     return Outgoing(records, authors, positions)
 
 
@@ -144,7 +157,7 @@ def names(topics: Sequence[Topic]) -> list[str]:
     return [topic.name for topic in topics]
 
 
-def _of_old(row: Row) -> tuple[Topic, str | None, Id | None, datetime]:
+def _of_old(row: Row) -> tuple[Topic, str | None, Id | None, _Recorded]:
     """The same of an event under a wire name that is no longer written: its newest form tells."""
     position, stream_id, _, wire, state = row
     try:
@@ -160,6 +173,6 @@ def _of_old(row: Row) -> tuple[Topic, str | None, Id | None, datetime]:
             name, data = upcaster.upcast(data)
         topic, field = KEYS[WIRE[name]]
         key = stream_id if field is None else data.get(field)
-        return topic, key, author, msgspec.convert(stored["meta"], _Recorded).recorded_at
+        return topic, key, author, msgspec.convert(stored["meta"], _Recorded)
     except Exception as error:  # whatever an upcaster raises
         raise Unplaceable(f"event {position} ({wire}): {type(error).__name__}: {error}") from error

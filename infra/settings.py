@@ -15,6 +15,7 @@ from pydantic import ConfigDict, SecretStr, ValidationError
 
 from domain.limits import Limits
 from infra.failures import Failure
+from infra.fleet_settings import FleetSettings
 from infra.kafka_settings import KafkaSettings
 from infra.setting import setting
 from infra.store_limits import LIMITS, StoreLimits
@@ -30,7 +31,7 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-class Settings(KafkaSettings, ViewSettings, WorkerSettings):
+class Settings(FleetSettings, KafkaSettings, ViewSettings, WorkerSettings):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
@@ -112,6 +113,13 @@ class Settings(KafkaSettings, ViewSettings, WorkerSettings):
         10.0, "seconds", "How long a read may wait for a connection before it fails as unavailable.", gt=0
     )
 
+    pool_answer_seconds_max: float = setting(
+        10.0,
+        "seconds",
+        "How long PostgreSQL may take over one answer to a read before the connection is given up.",
+        gt=0,
+    )
+
     # The event store.
     store_waiting_max: int = setting(
         LIMITS.waiting_max,
@@ -160,6 +168,12 @@ class Settings(KafkaSettings, ViewSettings, WorkerSettings):
         "seconds",
         "How long an append waits for another process that appends; an import takes a fraction of a second each time.",
         ge=1,
+    )
+    store_answer_seconds_max: float = setting(
+        LIMITS.answer_seconds_max,
+        "seconds",
+        "How long PostgreSQL may take over one answer, above the wait for that lock, until the connection is given up.",
+        gt=0,
     )
     store_poll_seconds: float = setting(
         LIMITS.poll_seconds,
@@ -324,6 +338,11 @@ class Settings(KafkaSettings, ViewSettings, WorkerSettings):
         return self.database_url.get_secret_value(), self.redis_url.get_secret_value()
 
     @property
+    def secrets_place(self) -> Path:
+        """Where the secrets are: a file, or the folder that holds it."""
+        return self.secrets_file or self.data_dir
+
+    @property
     def logs_dir(self) -> Path:
         """Where the server and the engines log."""
         return self.data_dir / "logs"
@@ -354,8 +373,9 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         raise SettingsError(
             "Some settings cannot be used:", "\n".join(problems), "Correct them, or unset them to use the defaults."
         )
-    folders = {"data_dir": settings.data_dir, "stack_dir": settings.stack_dir}
-    return settings.model_copy(update={name: folder.expanduser().absolute() for name, folder in folders.items()})
+    folders = {name: getattr(settings, name) for name in ("data_dir", "stack_dir", "secrets_file")}
+    named = {name: folder.expanduser().absolute() for name, folder in folders.items() if folder is not None}
+    return settings.model_copy(update=named)
 
 
 _RULES = {field.name: field.type for field in msgspec.structs.fields(Limits)}

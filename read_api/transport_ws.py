@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from infra.composition import Moot
 from infra.settings import Settings
+from infra.telemetry import metrics
 from read_api.cursors import Sealer
 from read_api.execution import Engine
 from read_api.live.connection import Client, Connection, ConnectionLimits
@@ -68,7 +69,10 @@ class WebSocketEndpoint:
             request_id_of(scope), address[0] if address else "", headers.get(b"user-agent", b"").decode("latin-1")
         )
         abort = (scope.get("extensions") or {}).get(ABORT)
-        await Connection(self._moot, self._sealer, self.operations, client, self._limits, receive, send, abort).run()
+        with metrics.SOCKETS.track_inprogress():
+            await Connection(
+                self._moot, self._sealer, self.operations, client, self._limits, receive, send, abort
+            ).run()
 
     def _is_welcome(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether the page that connects, if it is a page, is ours or of an origin that the settings allow."""

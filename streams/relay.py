@@ -18,6 +18,7 @@ import psycopg
 import structlog
 from msgspec import Struct
 
+from infra.breaker import State as BreakerState
 from infra.codec import Row
 from infra.event_log import (
     EventLog,
@@ -41,8 +42,10 @@ from infra.log_records import (
     position_of,
 )
 from infra.relay_store import RelayStore
+from infra.telemetry import metrics
 from schemas.topics import TOPICS
 from streams.limits import RelayLimits
+from streams.observing import sent
 from streams.relay_keys import AuthorKeys
 from streams.runner import Publisher
 
@@ -143,6 +146,10 @@ class Relay:
     def _fail(self, error: Exception, *, unexpected: bool = False) -> None:
         """Say what is wrong and wait: longer each time, and not as long as another relay that met the same."""
         failures = self.status.failures + 1
+        metrics.RELAY_FAILURES.inc()
+        if isinstance(error, LogUnavailable):
+            # One thread that pauses between its attempts is its own breaker, and is seen as one.
+            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.OPEN)
         trouble = f"{type(error).__name__}: {error}".strip()
         _log.warning("relay.failed", error=trouble, failures=failures, exc_info=unexpected)
         self._say(state="waiting", trouble=trouble, failures=failures)
@@ -213,9 +220,12 @@ class Relay:
         """One transaction; the position of its last event."""
         if rows[0][0] != after + 1 or rows[-1][0] != after + len(rows):
             raise AnotherLog(f"the event store has a gap after position {after}: it is followed by {rows[0][0]}")
+        began_ns = time.time_ns()
         batch = outgoing(rows)
         records = [*self._keys.needed(store, batch.authors), *batch.records]
         writer.write(records)
+        metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)
+        sent(rows, began_ns)
         self._keys.sent(batch.authors)
         position = rows[-1][0]
         store.relayed(batch.positions, position)
@@ -244,6 +254,7 @@ class Relay:
         with self._moved:
             self.status = msgspec.structs.replace(before, **changes)
             self._moved.notify_all()
+        metrics.RELAY_LEADS.set(self.status.state == "leading")
         if (before.state, before.trouble) != (self.status.state, self.status.trouble):
             self._changed(self.status)
 

@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 @contextmanager
 def open_log(settings: Settings) -> Iterator[GroupCommitStore]:
     """The log over running engines, personal fields decrypted."""
-    secrets = load_secrets(settings.data_dir)
+    secrets = load_secrets(settings.secrets_place)
     settings_url, _ = settings.engine_urls()
     store = postgres_store(settings_url, secrets.master_key, limits=settings.store_limits)
     try:
@@ -87,7 +87,7 @@ def stream(
 ) -> int:
     """Show all events of one stream, oldest first."""
     with engines(data_dir) as settings, open_log(settings) as log:
-        name_key = load_secrets(settings.data_dir).name_key
+        name_key = load_secrets(settings.secrets_place).name_key
         stream_id = find_subject(name, log, settings.engine_urls()[0], name_key)
         events = log.load_sync([stream_id])[stream_id]
         if not events:

@@ -71,7 +71,7 @@ def import_archives(
         _check(path)
     run_id = derived("import", *(str(path) for path in files), utc_now().isoformat())
     with engines(data_dir, create=True) as settings:
-        secrets = load_secrets(settings.data_dir)
+        secrets = load_secrets(settings.secrets_place)
         database_url, _ = settings.engine_urls()
         store = postgres_store(database_url, secrets.master_key, limits=settings.store_limits)
         try:

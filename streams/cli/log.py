@@ -102,7 +102,7 @@ def restore_log(data_dir: DataDir = None, output: OutputOption = Output.TABLE) -
     never in the log: they come from a backup of PostgreSQL, or people sign up anew.
     """
     settings = load_settings(data_dir=data_dir)
-    secrets = load_secrets(settings.data_dir)
+    secrets = load_secrets(settings.secrets_place)
     try:
         with kafka(settings) as log:
             check_master_key(log, secrets.master_key)

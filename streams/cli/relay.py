@@ -10,6 +10,7 @@ from rich.markup import escape
 from infra.kafka.opening import kafka_log
 from infra.settings import Settings
 from infra.signals import RedisPublisher
+from infra.telemetry.serving import telemetry
 from streams.cli.console import ERROR, OK, DataDir, words
 from streams.cli.fleet import database, database_url
 from streams.limits import relay_limits
@@ -35,11 +36,17 @@ def relay(data_dir: DataDir = None) -> int:
             signal.signal(number, lambda *_: stopping.set())
         log = kafka_log(settings, stopping=stopping.is_set)
         running = Relay(database_url(settings), log, _publisher(settings), limits=relay_limits(settings), changed=_say)
-        running.start()
-        stopping.wait()
-        ended = running.stop(settings.shutdown_seconds_max)
+        with telemetry(settings, "relay", ready=lambda: _wrong(running.status)):
+            running.start()
+            stopping.wait()
+            ended = running.stop(settings.shutdown_seconds_max)
         words.print(f"The relay has stopped after event {running.status.position:,}.")
     return OK if ended else ERROR
+
+
+def _wrong(status: RelayStatus) -> dict[str, str]:
+    """For ``/readyz``: one that leads or stands by does its work."""
+    return {} if status.state in ("leading", "standing by") else {"relay": f"It is {status.state}."}
 
 
 def _publisher(settings: Settings) -> RedisPublisher | None:
