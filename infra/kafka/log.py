@@ -138,7 +138,7 @@ class KafkaLog:
 
     # -- looking after -----------------------------------------------------------------------------------------
 
-    def ends(self, topics: Sequence[str]) -> Mapping[Partition, Span]:
+    def ends(self, topics: Sequence[str], *, decided: bool = True) -> Mapping[Partition, Span]:
         """See ``EventLog``."""
         with self._admin() as admin:
             there = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
@@ -147,7 +147,8 @@ class KafkaLog:
             partitions = [AdminPartition(name, number) for name in topics for number in range(there[name])]
             first = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
             last = admin.list_partition_offsets(
-                dict.fromkeys(partitions, OffsetSpec.LATEST), isolation_level="read_committed"
+                dict.fromkeys(partitions, OffsetSpec.LATEST),
+                isolation_level="read_committed" if decided else "read_uncommitted",
             )
         return {(at.topic, at.partition): (first[at].offset, last[at].offset) for at in partitions}
 
