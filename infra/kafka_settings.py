@@ -22,22 +22,22 @@ class KafkaSettings(BaseModel):
         "seconds",
         "How long a transaction may stay undecided, while its broker is away. Readers wait, too.",
         ge=1,
+        le=900,
     )
     kafka_read_ahead_bytes_max: int = setting(
         32 * 1024**2, "bytes", "Fetched before they are asked for when topics are read from end to end.", ge=2**20
     )
 
     relay_batch_events_max: int = setting(
-        5_000, "events", "In one transaction of a backlog: past this an event costs no less.", ge=1
+        5_000, "events", "In one transaction of a backlog: past this an event costs no less.", ge=1, le=20_000
     )
     relay_batch_bytes_max: int = setting(
         16 * 1024**2, "bytes", "The same in bytes: what the relay holds in memory, two or three times.", ge=1
     )
     relay_interval_seconds: float = setting(
-        0.005,
+        0.01,
         "seconds",
-        "From one transaction to the next while there is no backlog: an eager relay would cost the broker more and be"
-        " no faster, as it answers the next one late until the marks of the last are set.",
+        "From one transaction to the next while there is no backlog: each costs the broker the same, however small.",
         ge=0,
     )
     relay_poll_seconds: float = setting(

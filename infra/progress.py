@@ -17,6 +17,9 @@ from projections.catalogue import ALL
 WAIT_SECONDS_MAX = 2.0
 """How long a query waits for the views unless told otherwise. They are behind by milliseconds, or in trouble."""
 
+REST_SECONDS_MAX = 0.05
+"""How long the checkpoints are left alone after they were read: as long as that took, and at most so long."""
+
 _REACHED = metrics.POSITION_WAITS.labels("reached")
 _STALE = metrics.POSITION_WAITS.labels("stale")
 _log = structlog.get_logger(__name__)
@@ -26,7 +29,8 @@ class Progress:
     """How far the views have come, as this process knows it. ``open`` it in its event loop, ``close`` it there.
 
     The runner signals every step, so a wait costs no query; the checkpoints are read when that may have failed: at the
-    start, after signals were lost, and before giving up.
+    start, after signals were lost, and before giving up. The workers of a fleet signal that they have come further, and
+    none knows how far all have: then the checkpoints are read, once for all who wait and all signals meanwhile.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Progress:
         self._reached = 0
         self._certain = False
         self._reading = asyncio.Lock()
+        self._rested = 0.0
         self._changed: asyncio.Future[None] | None = None
         self._stack = AsyncExitStack()
 
@@ -87,7 +92,8 @@ class Progress:
         async with self._reading:
             if names is None and (position <= self._reached or self._certain):
                 return position <= self._reached
-            self._certain = True  # unless a signal is lost while we read
+            await asyncio.sleep(self._rested - asyncio.get_running_loop().time())
+            self._certain = True  # unless a signal comes while we read, without a position
             try:
                 checkpoints = await self._read()
             except (psycopg.OperationalError, PoolTimeout) as error:
@@ -101,11 +107,14 @@ class Progress:
         return position <= self._reached
 
     async def _read(self) -> dict[str, tuple[int, int]]:
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT projection, min(position), min(version) FROM views.checkpoints GROUP BY projection"
-            )
-            return {name: (position, version) for name, position, version in await cursor.fetchall()}
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute("SELECT projection, position, version FROM views.progress")
+                return {name: (position, version) for name, position, version in await cursor.fetchall()}
+        finally:
+            self._rested = loop.time() + min(loop.time() - started, REST_SECONDS_MAX)
 
     def _wake(self, position: int | None) -> None:
         if position is None:

@@ -46,10 +46,11 @@ class WorkerSettings(BaseModel):
     worker_retry_seconds_max: float = setting(
         5.0, "seconds", "Between later ones, each twice as long: an engine that is back is found so soon.", gt=0
     )
-    worker_idle_in_transaction_seconds: float = setting(
+    worker_transaction_seconds_max: float = setting(
         10.0,
         "seconds",
-        "PostgreSQL ends a transaction of a worker that was frozen in the middle of it, which others wait for.",
+        "PostgreSQL ends a transaction of a worker that takes longer: one that was frozen in the middle of it holds"
+        " locks that others wait for.",
         ge=1,
     )
     worker_hint_seconds: float = setting(

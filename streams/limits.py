@@ -4,7 +4,6 @@ from msgspec import Struct
 
 from infra.settings import Settings
 from projections.subjects import BUCKET_BITS
-from streams.relay_keys import RelayLimits
 from streams.runner import RunnerLimits
 from streams.worker.limits import WorkerLimits
 
@@ -17,7 +16,8 @@ class RebuildLimits(Struct, frozen=True):
     in memory, those of the largest view are written out and merged from then on. It catches up without a lock until
     at most ``lag_events_max`` events are left; the runner waits for the rest. The exchange waits ``lock_seconds`` for
     readers, who queue behind it, and is tried ``switch_attempts_max`` times, ``switch_pause_seconds`` apart; it waits
-    ``batch_seconds_max`` for the runner's batch to end.
+    ``batch_seconds_max`` for the runner's batch to end, and ``ahead_seconds_max`` for a live view to come to where the
+    new one stands already.
     """
 
     page_events: int = 1 << BUCKET_BITS
@@ -29,7 +29,24 @@ class RebuildLimits(Struct, frozen=True):
     batch_seconds_max: float = 10.0
     switch_attempts_max: int = 100
     switch_pause_seconds: float = 0.1
+    ahead_seconds_max: float = 5.0
     writers: int = 2
+
+
+class RelayLimits(Struct, frozen=True):
+    """The limits of a relay. Units and reasons are with the settings of the same names, ``relay_…``."""
+
+    batch_events_max: int = 5_000
+    batch_bytes_max: int = 16 * 1024**2
+    interval_seconds: float = 0.01
+    poll_seconds: float = 1.0
+    election_seconds: float = 1.0
+    silent_seconds_max: float = 15.0
+    retry_seconds_min: float = 0.1
+    retry_seconds_max: float = 5.0
+    keys_seconds: float = 5.0
+    keys_margin_seconds: float = 60.0
+    keys_remembered_max: int = 200_000
 
 
 def runner_limits(settings: Settings) -> RunnerLimits:

@@ -44,8 +44,9 @@ from infra.log_records import (
 from infra.relay_store import RelayStore
 from infra.telemetry import metrics
 from schemas.topics import TOPICS
+from streams.limits import RelayLimits
 from streams.observing import sent
-from streams.relay_keys import AuthorKeys, RelayLimits
+from streams.relay_keys import AuthorKeys
 from streams.runner import Publisher
 
 State = Literal["starting", "standing by", "leading", "waiting", "stopped"]
@@ -167,6 +168,8 @@ class Relay:
         return False
 
     def _lead(self, store: RelayStore) -> None:
+        # A relay that is set up wrongly must be found out before it shuts out one that is not.
+        self._look(store)
         writer = self._target.writer(partial(self._giving_up, store))
         try:
             position = self._resume(store)
@@ -193,14 +196,8 @@ class Relay:
 
     def _resume(self, store: RelayStore) -> int:
         """The position up to which everything is in the log, as the log itself says; kept in PostgreSQL as well."""
-        log, topics = self._target, names(EVENT_TOPICS)
-        ends = log.ends([*topics, *(topic.name for topic in TOPICS if topic not in EVENT_TOPICS)])
-        _check_partitions(ends)
-        last = last_records(log, {place: span for place, span in ends.items() if place[0] in topics})
-        positions = {number_of(record): position_of(record) for record in last.values()}
+        positions = self._look(store)
         frontier = max(positions.values(), default=0)
-        for record in last.values():
-            _check_origin(store, record)
         kept = store.frontier()
         if kept > frontier:
             _log.error("relay.kafka_lost_events", frontier=frontier, once=kept, fix="they are sent again")
@@ -208,6 +205,16 @@ class Relay:
         store.relayed(positions, frontier)
         _log.info("relay.leads", position=frontier)
         return frontier
+
+    def _look(self, store: RelayStore) -> dict[int, int]:
+        """The last position in each partition. Raises ``AnotherLog`` and ``TopicsMissing``."""
+        topics = names(EVENT_TOPICS)
+        ends = self._target.ends(names(TOPICS))
+        _check_partitions(ends)
+        last = last_records(self._target, {place: span for place, span in ends.items() if place[0] in topics})
+        for record in last.values():
+            _check_origin(store, record)
+        return {number_of(record): position_of(record) for record in last.values()}
 
     def _send(self, store: RelayStore, writer: LogWriter, after: int, rows: list[Row]) -> int:
         """One transaction; the position of its last event."""

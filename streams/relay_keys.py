@@ -4,28 +4,11 @@ import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from msgspec import Struct
-
 from domain.event import Id
 from infra.event_log import LogRecord
 from infra.log_records import key_record
 from infra.relay_store import RelayStore
-
-
-class RelayLimits(Struct, frozen=True):
-    """The limits of a relay. Units and reasons are with the settings of the same names, ``relay_…``."""
-
-    batch_events_max: int = 5_000
-    batch_bytes_max: int = 16 * 1024**2
-    interval_seconds: float = 0.005
-    poll_seconds: float = 1.0
-    election_seconds: float = 1.0
-    silent_seconds_max: float = 15.0
-    retry_seconds_min: float = 0.1
-    retry_seconds_max: float = 5.0
-    keys_seconds: float = 5.0
-    keys_margin_seconds: float = 60.0
-    keys_remembered_max: int = 200_000
+from streams.limits import RelayLimits
 
 
 class AuthorKeys:

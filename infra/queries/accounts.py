@@ -6,7 +6,21 @@ from datetime import datetime
 from msgspec import Struct
 
 from domain.event import Id
-from infra.queries.rows import Connection, Page, Slice, by_position, columns, fetch, not_blocked, sees, sliced
+from infra.queries.rows import (
+    Connection,
+    Page,
+    Slice,
+    Told,
+    as_of,
+    by_position,
+    columns,
+    fetch,
+    not_blocked,
+    sees,
+    sees_known,
+    sliced,
+    told,
+)
 from projections.blocks import Block
 from projections.follows import Follow
 from projections.karma import Karma
@@ -117,23 +131,22 @@ async def notifications(connection: Connection, viewer_id: Id, where: Slice) -> 
     viewer does not see any more.
     """
     condition, order, parameters = by_position(where, "n.position")
-    rows = await _notifications(connection, viewer_id, condition, order, parameters)
+    sql = f"SELECT {columns(Notification, 'n')} {_notifications(condition)} {order}"
+    rows = await fetch(connection, sql, {"viewer": viewer_id, **parameters}, Notification)
     return sliced(rows, where)
 
 
-async def notifications_since(connection: Connection, viewer_id: Id, position: int, limit: int) -> list[Notification]:
+async def notifications_since(connection: Connection, viewer_id: Id, position: int, limit: int) -> Told[Notification]:
     """At most ``limit`` replies to the viewer after that position, the oldest first; the same left out. Primary key."""
-    where = Slice(limit - 1, position)
-    condition, order, parameters = by_position(where, "n.position", newest_first=False)
-    return await _notifications(connection, viewer_id, condition, order, parameters)
+    condition, order, parameters = by_position(Slice(limit - 1, position), "n.position", newest_first=False)
+    sql = f"""WITH {as_of("notifications", "communities")}
+        SELECT n.position <= (SELECT p FROM at), {columns(Notification, "n")} {_notifications(condition)} {order}"""
+    return await told(connection, sql, {"viewer": viewer_id, "position": None, **parameters}, Notification)
 
 
-async def _notifications(
-    connection: Connection, viewer_id: Id, condition: str, order: str, parameters: dict[str, int]
-) -> list[Notification]:
+def _notifications(condition: str) -> str:
     # The view of comments may be behind; then the post says where it was, and a follower still hears of the reply.
-    sql = f"""SELECT {columns(Notification, "n")} FROM views.notifications n
+    return f"""FROM views.notifications n
         LEFT JOIN views.comments c USING (comment_id) LEFT JOIN views.posts p ON p.post_id = n.post_id
         WHERE n.account_id = %(viewer)s::uuid AND {condition} AND {not_blocked("n.actor_id")}
-        AND c.deleted IS NOT TRUE AND {sees("coalesce(c.community_id, p.community_id)")} {order}"""
-    return await fetch(connection, sql, {"viewer": viewer_id, **parameters}, Notification)
+        AND c.deleted IS NOT TRUE AND {sees_known("coalesce(c.community_id, p.community_id)")}"""

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from domain.event import Id
 from infra.queries import formulas
-from infra.queries.rows import Connection, Page, columns, not_blocked, sees
+from infra.queries.rows import KNOWN, Connection, Page, as_of, columns, not_blocked, sees_known
 from projections.comments import Comment
 from projections.ranking import CommentSort
 
@@ -22,9 +22,7 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 _MIN_ID = Id("00000000-0000-0000-0000-000000000000")
 _MAX_ID = Id("ffffffff-ffff-ffff-ffff-ffffffffffff")
 
-_AT = """at AS MATERIALIZED (SELECT coalesce(%(position)s::bigint, min(c.position)) AS p,
-    max(c.position) FILTER (WHERE c.projection = 'scores') AS head
-    FROM views.checkpoints c WHERE c.projection IN ('comments', 'scores', 'score_changes'))"""
+_AT = as_of("comments", "scores", "score_changes", counts="scores")
 _UP = "coalesce(s.up, 0) - coalesce(v.up, 0)"
 _DOWN = "coalesce(s.down, 0) - coalesce(v.down, 0)"
 _RANKS = {
@@ -81,7 +79,7 @@ def _votes(post: str) -> str:
 
 
 _SHOWN = f"""c.submitted_at IS NOT NULL AND c.position <= (SELECT p FROM at) AND (NOT c.deleted OR c.replies > 0)
-    AND {not_blocked("c.author_id")} AND {sees("c.community_id")}"""
+    AND {not_blocked("c.author_id")} AND {sees_known("c.community_id", known=KNOWN)}"""
 
 
 async def top_level(

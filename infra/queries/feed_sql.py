@@ -19,7 +19,7 @@ from enum import Enum
 from functools import cache
 
 from infra.queries import formulas
-from infra.queries.rows import columns, not_blocked, sees
+from infra.queries.rows import KNOWN, as_of, columns, not_blocked, sees_known
 from projections.posts import Post
 from projections.ranking import HOT_AGE_MAX, RISING_WINDOW, Sort
 
@@ -57,6 +57,11 @@ def _passes(*conditions: str) -> str:
     return f"nullif({' AND '.join(conditions)}, false) IS NOT NULL"
 
 
+def _sees(community: str) -> str:
+    """The condition that the viewer may see that community."""
+    return sees_known(community, known=KNOWN)
+
+
 class _Statement:
     """The parts that depend on scope and direction."""
 
@@ -71,7 +76,7 @@ class _Statement:
 
     def shown(self, author: str = "f.author_id") -> str:
         """The condition that the viewer is shown the post, if it belongs to the feed and is live."""
-        seen = sees("f.community_id") if self.scope is Scope.ALL else "true"
+        seen = _sees("f.community_id") if self.scope is Scope.ALL else "true"
         lead = "f.post_id NOT IN (SELECT post_id FROM lead)" if self.leads else "true"
         return f"f.position <= {_P} AND {not_blocked(author)} AND {seen} AND {lead}"
 
@@ -103,7 +108,7 @@ class _Statement:
         match self.scope:
             case Scope.COMMUNITY:
                 own = "(SELECT %(community)s::uuid AS community_id) s"
-                return f"SELECT s.community_id FROM {own} WHERE {sees('s.community_id')}"
+                return f"SELECT s.community_id FROM {own} WHERE {_sees('s.community_id')}"
             case Scope.ALL:
                 return "SELECT NULL::uuid AS community_id"
             case Scope.HOME:
@@ -123,7 +128,7 @@ class _Statement:
             case Scope.HOME:
                 return f"""(f.community_id IN (SELECT community_id FROM sources) OR f.author_id IN (
                     SELECT w.followed_id FROM views.follows w WHERE w.follower_id = %(viewer)s::uuid)
-                    AND {sees("f.community_id")})"""
+                    AND {_sees("f.community_id")})"""
             case _:
                 return f"EXISTS (SELECT FROM sources s WHERE {self.part('s')})"
 
@@ -144,7 +149,7 @@ class _Statement:
             WHERE w.follower_id = %(viewer)s::uuid AND NOT p.anonymous
             AND p.submitted_at > {_FROM} AND p.submitted_at <= {_UNTIL} AND {_LIVE} AND {more}
             AND {self.shown()} AND {self.unchanged} AND p.community_id NOT IN (SELECT community_id FROM sources)
-            AND {sees("p.community_id")}) r WHERE {self.after()}"""
+            AND {_sees("p.community_id")}) r WHERE {self.after()}"""
 
     def indexed(self, rank: str, more: str) -> str:
         """From each source, the first posts of an index that has the rank in it."""
@@ -171,7 +176,7 @@ class _Statement:
 
         parts = [f"SELECT f.* FROM sources s CROSS JOIN LATERAL ({newest(self.part('s'))}) f"]
         if self.scope is Scope.HOME:
-            theirs = f"""f.author_id = w.followed_id AND NOT f.anonymous AND {sees("f.community_id")}
+            theirs = f"""f.author_id = w.followed_id AND NOT f.anonymous AND {_sees("f.community_id")}
                 AND f.community_id NOT IN (SELECT community_id FROM sources)"""
             parts.append(
                 f"""SELECT f.* FROM views.follows w CROSS JOIN LATERAL ({newest(theirs)}) f
@@ -289,13 +294,7 @@ class _Statement:
 
     def text(self) -> str:
         """The statement."""
-        # A first page has no position yet: it is that of the views, which all branches then see in one snapshot.
-        tables = {
-            "at": """SELECT coalesce(%(position)s::bigint, min(c.position)) AS p,
-                max(c.position) FILTER (WHERE c.projection = 'feed') AS head
-                FROM views.checkpoints c WHERE c.projection IN ('feed', 'score_changes')""",
-            "sources": self.sources(),
-        }
+        tables = {"sources": self.sources()}
         if self.sort not in {Sort.NEW, Sort.RISING}:
             tables["changed"] = self.changed()
         if self.leads:
@@ -321,8 +320,9 @@ class _Statement:
             ranked = "SELECT 'infinity'::float8 AS rank, l.submitted_at, l.post_id FROM lead l"
             found.append(f"SELECT * FROM ({ranked}) r WHERE {self.after()}")
         tables["page"] = f"SELECT * FROM ({_union(found)}) r {self.ordered()}"
+        at = as_of("feed", "posts") if self.sort is Sort.NEW else as_of("feed", "score_changes", counts="feed")
         named = ",\n".join(
-            f"{name} AS {'' if name == 'walk' else 'MATERIALIZED '}({text})" for name, text in tables.items()
+            [at, *(f"{name} AS {'' if name == 'walk' else 'MATERIALIZED '}({text})" for name, text in tables.items())]
         )
         lead = "(SELECT array_agg(l.post_id) FROM lead l)" if self.leads else "NULL::uuid[]"
         return f"""WITH RECURSIVE {named}

@@ -7,7 +7,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from domain.event import Id
-from infra.queries.rows import Connection, Page, Slice, by_position, columns, fetch, sees, sliced
+from infra.queries.rows import Connection, Page, Slice, by_position, columns, fetch, sees_known, sliced
 from projections.comments import Comment
 from projections.core import Row
 from projections.feed import FeedPost
@@ -36,14 +36,14 @@ OLDEST = ByTime(datetime.min.replace(tzinfo=UTC), Id("00000000-0000-0000-0000-00
 async def posts(connection: Connection, viewer_id: Id | None, post_ids: Sequence[Id]) -> list[Post]:
     """Those of the posts that exist and whose community the viewer may see, deleted ones included. Primary key."""
     sql = f"""SELECT {_POST} FROM views.posts p WHERE p.post_id = ANY(%(ids)s::uuid[])
-        AND p.submitted_at IS NOT NULL AND {sees("p.community_id")}"""
+        AND p.submitted_at IS NOT NULL AND {sees_known("p.community_id")}"""
     return await fetch(connection, sql, {"viewer": viewer_id, "ids": list(post_ids)}, Post)
 
 
 async def comments(connection: Connection, viewer_id: Id | None, comment_ids: Sequence[Id]) -> list[Comment]:
     """Those of the comments that exist and whose community the viewer may see, deleted ones included. Primary key."""
     sql = f"""SELECT {_COMMENT} FROM views.comments c WHERE c.comment_id = ANY(%(ids)s::uuid[])
-        AND c.submitted_at IS NOT NULL AND {sees("c.community_id")}"""
+        AND c.submitted_at IS NOT NULL AND {sees_known("c.community_id")}"""
     return await fetch(connection, sql, {"viewer": viewer_id, "ids": list(comment_ids)}, Comment)
 
 
@@ -87,7 +87,7 @@ async def saved_list(connection: Connection, viewer_id: Id, where: Slice) -> Pag
         LEFT JOIN views.comments c ON s.target = 'comment' AND c.comment_id = s.target_id
         WHERE s.account_id = %(viewer)s::uuid AND {condition}
         AND coalesce(p.submitted_at, c.submitted_at) IS NOT NULL
-        AND {sees("coalesce(p.community_id, c.community_id)")} {order}"""
+        AND {sees_known("coalesce(p.community_id, c.community_id)")} {order}"""
     return sliced(await fetch(connection, sql, {"viewer": viewer_id, **parameters}, Saved), where)
 
 
@@ -139,7 +139,7 @@ async def _by_author(
     direction, compare = ("ASC", ">") if backward else ("DESC", "<")
     at = cursor or (OLDEST if backward else NEWEST)
     sql = f"""SELECT {columns(row, "p")} FROM views.{table} p
-        WHERE p.author_id = %(author)s::uuid AND NOT p.deleted AND {where} AND {sees("p.community_id")}
+        WHERE p.author_id = %(author)s::uuid AND NOT p.deleted AND {where} AND {sees_known("p.community_id")}
         AND (p.submitted_at, p.{key}) {compare} (%(time)s::timestamptz, %(id)s::uuid)
         ORDER BY p.submitted_at {direction}, p.{key} {direction} LIMIT %(limit)s"""
     parameters = {

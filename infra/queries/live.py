@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from domain.event import Id
 from infra.queries import accounts
-from infra.queries.rows import Connection, columns, fetch
+from infra.queries.rows import Connection, Told, as_of, columns, fetch, told
 from projections.comments import Comment
 from projections.notifications import Notification
 from projections.posts import Post
@@ -23,6 +23,17 @@ async def score_after(connection: Connection, target_id: Id, position: int) -> S
     return found[0] if found else None
 
 
+async def comments_start(connection: Connection, post_id: Id) -> int:
+    """A position up to which every comment below the post is there, and after which none is. Index.
+
+    All of a post comes from one partition, so what is there of it may be ahead of what all views have reached.
+    """
+    sql = """SELECT greatest(views.reached(ARRAY['comments']),
+        (SELECT max(c.position) FROM views.comments c WHERE c.post_id = %(id)s::uuid))"""
+    (position,) = await fetch(connection, sql, {"id": post_id}, int)
+    return position
+
+
 async def comments_after(connection: Connection, post_id: Id, position: int, limit: int) -> list[Comment]:
     """At most ``limit`` comments below the post after that position, the first first. Index (post_id, position)."""
     sql = f"""SELECT {columns(Comment, "c")} FROM views.comments c
@@ -31,16 +42,17 @@ async def comments_after(connection: Connection, post_id: Id, position: int, lim
     return await fetch(connection, sql, {"id": post_id, "position": position, "limit": limit}, Comment)
 
 
-async def posts_after(connection: Connection, community_id: Id, position: int, limit: int) -> list[Post]:
+async def posts_after(connection: Connection, community_id: Id, position: int, limit: int) -> Told[Post]:
     """At most ``limit`` posts of the community after that position, the first first. Index (community_id, position)."""
-    sql = f"""SELECT {columns(Post, "p")} FROM views.posts p
-        WHERE p.community_id = %(id)s::uuid AND p.position > %(position)s
+    sql = f"""WITH {as_of("posts")} SELECT p.position <= (SELECT p FROM at), {columns(Post, "p")} FROM views.posts p
+        WHERE p.community_id = %(id)s::uuid AND p.position > %(after)s
         AND p.submitted_at IS NOT NULL AND NOT p.deleted
         ORDER BY p.position LIMIT %(limit)s"""
-    return await fetch(connection, sql, {"id": community_id, "position": position, "limit": limit}, Post)
+    parameters = {"id": community_id, "position": None, "after": position, "limit": limit}
+    return await told(connection, sql, parameters, Post)
 
 
-async def notifications_after(connection: Connection, account_id: Id, position: int, limit: int) -> list[Notification]:
+async def notifications_after(connection: Connection, account_id: Id, position: int, limit: int) -> Told[Notification]:
     """At most ``limit`` replies to the account after that position that it may see, the first first. Primary key."""
     return await accounts.notifications_since(connection, account_id, position, limit)
 

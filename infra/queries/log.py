@@ -9,9 +9,7 @@ from projections.subjects import Subject
 
 async def checkpoint(connection: Connection, projections: Sequence[str]) -> int:
     """The position that all of those views have reached; 0 where one of them never ran."""
-    sql = """SELECT CASE WHEN count(*) = cardinality(%(names)s::text[]) THEN min(position) ELSE 0 END
-        FROM views.checkpoints WHERE projection = ANY(%(names)s::text[])"""
-    (position,) = await fetch(connection, sql, {"names": list(projections)}, int)
+    (position,) = await fetch(connection, "SELECT views.reached(%(names)s::text[])", {"names": list(projections)}, int)
     return position
 
 

@@ -21,6 +21,8 @@ JAVA_MIN = 17
 """The oldest Java that Kafka 4's server runs on (its release notes)."""
 
 TOXIPROXY_VERSION = "v2.12.0"
+GO_MIN = (1, 21)
+"""The oldest Go that gets itself the newer one that a program asks for; this one asks for 1.23 (its go.mod)."""
 
 _TOXIPROXY = "github.com/Shopify/toxiproxy/v2/cmd/server"
 _POM = Path(__file__).with_name("pom.xml")
@@ -76,7 +78,7 @@ def toxiproxy_server(downloads: Path, say: Say) -> Path:
     program = downloads / f"toxiproxy-{TOXIPROXY_VERSION}"
     if program.exists():
         return program
-    go = _tool("go", "The fault proxy is built with it.", "golang-go")
+    go = _go()
     with _alone(downloads):
         if not program.exists():
             say(f"Toxiproxy {TOXIPROXY_VERSION}: building it with Go (half a minute the first time)")
@@ -86,6 +88,21 @@ def toxiproxy_server(downloads: Path, say: Say) -> Path:
             (draft / "server").replace(program)
             draft.rmdir()
     return program
+
+
+def _go() -> str:
+    """The path of a Go that is new enough. Raises ``StackFailure``."""
+    path = _tool("go", "The fault proxy is built with it.", "golang-go")
+    said = subprocess.run([path, "version"], capture_output=True, text=True, check=False)  # noqa: S603 - just found
+    version = re.search(r"go(\d+)\.(\d+)", said.stdout)
+    if version is None or (int(version[1]), int(version[2])) < GO_MIN:
+        raise StackFailure(
+            f"{path} is Go {version[0].removeprefix('go') if version else 'of an unknown version'}.",
+            f"Toxiproxy {TOXIPROXY_VERSION} needs {GO_MIN[0]}.{GO_MIN[1]} or newer to build.",
+            "Install a newer one (Debian 12: sudo apt install -t bookworm-backports golang-go; or from go.dev/dl) "
+            "and put it first on the PATH.",
+        )
+    return path
 
 
 def _counting(say: Say) -> Say:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -11,7 +11,7 @@ from domain.event import Id
 from infra.queries import live, log
 from infra.queries.rows import Connection
 from projections.scores import Score
-from read_api.live.topics import NOW, Event, Viewer
+from read_api.live.topics import NOW, Event, Reading, Viewer
 
 Made = Callable[[Any], Any]
 """From a row to the payload of its event."""
@@ -34,12 +34,12 @@ class ScoreSource(Struct, frozen=True):
         """See ``Source``."""
         return NOW
 
-    async def read(self, connection: Connection, after: int, limit: int) -> Sequence[Event]:
+    async def read(self, connection: Connection, after: int, limit: int) -> Reading:
         """See ``Source``. Without any vote yet the score is zero, as of the beginning of the log."""
         row = await live.score_after(connection, self.target_id, after)
         if row is None and after == NOW:
             row = Score(self.target_id)
-        return [] if row is None else [Event(row.position, self.made(row))]
+        return Reading([] if row is None else [Event(row.position, self.made(row))])
 
     async def admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
         """See ``Source``."""
@@ -61,12 +61,12 @@ class CommentsSource(Struct, frozen=True):
 
     async def start(self, connection: Connection) -> int:
         """See ``Source``."""
-        return await log.checkpoint(connection, ["comments"])
+        return await live.comments_start(connection, self.post_id)
 
-    async def read(self, connection: Connection, after: int, limit: int) -> Sequence[Event]:
+    async def read(self, connection: Connection, after: int, limit: int) -> Reading:
         """See ``Source``."""
         rows = await live.comments_after(connection, self.post_id, after, limit)
-        return [Event(row.position, self.made(row), row.author_id) for row in rows]
+        return Reading([Event(row.position, self.made(row), row.author_id) for row in rows])
 
     async def admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
         """See ``Source``."""
@@ -89,10 +89,11 @@ class PostsSource(Struct, frozen=True):
         """See ``Source``."""
         return await log.checkpoint(connection, ["posts"])
 
-    async def read(self, connection: Connection, after: int, limit: int) -> Sequence[Event]:
+    async def read(self, connection: Connection, after: int, limit: int) -> Reading:
         """See ``Source``. Who hides from an author is not told by hiding his anonymous posts."""
-        rows = await live.posts_after(connection, self.community_id, after, limit)
-        return [Event(row.position, self.made(row), None if row.anonymous else row.author_id) for row in rows]
+        found = await live.posts_after(connection, self.community_id, after, limit)
+        events = [Event(row.position, self.made(row), None if row.anonymous else row.author_id) for row in found.rows]
+        return Reading(events, found.held)
 
     async def admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
         """See ``Source``."""
@@ -113,12 +114,12 @@ class NotificationsSource(Struct, frozen=True):
 
     async def start(self, connection: Connection) -> int:
         """See ``Source``."""
-        return await log.checkpoint(connection, ["notifications"])
+        return await log.checkpoint(connection, ["notifications", "communities"])
 
-    async def read(self, connection: Connection, after: int, limit: int) -> Sequence[Event]:
+    async def read(self, connection: Connection, after: int, limit: int) -> Reading:
         """See ``Source``."""
-        rows = await live.notifications_after(connection, self.account_id, after, limit)
-        return [Event(row.position, self.made(row), row.actor_id) for row in rows]
+        found = await live.notifications_after(connection, self.account_id, after, limit)
+        return Reading([Event(row.position, self.made(row), row.actor_id) for row in found.rows], found.held)
 
     async def admitted(self, _: Connection, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
         """See ``Source``. That its session goes on is for the connection to watch."""

@@ -3,8 +3,9 @@
 A topic is one list (the comments of a post) or one value (the score of a comment) in the views. While anybody
 follows it, it listens for its signal and on each reads the rows after its position. A follower first listens, then
 catches up from its own cursor to the topic's position, then takes what the topic reads. Every row has its position
-in the log and rows become visible in that order, so following is comparing numbers: nothing can be missed between
-catching up and going live, and nothing comes twice.
+in the log and a topic tells of rows in that order, so following is comparing numbers: nothing can be missed between
+catching up and going live, and nothing comes twice. Rows of several partitions may become visible in another order:
+what is there too early is held until the views have reached it.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from domain.event import Id
 from infra.queries import live
 from infra.queries.rows import Connection
-from infra.signals import Signals
+from infra.signals import PROGRESS, Signals
 from infra.tasks import end
 from infra.telemetry import metrics, tracing
 from read_api.errors import ApiCode, ApiError, BadInput
@@ -69,6 +70,16 @@ class Event:
         self.renderings: dict[Any, Any] = {}
 
 
+class Reading(Struct, frozen=True):
+    """What was read of a topic: ``events``, the first first.
+
+    ``held``: more is there that may not be told before the views have come further.
+    """
+
+    events: Sequence[Event]
+    held: bool = False
+
+
 class Source(Protocol):
     """Where the events of one topic come from, and who may see them. Equal sources are one topic."""
 
@@ -86,8 +97,8 @@ class Source(Protocol):
         """A position up to which every event is there to be read; ``NOW`` for a value."""
         ...
 
-    async def read(self, connection: Connection, after: int, limit: int) -> Sequence[Event]:
-        """At most ``limit`` events after that position, the first first."""
+    async def read(self, connection: Connection, after: int, limit: int) -> Reading:
+        """At most ``limit`` events after that position. None that comes before them can still appear."""
         ...
 
     async def admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
@@ -133,8 +144,9 @@ class Follower:
 class Topic:
     """One source while it is followed."""
 
-    def __init__(self, source: Source, pool: Pool, limits: FollowLimits) -> None:
+    def __init__(self, source: Source, signals: Signals, pool: Pool, limits: FollowLimits) -> None:
         self._source = source
+        self._signals = signals
         self._pool = pool
         self._limits = limits
         self._followers: set[Follower] = set()
@@ -143,11 +155,12 @@ class Topic:
         self._wanted = asyncio.Event()
         self._reading = asyncio.Lock()
         self._reads = 0
+        self._held = False
         self._stack = AsyncExitStack()
 
-    async def open(self, signals: Signals) -> None:
+    async def open(self) -> None:
         """Listen, then take note of how far the view has come."""
-        await self._stack.enter_async_context(signals.watch(self._source.channel, lambda _: self._wanted.set()))
+        await self._stack.enter_async_context(self._signals.watch(self._source.channel, self._wake))
         try:
             async with self._pool.connection() as connection:
                 self._position = await self._source.start(connection)
@@ -190,7 +203,10 @@ class Topic:
     async def _catch_up(self, follower: Follower, ready: Ready | None) -> None:
         seen, limit = self._position, self._limits.backfill_max
         async with self._pool.connection() as connection:
-            events = await self._source.read(connection, follower.position, limit + 1)
+            reading = await self._source.read(connection, follower.position, limit + 1)
+            if reading.held:
+                self._hold()
+            events = reading.events
             if len(events) > limit:
                 raise BadInput(
                     ApiCode.CURSOR_TOO_OLD,
@@ -221,7 +237,12 @@ class Topic:
             followers = tuple(self._followers)
             viewers = {follower.viewer for follower in followers}
             async with self._pool.connection() as connection:
-                events = await self._source.read(connection, self._position, limit)
+                reading = await self._source.read(connection, self._position, limit)
+                if reading.held:
+                    self._hold()
+                else:
+                    self._held = False
+                events = reading.events
                 if not events:
                     return
                 admitted = await self._source.admitted(connection, viewers)
@@ -247,27 +268,46 @@ class Topic:
         authors = {event.author_id for event in events if event.author_id is not None}
         return await live.blocks(connection, viewers, authors)
 
+    def _wake(self, _: int | None) -> None:
+        self._wanted.set()
+
+    def _hold(self) -> None:
+        """Remember that what was read is not all that is there: read again when the views have come further."""
+        if not self._held:
+            self._held = True
+            self._wanted.set()
+
     async def _run(self) -> None:
         while True:
             await self._wanted.wait()
-            self._wanted.clear()
-            started = time.perf_counter()
-            try:
-                async with self._reading:
-                    await self._read()
-            except (psycopg.OperationalError, PoolTimeout) as error:
-                _log.warning("topic.unread", channel=self._source.channel, error=f"{type(error).__name__}: {error}")
-                self._wanted.set()
-                await asyncio.sleep(RETRY_SECONDS)
-            except Exception:  # noqa: BLE001 - logged, and told to everybody who follows
-                _log.exception("topic.failed", channel=self._source.channel)
-                for follower in self._followers:
-                    follower.end(ApiError(ApiCode.INTERNAL, "This cannot be followed now. Try again later."))
-                self._followers.clear()
-            else:
-                # A topic with many followers and many changes takes half of the process's time at most; what happens
-                # meanwhile is read together.
-                await asyncio.sleep(time.perf_counter() - started)
+            if not self._held:
+                await self._look()
+                continue
+            async with self._signals.watch(PROGRESS, self._wake):
+                while self._held:  # still wanted, so it looks first: progress may have been made unheard
+                    await self._wanted.wait()
+                    await self._look()
+
+    async def _look(self) -> None:
+        """Read what is new, once; afterwards rest, or have it tried again."""
+        self._wanted.clear()
+        started = time.perf_counter()
+        try:
+            async with self._reading:
+                await self._read()
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            _log.warning("topic.unread", channel=self._source.channel, error=f"{type(error).__name__}: {error}")
+            self._wanted.set()
+            await asyncio.sleep(RETRY_SECONDS)
+        except Exception:  # noqa: BLE001 - logged, and told to everybody who follows
+            _log.exception("topic.failed", channel=self._source.channel)
+            for follower in self._followers:
+                follower.end(ApiError(ApiCode.INTERNAL, "This cannot be followed now. Try again later."))
+            self._followers.clear()
+        else:
+            # A topic with many followers and many changes takes half of the process's time at most; what happens
+            # meanwhile is read together.
+            await asyncio.sleep(time.perf_counter() - started)
 
 
 class _Shared:
@@ -301,8 +341,8 @@ class Topics:
         """
         shared = self._shared.get(source)
         if shared is None:
-            topic = Topic(source, self._pool, self.limits)
-            shared = self._shared[source] = _Shared(topic, asyncio.create_task(topic.open(self._signals)))
+            topic = Topic(source, self._signals, self._pool, self.limits)
+            shared = self._shared[source] = _Shared(topic, asyncio.create_task(topic.open()))
             metrics.TOPICS.inc()
         shared.users += 1
         try:

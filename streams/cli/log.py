@@ -17,6 +17,7 @@ from streams.cli.console import (
     DataDir,
     Output,
     OutputOption,
+    Refused,
     show_json,
     show_table,
     text,
@@ -25,7 +26,7 @@ from streams.cli.console import (
 from streams.cli.fleet import database, database_url, kafka, reporter
 from streams.cli.session import engines
 from streams.log_audit import Audit, audit
-from streams.log_restore import Restored, check_master_key, restore
+from streams.log_restore import NotRestored, Restored, check_master_key, restore
 
 LISTED = 10
 """Of each finding in the table; --output json has more."""
@@ -102,10 +103,13 @@ def restore_log(data_dir: DataDir = None, output: OutputOption = Output.TABLE) -
     """
     settings = load_settings(data_dir=data_dir)
     secrets = load_secrets(settings.secrets_place)
-    with kafka(settings) as log:
-        check_master_key(log, secrets.master_key)
-        with engines(data_dir, create=True) as running, connect(database_url(running)) as connection:
-            found = restore(connection, log, secrets.master_key, progress=reporter("restore"))
+    try:
+        with kafka(settings) as log:
+            check_master_key(log, secrets.master_key)
+            with engines(data_dir, create=True) as running, connect(database_url(running)) as connection:
+                found = restore(connection, log, secrets.master_key, progress=reporter("restore"))
+    except NotRestored as error:
+        raise Refused(error.what, error.why, error.fix) from error
     _show_restored(found, output)
     if found.unreadable:
         raise Unreadable(

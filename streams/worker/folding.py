@@ -5,8 +5,7 @@ Nothing here waits for Kafka, and nothing else of a worker waits for PostgreSQL.
 
 import os
 import socket
-import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -74,20 +73,18 @@ class Folding:
         publisher: Publisher | None = None,
         *,
         name: str = "moot worker",
-        idle_in_transaction_seconds: float = 10.0,
+        transaction_seconds_max: float = 10.0,
     ) -> None:
         self._conninfo = conninfo
         self._projections = projections
         self._codec = codec
         self._publisher = publisher
         self._name = name
-        self._idle_in_transaction_seconds = idle_in_transaction_seconds
+        self._transaction_seconds_max = transaction_seconds_max
         self._folder = PartitionFolder(projections)
         kinds = {kind for projection in projections for kind in projection.handlers}
         self._others = frozenset(wire for wire, kind in WIRE.items() if kind not in kinds)
         self._connection: Connection[Any] | None = None
-        self.committed_at = time.monotonic()
-        """When a transaction was committed last, by the monotonic clock."""
 
     @property
     def partitions(self) -> list[int]:
@@ -112,27 +109,25 @@ class Folding:
             self._disconnect()
             raise
 
-    def fold(self, reads: Sequence[Read]) -> Folded:
-        """Fold what was read, a partition at most once. Raises ``StaleCheckpoint``: look again then.
+    def fold(self, reads: Sequence[Read], events_max: int) -> Folded:
+        """Fold what was read, a partition at most once, so many events at a time at most.
 
-        Raises one of ``AWAY`` when PostgreSQL does not answer, and ``WrongMasterKey``.
+        Raises ``StaleCheckpoint``: look again then; one of ``AWAY``: PostgreSQL does not answer; ``WrongMasterKey``.
         """
-        deliveries = self._deliveries(reads)
-        if not deliveries:
-            return Folded(0, 0)
-        commits = 0
-        to = max(delivery.events[-1].position for delivery in deliveries)
+        events = commits = 0
         try:
-            for done in self._folder.take(self._connected(), deliveries):
-                commits += 1
-                self.committed_at = time.monotonic()
-                log_parked(done)
-                if self._publisher is not None:
-                    self._publisher.publish(channels_of(self._folder.projections, done, to), None)
+            for deliveries in _in_portions(self._deliveries(reads), events_max):
+                to = max(delivery.events[-1].position for delivery in deliveries)
+                for done in self._folder.take(self._connected(), deliveries):
+                    commits += 1
+                    log_parked(done)
+                    if self._publisher is not None:
+                        self._publisher.publish(channels_of(self._folder.projections, done, to), None)
+                events += sum(len(delivery.events) for delivery in deliveries)
         except AWAY:
             self._disconnect()
             raise
-        return Folded(sum(len(delivery.events) for delivery in deliveries), commits)
+        return Folded(events, commits)
 
     def cut(self) -> None:
         """Cut the connection: a call that waits for PostgreSQL raises one of ``AWAY``. For any thread."""
@@ -151,8 +146,8 @@ class Folding:
             try:
                 prepare_for_folding(connection, self._name)
                 connection.execute(
-                    "SELECT set_config('idle_in_transaction_session_timeout', %s, false)",
-                    (f"{self._idle_in_transaction_seconds * 1000:.0f}ms",),
+                    "SELECT set_config('transaction_timeout', %s, false)",
+                    (f"{self._transaction_seconds_max * 1000:.0f}ms",),
                 )
                 join_fleet(connection, self._projections)
             except BaseException:
@@ -211,3 +206,17 @@ class Folding:
             position, stream_id, version, wire, _ = rows[0]
             reason = f"{type(error).__name__}: {error}"
             return [Recorded(position, stream_id, version, Undecodable(wire, reason), b"null")]
+
+
+def _in_portions(deliveries: list[Delivery], events_max: int) -> Iterator[list[Delivery]]:
+    """The deliveries, or one after the other in parts, if they are too many events together."""
+    if sum(len(delivery.events) for delivery in deliveries) <= events_max:
+        if deliveries:
+            yield deliveries
+        return
+    for delivery in deliveries:
+        for start in range(0, len(delivery.events), events_max):
+            part = delivery.events[start : start + events_max]
+            # In between it is not known where to read on; the offset before the first does.
+            offset = delivery.offset if start + events_max >= len(delivery.events) else None
+            yield [Delivery(delivery.partition, part, offset)]

@@ -66,6 +66,7 @@ class Keeper:
         self._next: dict[int, int] = {}
         self._anchors: dict[int, int] = {}
         self._from_start: set[int] = set()
+        self._events_max = limits.batch_events_max
         self.furthest: dict[int, int] = {}
         """Up to before which offset each partition was ever read: what is left out as known gets further, too."""
         self.trouble: str | None = None
@@ -157,12 +158,17 @@ class Keeper:
 
     async def _fold(self, reads: Sequence[Read]) -> str:
         """Fold; gives why it has to be read again, if it has."""
+        events_max = self._events_max
+        # After a failure less at a time: what takes too long for one transaction must not be tried for ever.
+        self._events_max = max(1, events_max // 2)
         try:
-            folded: Folded = await self._in_thread(lambda: self.folding.fold(reads))
+            folded: Folded = await self._in_thread(lambda: self.folding.fold(reads, events_max))
         except StaleCheckpoint as error:
             return str(error)
+        self._events_max = min(2 * events_max, self._limits.batch_events_max)
         for read in reads:
-            self._next[read.partition] = max(read.end, self._next[read.partition])
+            if (before := self._next.get(read.partition)) is not None:  # else it was given away meanwhile
+                self._next[read.partition] = max(read.end, before)
             self.furthest[read.partition] = max(read.end, self.furthest.get(read.partition, 0))
         self.events += folded.events
         self.reads += 1

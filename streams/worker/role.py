@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from infra.codec import Codec
 from infra.event_log import EventLog, TopicsMissing
-from projections.catalogue import in_group
+from projections.catalogue import GROUPS
 from schemas.topics import located
 from streams.runner import Publisher
 from streams.worker.faust_app import FetchConsumer, WorkerApp
@@ -58,7 +58,7 @@ class GroupWorker:
         self.group = group
         self._means = means
         self._limits = limits
-        self._projections = in_group(group)
+        self._projections = GROUPS[group]
         self._keeper: Keeper | None = None
         self._app: WorkerApp | None = None
         self._ended = False
@@ -114,7 +114,7 @@ class GroupWorker:
             self._means.codec,
             self._means.publisher,
             name=f"moot worker {self.group}",
-            idle_in_transaction_seconds=self._limits.idle_in_transaction_seconds,
+            transaction_seconds_max=self._limits.transaction_seconds_max,
         )
         topics = sorted({located(number)[0].name for number in folding.partitions})
         await asyncio.to_thread(_check_topics, self._means.log, folding.partitions)

@@ -78,7 +78,10 @@ class Watchdog:
     def stop(self) -> None:
         """End."""
         self._stopping.set()
-        self._thread.join(self._limits.watch_seconds)
+        if self._thread.ident is None:
+            self._disconnect()
+        else:
+            self._thread.join(self._limits.watch_seconds)
 
     def _run(self) -> None:
         while not self._stopping.wait(self._limits.watch_seconds):

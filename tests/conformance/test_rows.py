@@ -1,4 +1,4 @@
-"""What every store of projection rows does, in memory and in PostgreSQL, through one suite."""
+"""What every store of projection rows does, in memory, in PostgreSQL and without transactions, through one suite."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +13,7 @@ from infra import migrate
 from infra.postgres import connect
 from infra.rows import PARTITION, create_missing, key_of, key_text, read_checkpoints, transaction
 from infra.rows_memory import MemoryViews
+from infra.rows_weak import MemoryRowStore, WeakRows
 from infra.tables import Table
 from projections.core import Key, Parked, Projection, Row, Rows, StaleCheckpoint
 
@@ -89,14 +90,48 @@ class InPostgres:
         return [(key_of(key), position, error) for key, position, error in found]
 
 
+class InWeakStore:
+    """A store without transactions: what was done is written at the end of the block, a row at a time."""
+
+    def __init__(self) -> None:
+        self.rows = MemoryRowStore()
+
+    def transaction(self) -> AbstractContextManager[Rows]:
+        return self._transaction()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Rows]:
+        rows = WeakRows(self.rows, everything, 1)
+        yield rows
+        rows.advance(self.position(), self.position() + 10)
+
+    def position(self) -> int:
+        return self.rows.checkpoint("everything", 1)
+
+    def parked(self) -> list[tuple[Key, int, str]]:
+        return [(event.key, event.position, event.error) for event in self.rows.letters.values()]
+
+
 @pytest.fixture(params=["memory", "postgres"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """The stores with transactions."""
+    yield from _opened(request)
+
+
+@pytest.fixture(params=["memory", "postgres", "weak"])
+def any_store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    yield from _opened(request)
+
+
+def _opened(request: pytest.FixtureRequest) -> Iterator[Store]:
     if request.param == "memory":
         yield InMemory()
-        return
-    opened = InPostgres(request.getfixturevalue("database"))
-    yield opened
-    opened.connection.close()
+    elif request.param == "weak":
+        yield InWeakStore()
+    else:
+        opened = InPostgres(request.getfixturevalue("database"))
+        yield opened
+        opened.connection.close()
 
 
 FULL = Everything(
@@ -122,36 +157,36 @@ def keyed(*rows: Everything) -> dict[Key, Row | None]:
     return {row.key: row for row in rows}
 
 
-def test_every_value_comes_back_as_it_was(store: Store) -> None:
-    with store.transaction() as rows:
+def test_every_value_comes_back_as_it_was(any_store: Store) -> None:
+    with any_store.transaction() as rows:
         rows.save(keyed(*ROWS))
-    with store.transaction() as rows:
+    with any_store.transaction() as rows:
         assert rows.load({row.key for row in ROWS}) == keyed(*ROWS)
 
 
-def test_only_rows_that_exist_are_loaded(store: Store) -> None:
-    with store.transaction() as rows:
+def test_only_rows_that_exist_are_loaded(any_store: Store) -> None:
+    with any_store.transaction() as rows:
         rows.save(keyed(FULL))
-    with store.transaction() as rows:
+    with any_store.transaction() as rows:
         assert rows.load({FULL.key, (derived("nobody"), "x")}) == keyed(FULL)
 
 
-def test_rows_are_replaced_and_deleted(store: Store) -> None:
+def test_rows_are_replaced_and_deleted(any_store: Store) -> None:
     first, second = ROWS[:2]
-    with store.transaction() as rows:
+    with any_store.transaction() as rows:
         rows.save(keyed(first, second))
     replaced = Everything(first.id, first.kind, count=7)
-    with store.transaction() as rows:
+    with any_store.transaction() as rows:
         rows.save({first.key: replaced, second.key: None, (derived("never"), ""): None})
-    with store.transaction() as rows:
+    with any_store.transaction() as rows:
         assert rows.load({first.key, second.key}) == keyed(replaced)
 
 
-def test_saving_again_changes_nothing(store: Store) -> None:
+def test_saving_again_changes_nothing(any_store: Store) -> None:
     for _ in range(2):
-        with store.transaction() as rows:
+        with any_store.transaction() as rows:
             rows.save(keyed(*ROWS))
-    with store.transaction() as rows:
+    with any_store.transaction() as rows:
         assert rows.load({row.key for row in ROWS}) == keyed(*ROWS)
 
 
@@ -190,15 +225,15 @@ def test_nothing_remains_of_a_transaction_that_failed(store: Store) -> None:
         assert rows.load({FULL.key}) == {}
 
 
-def test_parked_keys_are_found_again(store: Store) -> None:
-    with store.transaction() as rows:
+def test_parked_keys_are_found_again(any_store: Store) -> None:
+    with any_store.transaction() as rows:
         assert not rows.has_parked()
         rows.park([Parked(FULL.key, 3, "first"), Parked(FULL.key, 4, "behind"), Parked("stream:x", 5, "not\0readable")])
-    with store.transaction() as rows:
+    with any_store.transaction() as rows:
         assert rows.has_parked()
         asked = {FULL.key, "stream:x", ROWS[1].key}
         assert set(rows.parked_keys(asked)) == {FULL.key, "stream:x"}
-    assert [position for _, position, _ in sorted(store.parked(), key=lambda one: one[1])] == [3, 4, 5]
+    assert [position for _, position, _ in sorted(any_store.parked(), key=lambda one: one[1])] == [3, 4, 5]
 
 
 @pytest.mark.parametrize("key", [derived("x"), (derived("x"), 7), "stream:x"])

@@ -61,6 +61,7 @@ class World:
 
     def __init__(self, seed: int, *, weights: dict[str, int] | None = None, comments_deep: int = 8) -> None:
         self.random = Random(seed)
+        self._astray = Random(seed)
         self.now = datetime(2025, 1, 1, tzinfo=UTC)
         self._seed = seed
         self._deep = comments_deep
@@ -151,6 +152,9 @@ class World:
 
     def _invite(self) -> Iterator[Happened]:
         where, who, by = self._where(), self._who(), self._who()
+        invited = [pair for pair, standing in self.members.items() if standing == "invited"]
+        if invited and self.random.random() < 0.3:
+            where, who = self.random.choice(invited)
         stream = membership_id(where, who)
         standing = self.members.get((where, who))
         if standing is None:
@@ -250,7 +254,7 @@ class World:
         path = segment(made, self.now) if orphan else below.path + segment(made, self.now)
         depth = 1 if orphan else below.depth + 1
         parent = below.id if below.kind == "comment" else None
-        astray = self.random.choice(self.items) if orphan and self.random.random() < 0.3 else None
+        astray = self._astray.choice(self.items) if orphan and self._astray.random() < 0.3 else None
         if astray is not None and astray.kind == "comment" and astray.post_id != below.post_id:
             parent = astray.id  # an archive that says so of a comment of another post is wrong, and is imported
         else:

@@ -148,12 +148,65 @@ def test_a_wait_that_signals_answer_asks_the_database_nothing(views: str) -> Non
     async def play(at: Opened) -> None:
         assert await at.progress.wait(10)
         async with at._pool.connection() as connection:
-            await connection.execute("DROP TABLE views.checkpoints")
+            await connection.execute("DROP TABLE views.checkpoints CASCADE")
         waiting = asyncio.create_task(at.progress.wait(12))
         await asyncio.wait([waiting], timeout=0.05)
         at.signal(11)
         at.signal(12)
         assert await asyncio.wait_for(waiting, SECONDS)
+
+    scenario(views, play)
+
+
+def test_signals_without_a_position_are_answered_by_few_readings(views: str) -> None:
+    # As from a fleet: each worker says that it has come further, and nobody how far all have.
+    async def play(at: Opened) -> None:
+        assert await at.progress.wait(10)
+        readings = 0
+        real = at.progress._read
+
+        async def read() -> Any:
+            nonlocal readings
+            readings += 1
+            return await real()
+
+        at.progress._read = read  # type: ignore[method-assign]
+        waiting = [asyncio.create_task(at.progress.wait(11)) for _ in range(50)]
+        await asyncio.wait(waiting, timeout=0.05)
+        assert readings == 0, "nothing has happened since"
+        for _ in range(100):
+            at.signals.publish({}, None)
+        await asyncio.wait(waiting, timeout=0.2)
+        assert 1 <= readings <= 3
+        assert not any(task.done() for task in waiting)
+        await at.set(11)
+        at.signals.publish({}, None)
+        assert await asyncio.wait_for(asyncio.gather(*waiting), SECONDS / 2) == [True] * 50
+        assert readings <= 6
+
+    scenario(views, play)
+
+
+def test_views_in_partitions_are_as_far_as_all_of_them(views: str) -> None:
+    async def play(at: Opened) -> None:
+        async with at._pool.connection() as connection:
+            await connection.execute("DELETE FROM views.checkpoints")
+            for partition in (3000, 3001):
+                await connection.execute(
+                    "INSERT INTO views.checkpoints (projection, partition, position, version)"
+                    " SELECT n, %s, 20, v FROM unnest(%s::text[], %s::integer[]) AS p(n, v)",
+                    (partition, list(ALL), [projection.version for projection in ALL.values()]),
+                )
+            await connection.execute("INSERT INTO log.relayed VALUES (-1, 30), (3000, 28), (3001, 20)")
+        assert await at.progress.wait(20)
+        assert not await at.progress.wait(21, timeout=0.01), "what was sent to 3000 is not folded"
+        waiting = asyncio.create_task(at.progress.wait(30))
+        await asyncio.wait([waiting], timeout=0.05)
+        async with at._pool.connection() as connection:
+            await connection.execute("UPDATE views.checkpoints SET position = 28 WHERE partition = 3000")
+        at.signals.publish({}, None)
+        assert await asyncio.wait_for(waiting, SECONDS / 2), "what came after 28 went elsewhere"
+        assert not await at.progress.wait(31, timeout=0.01)
 
     scenario(views, play)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from infra import postgres
 from infra.signals import MemorySignals
 from read_api.errors import ApiError
-from read_api.live.topics import NOW, Event, Follower, FollowLimits, Source, Topics, Viewer
+from read_api.live.topics import NOW, Event, Follower, FollowLimits, Reading, Source, Topics, Viewer
 
 CHANNEL = "happenings"
 
@@ -30,14 +30,14 @@ class Happenings:
         await self.dawdle()
         return NOW if self.is_value else self.newest()
 
-    async def read(self, _: Any, after: int, limit: int) -> Sequence[Event]:
+    async def read(self, _: Any, after: int, limit: int) -> Reading:
         await self.dawdle()
         if self.is_value:
             found = [position for position in [self.newest()] if position > after]
         else:
             found = [position for position in self.log if position > after][:limit]
         await self.dawdle()
-        return [Event(position, position) for position in found]
+        return Reading([Event(position, position) for position in found])
 
     async def admitted(self, _: Any, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
         await self.dawdle()
@@ -49,6 +49,25 @@ class Happenings:
     async def dawdle(self) -> None:
         for _ in range(self.chance.randint(0, 3)):
             await asyncio.sleep(0)
+
+
+class FromPartitions(Happenings):
+    """A source whose rows become visible in another order than that of the log. ``reached``: all up to it are there."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__(chance, is_value=False)
+        self.reached = 0
+
+    async def start(self, _: Any) -> int:
+        await self.dawdle()
+        return self.reached
+
+    async def read(self, _: Any, after: int, limit: int) -> Reading:
+        await self.dawdle()
+        found, reached = sorted(position for position in self.log if position > after)[:limit], self.reached
+        await self.dawdle()
+        told = [Event(position, position) for position in found if position <= reached]
+        return Reading(told, held=len(told) < len(found))
 
 
 class Listener:
@@ -138,6 +157,88 @@ def test_whoever_comes_whenever_hears_all_since_his_cursor_once_and_in_order(
     play(database, scene)
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_what_is_visible_too_early_is_held_until_all_before_it_is_there(database: str, seed: int) -> None:
+    chance = random.Random(seed)
+
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        source = FromPartitions(chance)
+        until, listeners, tasks = asyncio.Event(), [], []
+        anchor = Listener(0)
+        tasks.append(asyncio.create_task(anchor.listen(topics, source, chance, until)))
+        positions = list(range(1, 61))
+        partitions = [positions[number::3] for number in range(3)]
+        while any(partitions):
+            queue = chance.choice([queue for queue in partitions if queue])
+            taken = [queue.pop(0) for _ in range(min(chance.randint(1, 4), len(queue)))]
+            source.log += [position for position in taken if position % 4]  # the others are no events of this topic
+            # A worker says what it did, then learns nothing of the others; the last of them brings the views on.
+            if chance.random() < 0.9 and any(position % 4 for position in taken):
+                signals.publish({CHANNEL: taken[-1]}, None)
+            for _ in range(chance.randint(0, 6)):
+                await asyncio.sleep(0)
+            source.reached = min((queue[0] - 1 for queue in partitions if queue), default=60)
+            signals.publish({}, None)
+            if chance.random() < 0.2:
+                listener = Listener(chance.randint(0, source.reached))
+                listeners.append(listener)
+                tasks.append(asyncio.create_task(listener.listen(topics, source, chance, until)))
+            for _ in range(chance.randint(0, 8)):
+                await asyncio.sleep(0)
+        signals.publish({CHANNEL: 60}, None)
+        for listener in (anchor, *listeners):
+            await asyncio.wait_for(listener.live.wait(), 10)
+        await settled(topics, source)
+        for listener in (anchor, *listeners):
+            assert listener.heard == [each for each in positions if each % 4 and each > listener.after], seed
+        until.set()
+        await asyncio.gather(*tasks)
+        assert len(topics) == 0
+
+    play(database, scene)
+
+
+def test_what_is_held_is_told_when_the_views_come_further(database: str) -> None:
+    class Slow(FromPartitions):
+        slow, reads, again = True, 0, asyncio.Event()
+
+        async def dawdle(self) -> None:
+            await asyncio.sleep(0.05 if self.slow else 0)
+
+        async def read(self, *arguments: Any) -> Reading:
+            found = await super().read(*arguments)
+            self.reads += 1
+            if self.reads == 3:  # the start, the signal, and once more because something is held
+                self.again.set()
+            return found
+
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        source, until = Slow(random.Random(1)), asyncio.Event()
+        early, late = Listener(0), Listener(0)
+        tasks = [asyncio.create_task(early.listen(topics, source, random.Random(1), until))]
+        await early.live.wait()
+        source.log.append(5)
+        signals.publish({CHANNEL: 5}, None)
+        await asyncio.wait_for(source.again.wait(), 10)  # and now the topic rests as long as the reading took
+        source.slow = False
+        assert early.heard == []
+        source.reached = 5  # nobody signals the channel again: the row is not new
+        tasks.append(asyncio.create_task(late.listen(topics, source, random.Random(2), until)))
+        await late.live.wait()
+        assert late.heard == [5], "it caught up, and that must not make the topic forget the others"
+        await asyncio.sleep(0.3)
+        signals.publish({}, None)
+        for _ in range(200):
+            if early.heard:
+                break
+            await asyncio.sleep(0.01)
+        assert early.heard == [5]
+        until.set()
+        await asyncio.gather(*tasks)
+
+    play(database, scene)
+
+
 def test_who_is_no_longer_admitted_is_told_and_hears_nothing_more(database: str) -> None:
     async def scene(topics: Topics, signals: MemorySignals) -> None:
         source = Happenings(random.Random(1), is_value=False)
@@ -161,7 +262,7 @@ def test_who_is_no_longer_admitted_is_told_and_hears_nothing_more(database: str)
 
 def test_a_source_that_fails_ends_its_followers_and_leaves_no_topic(database: str) -> None:
     class Failing(Happenings):
-        async def read(self, *_: Any) -> Sequence[Event]:
+        async def read(self, *_: Any) -> Reading:
             raise ValueError("of no use")
 
     async def scene(topics: Topics, signals: MemorySignals) -> None:

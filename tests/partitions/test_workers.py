@@ -1,8 +1,7 @@
 """Two workers beside each other over PostgreSQL, on partitions of their own, on each other's, and as zombies."""
 
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -12,20 +11,12 @@ from domain.account import AccountRegistered, DisplayNameChanged
 from domain.event import Event, Id
 from domain.follow import AccountFollowed
 from domain.ids import derived, relation_id
-from infra import migrate
-from infra.event_store import postgres_store
-from infra.partitions import FleetUnsettled, PartitionsMissing, leave_fleet
 from infra.postgres import connect
 from infra.rows import (
-    FRONTIER,
-    PARTITION,
-    create_missing,
-    lock_checkpoints,
     prepare_for_folding,
     read_checkpoints,
     read_reached,
 )
-from infra.shadow import Shadow
 from infra.tables import Table
 from projections.catalogue import ALL
 from projections.core import StaleCheckpoint
@@ -33,55 +24,14 @@ from schemas.envelope import Recorded
 from schemas.topics import place
 from streams import dead_letters
 from streams.batches import Batch, fold_batch
-from streams.partitions import Delivery, EmbeddedRunnerActive, PartitionFolder, join_fleet
-from streams.rebuild import rebuild
-from streams.runner import Runner
-from streams.views import list_views, roll_back
+from streams.partitions import Delivery, PartitionFolder, join_fleet
 from tests.equivalence.histories import Happened, World
-from tests.equivalence.recording import Filler, recorded
+from tests.equivalence.recording import recorded
 from tests.equivalence.test_equivalence import all_rows, straight, table_rows
-from tests.equivalence.test_runner import LIMITS, SECONDS
+from tests.equivalence.test_runner import SECONDS
 from tests.partitions.delivering import Partitions, by_place
+from tests.partitions.reading import EVERY, Reader, relay
 from tests.projections.folds import NOW
-
-EVERY = list(ALL.values())
-
-
-@pytest.fixture
-def views(database: str) -> str:
-    migrate.migrate(database)
-    return database
-
-
-@pytest.fixture
-def connection(views: str) -> Iterator[Any]:
-    with connect(views) as opened:
-        prepare_for_folding(opened, "moot worker")
-        yield opened
-
-
-class Reader:
-    """Reads some partitions as a consumer of Kafka does: offsets are indices, and it goes where it is sent."""
-
-    def __init__(self, partitions: Partitions, random: Random) -> None:
-        self._partitions = partitions
-        self._random = random
-        self.at: dict[int, int] = {}
-
-    def seek(self, folder: PartitionFolder, connection: Any, numbers: Sequence[int]) -> None:
-        self.at = {number: start.offset or 0 for number, start in folder.look(connection, numbers).items()}
-
-    def some(self, size_max: int) -> list[Delivery]:
-        """What came of some of the partitions; nothing at the end."""
-        left = [number for number, at in self.at.items() if at < len(self._partitions.get(number, ()))]
-        taken = self._random.sample(left, min(len(left), self._random.randrange(1, 5)))
-        found = []
-        for number in taken:
-            start, end = self.at[number], self.at[number] + self._random.randrange(1, size_max)
-            events = self._partitions[number][start:end]
-            self.at[number] = start + len(events)
-            found.append(Delivery(number, events, self.at[number]))
-        return found
 
 
 class Worker(threading.Thread):
@@ -122,18 +72,6 @@ def work(workers: Sequence[Worker]) -> None:
         assert not worker.is_alive(), "workers wait for each other for ever"
         if worker.failure is not None:
             raise worker.failure
-
-
-def relay(connection: Any, partitions: Partitions, frontier: int) -> None:
-    """Say what the relay says when everything up to there is in the topics."""
-    sent = {number: max((e.position for e in events if e.position <= frontier), default=0)
-            for number, events in partitions.items()}  # fmt: skip
-    for partition, position in {**sent, FRONTIER: frontier}.items():
-        if position:
-            connection.execute(
-                "INSERT INTO log.relayed VALUES (%s, %s) ON CONFLICT (partition) DO UPDATE SET position = %s",
-                (partition, position, position),
-            )
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -294,185 +232,3 @@ def test_what_the_one_before_has_parked_is_seen_by_the_one_that_waited(views: st
     assert dead_letters.positions(connection, "profiles", ANN) == [2, 3]
     profile: Any = table_rows(connection, ALL["profiles"])[ANN]
     assert profile.display_name == "Ann"
-
-
-# -- the way there and back ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def site(views: str, connection: Any) -> Iterator["Site"]:
-    opened = Site(views, connection)
-    yield opened
-    opened.store.close()
-
-
-class Site:
-    """An event store with a history, a runner of the embedded log, and a fleet."""
-
-    def __init__(self, database: str, connection: Any) -> None:
-        self.database, self.connection = database, connection
-        self.store = postgres_store(database, bytes(32))
-        self.history = list(World(6).happen(1_500))
-        self.log = recorded(self.history)
-        self._filler = Filler(connection, self.store.codec)
-
-    def record(self, upto: int) -> None:
-        self._filler.fill(self.history[self._filler.position : upto])
-
-    def embedded(self, upto: int) -> None:
-        runner = Runner(self.database, self.store, EVERY, limits=LIMITS)
-        runner.start()
-        try:
-            assert runner.wait(upto, SECONDS), runner.trouble
-        finally:
-            assert runner.stop(SECONDS)
-
-    def fleet(self, upto: int, *, leave_out: int | None = None) -> None:
-        """Fold everything up to there from the partitions, but for one of them."""
-        partitions = by_place(self.log[:upto])
-        folder, reader = PartitionFolder(EVERY), Reader(partitions, Random(1))
-        reader.seek(folder, self.connection, [n for n in folder.partitions if n != leave_out])
-        while deliveries := reader.some(300):
-            for _ in folder.take(self.connection, deliveries):
-                pass
-        relay(self.connection, partitions, upto)
-
-    def reached(self) -> set[int]:
-        return set(read_reached(self.connection).values())
-
-
-def test_from_the_embedded_log_to_a_fleet_and_back(site: Site) -> None:
-    site.record(500)
-    site.embedded(500)
-    with connect(site.database) as worker:
-        join_fleet(worker, EVERY)
-        assert read_checkpoints(site.connection, PARTITION) == {}
-        assert site.reached() == {500}
-        join_fleet(worker, EVERY)  # as the next worker does
-        assert site.reached() == {500}
-        site.record(1_000)
-        site.fleet(1_000)
-        assert site.reached() == {1_000}
-        assert all_rows(site.database) == straight(site.log[:1_000])
-    site.record(1_500)
-    site.embedded(1_500)
-    assert {found.position for found in read_checkpoints(site.connection).values()} == {1_500}
-    assert all_rows(site.database) == straight(site.log[:1_500])
-    join_fleet(site.connection, EVERY)
-    site.fleet(1_500)
-    assert site.reached() == {1_500}
-    assert all_rows(site.database) == straight(site.log[:1_500])
-
-
-def test_the_embedded_runner_refuses_what_a_fleet_left_in_the_middle(site: Site) -> None:
-    site.record(1_000)
-    create_missing(site.connection, EVERY)
-    with connect(site.database) as worker:
-        join_fleet(worker, EVERY)
-        busiest = max(by_place(site.log[:1_000]).items(), key=lambda item: len(item[1]))[0]
-        site.fleet(1_000, leave_out=busiest)
-    with pytest.raises(FleetUnsettled, match="moot projections rebuild --all"):
-        leave_fleet(site.connection, EVERY)
-    before = all_rows(site.database)
-    runner = Runner(site.database, site.store, EVERY, limits=LIMITS)
-    runner.start()
-    try:
-        assert not runner.settled(0.5)
-        assert "moot projections rebuild --all" in (runner.trouble or "")
-        assert all_rows(site.database) == before
-        rebuild(site.database, site.store, EVERY)
-        assert site.reached() == {1_000}
-        assert runner.wait(1_000, SECONDS), runner.trouble
-        assert runner.trouble is None
-    finally:
-        assert runner.stop(SECONDS)
-    assert all_rows(site.database) == straight(site.log[:1_000])
-
-
-def test_a_rebuild_meets_a_fleet_and_it_goes_on_from_there(site: Site) -> None:
-    site.record(1_000)
-    with connect(site.database) as worker:
-        join_fleet(worker, EVERY)
-        site.fleet(600)
-        rebuild(site.database, site.store, [ALL["scores"], ALL["karma"]])
-        reached = read_reached(site.connection)
-        assert (reached["scores"], reached["karma"], reached["feed"]) == (1_000, 1_000, 600)
-        site.fleet(1_000)
-        assert site.reached() == {1_000}
-        assert all_rows(site.database) == straight(site.log[:1_000])
-
-        assert roll_back(site.connection, ALL["karma"]) < 600
-        starts = PartitionFolder([ALL["karma"]]).look(site.connection, PartitionFolder([ALL["karma"]]).partitions)
-        assert {start.offset for start in starts.values()} == {None}, "it is not known any more where that was"
-        site.fleet(1_000)
-        assert all_rows(site.database) == straight(site.log[:1_000])
-    states = list_views(site.connection, EVERY, head=1_000)
-    assert {(state.position, state.lag_events) for state in states} == {(1_000, 0)}
-
-
-def test_a_rebuild_is_never_behind_any_partition(site: Site) -> None:
-    join_fleet(site.connection, EVERY)
-    site.fleet(600)
-    shadow = Shadow(site.connection, ALL["scores"])
-    shadow.create()
-    foremost = max(at.position for at in lock_checkpoints(site.connection, ["scores"]).values())
-    assert shadow.lock(1.0) == foremost
-    site.connection.execute("ROLLBACK")
-
-
-def test_a_fleet_waits_until_the_embedded_runner_has_ended(site: Site) -> None:
-    site.record(300)
-    runner = Runner(site.database, site.store, EVERY, limits=LIMITS)
-    runner.start()
-    try:
-        assert runner.wait(300, SECONDS)
-        with connect(site.database) as worker, pytest.raises(EmbeddedRunnerActive):
-            join_fleet(worker, EVERY, seconds=0.1)
-    finally:
-        assert runner.stop(SECONDS)
-    with connect(site.database) as worker:
-        join_fleet(worker, EVERY)
-        runner = Runner(site.database, site.store, EVERY, limits=LIMITS)
-        runner.start()
-        try:
-            assert not runner.settled(0.3)
-            assert read_checkpoints(site.connection) == {}
-        finally:
-            assert runner.stop(SECONDS)
-
-
-def test_a_runner_that_is_overtaken_in_the_middle_of_a_batch_undoes_it(site: Site) -> None:
-    site.record(300)
-    site.embedded(300)
-    tables = {"scores": Table(ALL["scores"])}
-    join_fleet(site.connection, EVERY)
-    with pytest.raises(StaleCheckpoint, match="is gone"):
-        fold_batch(site.connection, tables, [ALL["scores"]], Batch(site.log[300:400], 300, 400))
-
-
-def test_workers_that_begin_at_once_make_the_views_once(views: str) -> None:
-    failures: list[BaseException] = []
-
-    def begin() -> None:
-        try:
-            with connect(views) as connection:
-                join_fleet(connection, EVERY)
-                time.sleep(0.1)
-        except BaseException as error:  # noqa: BLE001 - asserted on below
-            failures.append(error)
-
-    threads = [threading.Thread(target=begin) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-
-
-def test_checkpoints_that_are_missing_are_not_made_up(connection: Any) -> None:
-    join_fleet(connection, EVERY)
-    connection.execute("DELETE FROM views.checkpoints WHERE projection = 'scores' AND partition = 3004")
-    with pytest.raises(PartitionsMissing, match=r"scores .* 3004"):
-        join_fleet(connection, EVERY)
-    with pytest.raises(PartitionsMissing):
-        PartitionFolder(EVERY).look(connection, [3004])

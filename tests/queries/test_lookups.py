@@ -159,9 +159,9 @@ def test_posts_of_an_author_name_no_anonymous_one(town: Town) -> None:
 
 
 def test_notifications_since_a_position(town: Town) -> None:
-    told = run(town.site.ask(lambda c: accounts.notifications_since(c, town.ann, 0, 9)))
+    told = run(town.site.ask(lambda c: accounts.notifications_since(c, town.ann, 0, 9))).rows
     assert [row.comment_id for row in told] == [town.said]
-    assert not run(town.site.ask(lambda c: accounts.notifications_since(c, town.ann, told[0].position, 9)))
+    assert not run(town.site.ask(lambda c: accounts.notifications_since(c, town.ann, told[0].position, 9))).rows
 
 
 def test_blocked_people_are_not_heard_of(town: Town) -> None:
@@ -178,7 +178,7 @@ def test_blocked_people_are_not_heard_of(town: Town) -> None:
 def told(town: Town, viewer: Id) -> list[Id | None]:
     """The replies that the viewer is told of, in the list and live."""
     listed = run(town.site.ask(lambda c: accounts.notifications(c, viewer, Slice(9)))).items
-    followed = run(town.site.ask(lambda c: live.notifications_after(c, viewer, 0, 9)))
+    followed = run(town.site.ask(lambda c: live.notifications_after(c, viewer, 0, 9))).rows
     assert listed[::-1] == followed
     return [row.comment_id for row in followed]
 

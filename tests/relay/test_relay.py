@@ -12,8 +12,8 @@ from infra.migrate import migrate
 from infra.postgres import connect
 from infra.relay_store import LOCK
 from schemas.topics import AUTHOR_KEYS, TOPICS, place
+from streams.limits import RelayLimits
 from streams.relay import Relay
-from streams.relay_keys import RelayLimits
 from tests.conformance.event_store import meta, new_id, one
 from tests.relay.world import QUICK, SECONDS_MAX, History, declare, reached, relaying, sent, store_of, stored
 
@@ -204,11 +204,13 @@ def test_a_destroyed_key_is_destroyed_there_as_well(store: str, log: MemoryLog, 
 
 def test_topics_of_another_store_are_left_alone(store: str, log: MemoryLog, history: History) -> None:
     topic, where = TOPICS[0], TOPICS[0].name
-    log.writer().write([LogRecord(where, 1, b"k", b"another", [("position", b"3")])])
+    rightful = log.writer()
+    rightful.write([LogRecord(where, 1, b"k", b"another", [("position", b"3")])])
     history.grow(100)
     with relaying(store, log) as relay:
         assert relay.wait(lambda status: status.failures > 1, SECONDS_MAX)
         assert "of another store" in (relay.status.trouble or "")
+    rightful.write([LogRecord(where, 2, b"k", b"as before", [("position", b"4")])])
     assert log.ends([where])[where, 1] == (0, 2)
     assert topic.partitions > 1
 

@@ -10,8 +10,8 @@ from infra.event_store import GroupCommitStore, postgres_store
 from infra.log_records import row_of
 from infra.postgres import connect
 from schemas.topics import TOPICS
+from streams.limits import RelayLimits
 from streams.relay import Relay
-from streams.relay_keys import RelayLimits
 from streams.topic_plan import apply, plan
 from tests.equivalence.histories import World
 from tests.equivalence.recording import Filler

@@ -107,6 +107,18 @@ def test_a_java_that_is_too_old_is_named(tmp_path: Path) -> None:
     assert "JAVA_HOME=" in found.stderr
 
 
+def test_a_go_that_is_too_old_is_named(tmp_path: Path) -> None:
+    old = tmp_path / "bin" / "go"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho 'go version go1.19.8 linux/amd64'\n")
+    old.chmod(0o755)
+    path = f"{old.parent}:{os.environ['PATH']}"
+    found = stack("up", "--only", "toxiproxy", MOOT_STACK_DIR=str(tmp_path / "stack"), PATH=path)
+    assert found.returncode == 1
+    assert f"{old} is Go 1.19." in found.stderr
+    assert "first on the PATH" in " ".join(found.stderr.split())
+
+
 def test_a_download_that_fails_shows_what_the_tool_said_and_leaves_nothing(tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()

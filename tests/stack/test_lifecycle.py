@@ -33,14 +33,10 @@ def pids(stack: Stack) -> list[int | None]:
 
 
 def servers_of(folder: Path) -> list[psutil.Process]:
-    """Every process of any server over the folder, whoever started it."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = " ".join(process.info["cmdline"] or ())
-        ours = str(folder) in words and "streams.cli.stack" not in words
-        if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
+    """Every process of any server over the folder, whoever started it: each works in it or below it."""
+    everything = psutil.process_iter(["cwd", "status"])
+    alive = [process for process in everything if process.info["status"] != psutil.STATUS_ZOMBIE]
+    return [process for process in alive if str(folder) in (process.info["cwd"] or "")]
 
 
 def test_a_second_start_attaches_and_anybody_can_stop(own_stack: StartStack) -> None:
@@ -51,6 +47,7 @@ def test_a_second_start_attaches_and_anybody_can_stop(own_stack: StartStack) -> 
     assert pids(second) == pids(first)
     assert second.environment() == first.environment()
     running = servers_of(first.folder)
+    assert {server.entry.pid for server in first.servers.values()} <= {process.pid for process in running}
     assert sorted(second.stop()) == sorted(LIGHT)
     assert pids(first) == [None, None, None]
     assert not [process for process in running if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]

@@ -4,16 +4,20 @@ import json
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from secrets import token_bytes
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from infra.postgres import connect
+from infra.secrets import FILE_NAME, KEY_LENGTH, Secrets
 from infra.settings import ROOT
 from infra.stack import Stack
-from tests.relay.world import stored
+from tests.relay.world import MASTER_KEY, stored
 from tests.stack.relays import Fleet
 
 Start = Callable[..., Fleet]
@@ -22,6 +26,8 @@ ROUNDS = 5
 GONE_SECONDS = 60.0
 """How long a broker is gone in the longest of these tests."""
 FROZEN_SECONDS = 8.0
+SMALL = 40
+"""Events in a batch, so few that the relay is nearly always in the middle of one."""
 
 
 @pytest.fixture
@@ -102,7 +108,7 @@ def test_a_relay_told_to_stop_does_so_cleanly_and_soon(start: Start) -> None:
 
 
 def test_a_frozen_leader_is_replaced_and_does_no_harm_when_it_wakes(start: Start) -> None:
-    fleet = start(relay_silent_seconds_max=2)
+    fleet = start(relay_silent_seconds_max=2, relay_batch_events_max=SMALL)
     zombie = fleet.relay()
     zombie.says("is leading")
     other = fleet.relay()
@@ -124,7 +130,7 @@ def test_a_frozen_leader_is_replaced_and_does_no_harm_when_it_wakes(start: Start
 
 def test_two_that_both_believe_to_lead(start: Start) -> None:
     """The lock of one is given to another without its knowledge: only the log itself stands between them."""
-    fleet = start()
+    fleet = start(relay_batch_events_max=SMALL)
     first = fleet.relay()
     first.says("is leading")
     second = fleet.relay()
@@ -184,6 +190,46 @@ def test_a_broker_frozen_for_longer_than_a_transaction_may_take(start: Start) ->
     fleet.finish()
 
 
+@pytest.mark.parametrize("seed", [4, 5])
+def test_answers_that_are_cut_off(start: Start, stack: Stack, seed: int) -> None:
+    """Connections are cut in the middle of replies: what was asked for has happened, and nobody was told."""
+    random = Random(seed)
+    fleet = start(
+        kafka_url=stack.kafka.proxied_url,
+        relay_batch_events_max=SMALL,
+        kafka_transaction_seconds_max=2,
+        kafka_request_seconds_max=1,
+    )
+    relay = fleet.relay()
+    for _ in range(ROUNDS):
+        fleet.moves_on()
+        stack.proxy("kafka").cut_after(random.randrange(50, 3_000))
+        time.sleep(random.uniform(0.5, 3))
+        stack.proxy("kafka").heal()
+    fleet.moves_on()
+    assert relay.alive
+    fleet.finish()
+
+
+def test_answers_that_never_come(start: Start, stack: Stack) -> None:
+    """The broker hears the relay and does what it is asked; the relay does not hear the broker."""
+    fleet = start(
+        kafka_url=stack.kafka.proxied_url,
+        relay_batch_events_max=SMALL,
+        kafka_transaction_seconds_max=2,
+        kafka_request_seconds_max=1,
+    )
+    relay = fleet.relay()
+    for _ in range(ROUNDS):
+        fleet.moves_on()
+        stack.proxy("kafka").partition(["downstream"])
+        time.sleep(3)
+        stack.proxy("kafka").heal()
+    fleet.moves_on()
+    assert relay.alive
+    fleet.finish()
+
+
 def test_a_broker_that_is_gone_for_a_minute(start: Start) -> None:
     fleet = start()
     relay = fleet.relay()
@@ -229,6 +275,46 @@ def moot(fleet: Fleet, folder: Path, *words: str, database_url: str | None = Non
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
+
+
+def keep_secrets(folder: Path) -> None:
+    """The secrets.json of the installation whose events these are."""
+    folder.mkdir()
+    keys = {name: MASTER_KEY if name == "master_key" else token_bytes(KEY_LENGTH) for name in Secrets.__struct_fields__}
+    path = folder / FILE_NAME
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({name: b64encode(key).decode() for name, key in keys.items()}), encoding="ascii")
+
+
+@pytest.fixture
+def empty(server_database: str) -> Iterator[str]:
+    """A second database on the same server, with nothing in it."""
+    name = f"{server_database.rpartition('dbname=')[2].split()[0]}_restored"
+    with connect(server_database) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield make_conninfo(server_database, dbname=name)
+    with connect(server_database) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_lost_store_is_restored_and_its_views_with_it(start: Start, empty: str, tmp_path: Path) -> None:
+    fleet = start()
+    fleet.relay()
+    fleet.moves_on()
+    fleet.finish()
+    folder = tmp_path / "data"
+    keep_secrets(folder)
+    code, given, said = moot(fleet, folder, "log", "restore", "--output", "json", database_url=empty)
+    assert code == 0, said
+    assert json.loads(given)["events"] == fleet.head
+    assert stored(empty) == stored(fleet.conninfo)
+    code, given, said = moot(fleet, folder, "projections", "rebuild", "--all", "-o", "json", database_url=empty)
+    assert code == 0, said
+    assert {view["position"] for view in json.loads(given)["views"]} == {fleet.head}
+    assert {view["parked"] for view in json.loads(given)["views"]} == {0}
+    code, _, said = moot(fleet, folder, "log", "restore", database_url=empty)
+    assert (code, "not empty" in said) == (3, True)
+    assert moot(fleet, folder, "log", "audit", database_url=empty)[0] == 0
 
 
 def test_the_commands(start: Start, tmp_path: Path) -> None:

@@ -14,15 +14,17 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
+from domain.ids import derived
 from infra.event_store import GroupCommitStore
 from infra.kafka.log import KafkaLog
+from infra.keyring import KeysUnavailable
 from infra.migrate import migrate
 from infra.postgres import connect
 from infra.rows import create_missing
 from infra.secrets import FILE_NAME, KEY_LENGTH, Secrets
 from infra.settings import ROOT
 from infra.stack import Stack
-from projections.catalogue import ALL, GROUPS
+from projections.catalogue import ALL
 from streams.relay import Relay
 from tests.equivalence.histories import Happened
 from tests.equivalence.recording import recorded
@@ -40,7 +42,20 @@ class Kept(History):
 
     def __init__(self, conninfo: str, seed: int) -> None:
         super().__init__(conninfo, seed)
+        self._conninfo = conninfo
         self.happened: list[Happened] = []
+
+    def connect_again(self) -> None:
+        """Go on after PostgreSQL was gone."""
+        self._connection = self._filler._connection = connect(self._conninfo)
+        deadline = time.monotonic() + SECONDS_MAX
+        while True:
+            try:
+                self.store.codec.keyring.fetch({derived("nobody")})
+            except KeysUnavailable:
+                assert time.monotonic() < deadline
+            else:
+                return
 
     @property
     def store(self) -> GroupCommitStore:
@@ -89,7 +104,7 @@ class Site:
         self.history.close()
 
     @contextmanager
-    def load(self, events: int = 60, pause_seconds: float = 0.03) -> Iterator[None]:
+    def load(self, events: int = 20, pause_seconds: float = 0.05) -> Iterator[None]:
         """With a history that grows, so many events at a time."""
         stopping = Event()
         failed: list[Exception] = []
@@ -161,9 +176,8 @@ class Site:
     def assert_right(self) -> None:
         """Every row of every view is as if the log had been folded straight, and nothing is parked."""
         expected, found = straight(recorded(self.history.happened)), all_rows(self.conninfo)
-        for names in GROUPS.values():
-            for name in names:
-                assert found[name] == expected[name], f"{name}\n{self.said()}"
+        for name in ALL:
+            assert found[name] == expected[name], f"{name}\n{self.said()}"
         with connect(self.conninfo) as connection:
             assert connection.execute("SELECT * FROM views.dead_letters LIMIT 3").fetchall() == []
 
@@ -218,10 +232,10 @@ class WorkerProcess:
         file = self.folder / "logs" / "worker.log"
         return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
-    def says(self, words: str, seconds: float = SECONDS_MAX) -> None:
-        """Wait until it has said that."""
+    def says(self, words: str, seconds: float = SECONDS_MAX, *, times: int = 1) -> None:
+        """Wait until it has said that, so often."""
         deadline = time.monotonic() + seconds
-        while words not in self.said():
+        while self.said().count(words) < times:
             assert time.monotonic() < deadline, self.said()
             assert self.alive, self.said()
             time.sleep(0.02)
