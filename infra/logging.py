@@ -15,6 +15,8 @@ from infra.settings import Settings
 from infra.telemetry import tracing
 
 FILES_KEPT = 3
+TALKATIVE = ("aiokafka", "faust", "kafka", "mode")
+"""Libraries that tell of each connection they make; only at the level ``debug`` is that anybody's business."""
 
 
 def configure_logging(settings: Settings, *, name: str = "moot") -> Path | None:
@@ -68,6 +70,8 @@ def configure_logging(settings: Settings, *, name: str = "moot") -> Path | None:
     root.setLevel(settings.log_level.upper())
     # Each request in a line would be most of the log, and says nothing that is not measured elsewhere.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    for library in TALKATIVE:
+        logging.getLogger(library).setLevel(logging.DEBUG if settings.log_level == "debug" else logging.WARNING)
     return path
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from typing import Annotated
 
 import redis
@@ -16,6 +17,7 @@ from infra.recorders import Datastore
 from infra.secrets import load_secrets
 from infra.settings import Settings
 from infra.signals import RedisPublisher
+from infra.telemetry.serving import telemetry
 from projections.catalogue import GROUPS
 from streams.cli.console import OK, DataDir, Refused, words
 from streams.cli.fleet import database, database_url
@@ -46,7 +48,10 @@ def worker(
     wanted = list(dict.fromkeys(groups or GROUPS))
     if unknown := [name for name in wanted if name not in GROUPS]:
         raise Refused(f"There is no group {unknown[0]!r}.", f"There are: {', '.join(GROUPS)}.", "moot worker --help")
-    with database(data_dir, log_name="worker") as settings:
+    with (
+        database(data_dir, log_name="worker") as settings,
+        telemetry(settings, "worker", ready=lambda: _wrong(wanted)),
+    ):
         uvloop.run(_run(settings, wanted))
     words.print("The worker has stopped.")
     return OK
@@ -59,7 +64,7 @@ async def _run(settings: Settings, groups: list[str]) -> None:
     url, limits = database_url(settings), settings.store_limits
     datastore = Datastore(url, limits)
     keys = PostgresKeys(datastore.connection)
-    codec = Codec(Keyring(keys, load_secrets(settings.data_dir).master_key, cached_max=limits.cached_keys_max))
+    codec = Codec(Keyring(keys, load_secrets(settings.secrets_place).master_key, cached_max=limits.cached_keys_max))
     log = kafka_log(settings)
     means = Means(url, settings.kafka_url or "", log, codec, _publisher(settings))
     running = Worker(groups, means, limits=worker_limits(settings), changed=_say)
@@ -82,7 +87,17 @@ def _publisher(settings: Settings) -> RedisPublisher | None:
     )
 
 
+_statuses: dict[str, GroupStatus] = {}
+
+
+def _wrong(groups: Sequence[str]) -> dict[str, str]:
+    """For ``/readyz``: the groups that do not follow their partitions."""
+    states = {group: _statuses[group].state if group in _statuses else "starting" for group in groups}
+    return {group: f"It is {state}." for group, state in states.items() if state != "following"}
+
+
 def _say(status: GroupStatus) -> None:
+    _statuses[status.group] = status
     where = f" {len(status.partitions)} partitions" if status.state == "following" else ""
     trouble = "" if status.trouble is None else f": {escape(status.trouble)}"
     words.print(f"{status.group} is {status.state}{where}{trouble}", highlight=False)
