@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import ConfigDict, SecretStr, ValidationError
+from pydantic import ConfigDict, SecretStr, ValidationError, field_validator
 
 from domain.limits import Limits
 from infra.failures import Failure
+from infra.proxies import networks
 from infra.setting import setting
 from infra.store_limits import LIMITS, StoreLimits
 from infra.view_settings import ViewSettings
@@ -205,6 +206,12 @@ class Settings(ViewSettings):
     allowed_origins: str = setting(
         "", "origins", "Other sites whose pages may call the API from a browser, separated by spaces; `*`: all of them."
     )
+    trusted_proxies: str = setting(
+        "",
+        "addresses",
+        "Reverse proxies whose `X-Forwarded-For` is believed: addresses or networks, separated by spaces. "
+        "All who come through another one share the limits of signing in.",
+    )
     position_wait_seconds_max: float = setting(
         2.0, "seconds", "How long a read waits for the views to reach a position before it answers as they stand.", gt=0
     )
@@ -300,6 +307,12 @@ class Settings(ViewSettings):
 
     # The rules of the forum, each a setting by its own name.
     rules: Limits = Limits()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        networks(text)
+        return text
 
     @property
     def embedded(self) -> bool:

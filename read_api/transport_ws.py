@@ -12,7 +12,9 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from infra.composition import Moot
+from infra.proxies import networks
 from infra.settings import Settings
+from read_api.addresses import address_of
 from read_api.cursors import Sealer
 from read_api.execution import Engine
 from read_api.live.connection import Client, Connection, ConnectionLimits
@@ -45,6 +47,7 @@ class WebSocketEndpoint:
         self._sealer = sealer
         self._limits = limits_of(settings)
         self._origins = frozenset(settings.allowed_origins.split())
+        self._proxies = networks(settings.trusted_proxies)
         follow = FollowLimits(page=settings.subscription_page_size, backfill_max=settings.subscription_backfill_max)
         self.operations = Operations(engine, Topics(moot.signals, moot.pool, follow))
 
@@ -63,10 +66,8 @@ class WebSocketEndpoint:
             await send({"type": "websocket.close", "code": code, "reason": "Subprotocol not acceptable"})
             return
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
-        address = scope.get("client")
-        client = Client(
-            request_id_of(scope), address[0] if address else "", headers.get(b"user-agent", b"").decode("latin-1")
-        )
+        user_agent = headers.get(b"user-agent", b"").decode("latin-1")
+        client = Client(request_id_of(scope), address_of(scope, self._proxies), user_agent)
         abort = (scope.get("extensions") or {}).get(ABORT)
         await Connection(self._moot, self._sealer, self.operations, client, self._limits, receive, send, abort).run()
 
