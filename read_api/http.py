@@ -138,7 +138,9 @@ class GraphQLEndpoint:
     async def _context(
         self, scope: Scope, headers: Mapping[bytes, bytes], request: Request, request_id: str
     ) -> Context:
-        token = (request.extensions or {}).get("position") or headers.get(b"moot-position", b"").decode("latin-1")
+        token = (request.extensions or {}).get("position")
+        if token is None or token == "":
+            token = headers.get(b"moot-position", b"").decode("latin-1")
         if not isinstance(token, str):
             raise ApiError(ApiCode.POSITION_INVALID, "extensions.position must be a token that a mutation gave out.")
         viewer = await authenticated(self._moot, headers.get(b"authorization", b"").decode("latin-1"))

@@ -80,7 +80,11 @@ class WebSocketEndpoint:
         origin = headers.get(b"origin", b"").decode("latin-1")
         if not origin or origin in self._origins or "*" in self._origins:
             return True
-        return urlsplit(origin).netloc == headers.get(b"host", b"").decode("latin-1")
+        try:
+            place = urlsplit(origin).netloc
+        except ValueError:  # no browser sends such an origin
+            return False
+        return place == headers.get(b"host", b"").decode("latin-1")
 
 
 def websocket_route(path: str, moot: Moot, engine: Engine, sealer: Sealer) -> BaseRoute:
