@@ -27,12 +27,14 @@ class Shadow:
     """The table in the making, and the view folded into it.
 
     ``position`` is that of the last event in the shadow or in ``view``. ``view.rows`` are rows not written yet.
+    ``live_at_start`` is where the live view stood when the shadow was created.
     """
 
     def __init__(self, connection: Connection[Any], projection: Projection) -> None:
         self.projection = projection
         self.view = View(projection, {}, set())
         self.position = 0
+        self.live_at_start = 0
         self.rows = 0
         self.indexed = False
         self._connection = connection
@@ -49,6 +51,7 @@ class Shadow:
             "SET synchronous_commit = on; SET timezone = 'UTC'; SET application_name = 'moot rebuild'"
         )
         self._connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
+        self.live_at_start = self.live_position()
         self._connection.execute("BEGIN")
         self._run(f"DROP TABLE IF EXISTS {self._name}")
         self._connection.execute(definition(self.projection, self._name))
@@ -134,10 +137,9 @@ class Shadow:
     def live_position(self) -> int:
         """Where the live view stands now; 0 if there is none."""
         found = self._connection.execute(
-            "SELECT position FROM views.checkpoints WHERE projection = %s AND partition = %s",
-            (self.projection.name, PARTITION),
+            "SELECT max(position) FROM views.checkpoints WHERE projection = %s", (self.projection.name,)
         ).fetchone()
-        return int(found[0]) if found else 0
+        return int(found[0] or 0) if found else 0
 
     def lock(self, seconds: float) -> int:
         """Keep the live view where it stands until the end of the transaction or savepoint; its foremost position.

@@ -15,7 +15,8 @@ class RebuildLimits(Struct, frozen=True):
     in memory, those of the largest view are written out and merged from then on. It catches up without a lock until
     at most ``lag_events_max`` events are left; the runner waits for the rest. The exchange waits ``lock_seconds`` for
     readers, who queue behind it, and is tried ``switch_attempts_max`` times, ``switch_pause_seconds`` apart; it waits
-    ``batch_seconds_max`` for the runner's batch to end.
+    ``batch_seconds_max`` for the runner's batch to end, and ``ahead_seconds_max`` for a live view to come to where the
+    new one stands already.
     """
 
     page_events: int = 1 << BUCKET_BITS
@@ -27,6 +28,7 @@ class RebuildLimits(Struct, frozen=True):
     batch_seconds_max: float = 10.0
     switch_attempts_max: int = 100
     switch_pause_seconds: float = 0.1
+    ahead_seconds_max: float = 5.0
     writers: int = 2
 
 
