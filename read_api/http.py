@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import orjson
-from graphql import OperationType
+from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
 from domain.refusal import Code
@@ -27,7 +27,7 @@ from read_api.bearer import authenticated
 from read_api.context import Context
 from read_api.cursors import Sealer, open_position
 from read_api.errors import ApiCode, ApiError
-from read_api.execution import Engine, Refused, Response, refused
+from read_api.execution import UNAVAILABLE, Engine, Refused, Response, refused
 from read_api.graphiql import page
 from read_api.json_reasons import reason
 from read_api.request_ids import request_id_of
@@ -90,6 +90,8 @@ class GraphQLEndpoint:
             body, status, extra = refused([refusal.error], request_id), refusal.status, refusal.headers
         except ApiError as error:
             body, status = refused([error], request_id), _STATUS.get(error.code, 400)
+        except UNAVAILABLE as error:  # whether the session goes on could not be asked
+            body, status = refused([GraphQLError(str(error), original_error=error)], request_id), 503
         if media_type == JSON_TYPE and status == 422:
             status = 200
         await respond(send, status, body, media_type, cookies, extra)
