@@ -32,7 +32,7 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-class Settings(FleetSettings, KafkaSettings, ViewSettings, WorkerSettings):
+class Settings(FleetSettings, WorkerSettings, KafkaSettings, ViewSettings):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
