@@ -45,7 +45,6 @@ def run(long: bool) -> list[dict[str, Any]]:
             sys.stderr.write(f"a transaction per event: {slow:,.0f} events/s\n")
             summary = rebuild(conninfo, store, views, progress=Shown(), topics=topics)
         finally:
-            topics.close()
             store.close()
     sys.stderr.write(f"rebuilt scores from {summary.events:,} events in topics in {summary.seconds:.1f} s\n")
     return [
