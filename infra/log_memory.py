@@ -3,7 +3,7 @@
 Offsets have gaps where Kafka's have: a transaction leaves a marker behind it in each partition it wrote to.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from threading import Lock
 
 import msgspec
@@ -19,6 +19,7 @@ from infra.event_log import (
     TopicsMissing,
     TopicState,
     never,
+    nobody,
 )
 
 PAGE_RECORDS = 1_000
@@ -61,26 +62,38 @@ class MemoryLog:
             self._end(committed=False)
             return MemoryWriter(self, self._epoch)
 
-    def ends(self, topics: Sequence[str]) -> Mapping[Partition, Span]:
+    def ends(self, topics: Sequence[str], *, decided: bool = True) -> Mapping[Partition, Span]:
         """See ``EventLog``."""
         with self._lock:
             self._answer()
             if missing := [name for name in topics if name not in self._topics]:
                 raise TopicsMissing(", ".join(missing))
-            return {place: (0, self._stable(place)) for place in self._slots if place[0] in topics}
+            return {
+                place: (0, self._stable(place) if decided else len(slots))
+                for place, slots in self._slots.items()
+                if place[0] in topics
+            }
 
-    def read(self, spans: Mapping[Partition, Span]) -> Iterator[Sequence[LogRecord]]:
+    def read(
+        self, spans: Mapping[Partition, Span], ahead: Callable[[], Collection[Partition]] = nobody
+    ) -> Iterator[Sequence[LogRecord]]:
         """See ``EventLog``."""
-        for place, (first, end) in spans.items():
-            for start in range(first, end, PAGE_RECORDS):
+        left = dict(spans)
+        while left:
+            resting = ahead()
+            for place in [place for place in left if place not in resting]:
+                first, end = left[place]
                 with self._lock:
                     self._answer()
-                    stable = min(end, start + PAGE_RECORDS, self._stable(place))
+                    stable = min(end, first + PAGE_RECORDS, self._stable(place))
                     page = [
                         msgspec.structs.replace(slot.record, offset=offset)
-                        for offset, slot in enumerate(self._slots[place][start:stable], start)
+                        for offset, slot in enumerate(self._slots[place][first:stable], first)
                         if slot.record is not None and slot.transaction.committed
                     ]
+                left[place] = (stable, end)
+                if stable in (first, end):
+                    del left[place]
                 if page:
                     yield page
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import ConfigDict, SecretStr, ValidationError
+from pydantic import ConfigDict, SecretStr, ValidationError, field_validator
 
 from domain.limits import Limits
 from infra.failures import Failure
 from infra.fleet_settings import FleetSettings
 from infra.kafka_settings import KafkaSettings
+from infra.proxies import networks
 from infra.setting import setting
 from infra.store_limits import LIMITS, StoreLimits
 from infra.view_settings import ViewSettings
@@ -31,7 +32,7 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-class Settings(FleetSettings, KafkaSettings, ViewSettings, WorkerSettings):
+class Settings(FleetSettings, WorkerSettings, KafkaSettings, ViewSettings):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
@@ -221,6 +222,12 @@ class Settings(FleetSettings, KafkaSettings, ViewSettings, WorkerSettings):
     allowed_origins: str = setting(
         "", "origins", "Other sites whose pages may call the API from a browser, separated by spaces; `*`: all of them."
     )
+    trusted_proxies: str = setting(
+        "",
+        "addresses",
+        "Reverse proxies whose `X-Forwarded-For` is believed: addresses or networks, separated by spaces. "
+        "All who come through another one share the limits of signing in.",
+    )
     position_wait_seconds_max: float = setting(
         2.0, "seconds", "How long a read waits for the views to reach a position before it answers as they stand.", gt=0
     )
@@ -316,6 +323,12 @@ class Settings(FleetSettings, KafkaSettings, ViewSettings, WorkerSettings):
 
     # The rules of the forum, each a setting by its own name.
     rules: Limits = Limits()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        networks(text)
+        return text
 
     @property
     def embedded(self) -> bool:

@@ -21,6 +21,8 @@ from starlette.types import Receive, Scope, Send
 
 from domain.refusal import Code
 from infra.composition import Moot
+from infra.proxies import networks
+from read_api.addresses import address_of
 from read_api.bearer import authenticated
 from read_api.context import Context
 from read_api.cursors import Sealer, open_position
@@ -65,6 +67,7 @@ class GraphQLEndpoint:
         self.engine = engine
         self._sealer = sealer
         self._body_bytes_max = body_bytes_max
+        self._proxies = networks(moot.settings.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -137,7 +140,9 @@ class GraphQLEndpoint:
     async def _context(
         self, scope: Scope, headers: Mapping[bytes, bytes], request: Request, request_id: str
     ) -> Context:
-        token = (request.extensions or {}).get("position") or headers.get(b"moot-position", b"").decode("latin-1")
+        token = (request.extensions or {}).get("position")
+        if token is None or token == "":
+            token = headers.get(b"moot-position", b"").decode("latin-1")
         if not isinstance(token, str):
             raise ApiError(ApiCode.POSITION_INVALID, "extensions.position must be a token that a mutation gave out.")
         viewer = await authenticated(self._moot, headers.get(b"authorization", b"").decode("latin-1"))
@@ -147,7 +152,7 @@ class GraphQLEndpoint:
             request_id=request_id,
             viewer_id=viewer.account_id if viewer else None,
             session_id=viewer.session_id if viewer else None,
-            address=scope["client"][0] if scope.get("client") else "",
+            address=address_of(scope, self._proxies),
             client=headers.get(b"user-agent", b"").decode("latin-1"),
             cookies=_cookies(headers.get(b"cookie")),
             position=open_position(self._sealer, token) if token else None,

@@ -112,7 +112,7 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
         app,  # type: ignore[arg-type]  # any ASGI application
         loop="none",
         http="httptools",
-        lifespan="on",
+        lifespan="off",  # the application has none, and uvicorn would cut it off with a traceback when hurried
         log_config=None,
         access_log=False,
         proxy_headers=False,

@@ -8,7 +8,7 @@ the way back after a crash, and the only one.
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from infra.event_log import (
     TopicsMissing,
     TopicState,
     never,
+    nobody,
 )
 from infra.kafka.limits import KafkaLimits
 
@@ -77,7 +78,9 @@ class KafkaLog:
         """See ``EventLog``."""
         return KafkaWriter(self._servers, self._transactional_id, self._limits, lambda: self._stopping() or giving_up())
 
-    def read(self, spans: Mapping[Partition, Span]) -> Iterator[Sequence[LogRecord]]:
+    def read(
+        self, spans: Mapping[Partition, Span], ahead: Callable[[], Collection[Partition]] = nobody
+    ) -> Iterator[Sequence[LogRecord]]:
         """See ``EventLog``."""
         left = {place: end for place, (first, end) in spans.items() if first < end}
         if not left:
@@ -100,15 +103,18 @@ class KafkaLog:
         )
         try:
             consumer.assign([TopicPartition(topic, number, spans[topic, number][0]) for topic, number in left])
-            yield from self._take(consumer, left)
+            yield from self._take(consumer, left, ahead)
         except KafkaException as error:
             raise LogUnavailable(_said(error)) from error
         finally:
             consumer.close()
 
-    def _take(self, consumer: Consumer, left: dict[Partition, int]) -> Iterator[Sequence[LogRecord]]:
+    def _take(
+        self, consumer: Consumer, left: dict[Partition, int], ahead: Callable[[], Collection[Partition]]
+    ) -> Iterator[Sequence[LogRecord]]:
         """Until every partition is at its end."""
         heard = time.monotonic()
+        resting: set[Partition] = set()
         while left:
             messages = consumer.consume(READ_RECORDS, 0.02)
             if messages:
@@ -124,10 +130,15 @@ class KafkaLog:
                 consumer.incremental_unassign([TopicPartition(topic, number) for topic, number in done])
             if page:
                 yield page
+                now = left.keys() & set(ahead())
+                if now != resting & left.keys():
+                    consumer.pause([TopicPartition(*place) for place in now - resting])
+                    consumer.resume([TopicPartition(*place) for place in (resting & left.keys()) - now])
+                resting = now
 
     # -- looking after -----------------------------------------------------------------------------------------
 
-    def ends(self, topics: Sequence[str]) -> Mapping[Partition, Span]:
+    def ends(self, topics: Sequence[str], *, decided: bool = True) -> Mapping[Partition, Span]:
         """See ``EventLog``."""
         with self._admin() as admin:
             there = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
@@ -136,7 +147,8 @@ class KafkaLog:
             partitions = [AdminPartition(name, number) for name in topics for number in range(there[name])]
             first = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
             last = admin.list_partition_offsets(
-                dict.fromkeys(partitions, OffsetSpec.LATEST), isolation_level="read_committed"
+                dict.fromkeys(partitions, OffsetSpec.LATEST),
+                isolation_level="read_committed" if decided else "read_uncommitted",
             )
         return {(at.topic, at.partition): (first[at].offset, last[at].offset) for at in partitions}
 

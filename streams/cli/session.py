@@ -1,8 +1,11 @@
 """The engines for the length of one command: those of the ``moot up`` that runs, or started and stopped again."""
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from infra.embedded import has_data, start_engines
 from infra.failures import Failure
@@ -15,6 +18,9 @@ from infra.secrets import load_or_create_secrets, load_secrets
 from infra.settings import Settings, load_settings
 from projections.catalogue import ALL
 from streams.cli.preflight import check_machine
+
+END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
+"""What ends a command besides Ctrl-C: the system, or a terminal that is closed."""
 
 
 class NothingHere(Failure):
@@ -30,7 +36,8 @@ def engines(data_dir: Path | None, *, create: bool = False) -> Iterator[Settings
     """Settings that name running, migrated engines over the data directory, until the block is left.
 
     With ``create`` an empty directory is set up first; otherwise it raises ``NothingHere``. Engines that are all given
-    by settings are taken as they are: whoever set them up migrates them (raises ``NotSetUp``).
+    by settings are taken as they are: whoever set them up migrates them (raises ``NotSetUp``). A signal that ends the
+    process stops those that were started, too.
     """
     settings = load_settings(data_dir=data_dir)
     if not settings.embedded and not create:
@@ -47,9 +54,31 @@ def engines(data_dir: Path | None, *, create: bool = False) -> Iterator[Settings
     check_machine(settings)
     make_secrets(settings)
     configure_logging(settings, name="cli")
-    with start_engines(settings) as running:
+    with _ended_in_order(), start_engines(settings) as running:
         set_up(running.database_url, settings.secrets_place)
         yield running.settings
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Make the end signals leave the block as Ctrl-C does; those that are ignored, as under nohup, stay ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in END_SIGNALS}
+    for number in (number for number, handler in before.items() if handler is signal.SIG_DFL):
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, _: object) -> None:
+    for each in END_SIGNALS:  # from here on there is nothing left to hurry but the engines
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def make_secrets(settings: Settings) -> None:

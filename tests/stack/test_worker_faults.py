@@ -117,7 +117,7 @@ def test_workers_are_added_and_removed_under_load(start: Start) -> None:
         with site.load():
             workers = [site.worker()]
             site.until(lambda: site.reached() > 0)
-            pauses = Pauses(site, *(projection.name for projection in GROUPS["votes"]))
+            pauses = Pauses(site, [projection.name for projection in GROUPS["votes"]])
 
             def watch(seconds: float) -> None:
                 until = time.monotonic() + seconds
@@ -134,7 +134,7 @@ def test_workers_are_added_and_removed_under_load(start: Start) -> None:
                 else:
                     workers.pop(0).signal(signal.SIGTERM)
                 watch(5)
-            say(f"longest pause of votes in six changes of workers: {pauses.longest:.1f} s")
+            say(f"longest pause of a partition of votes in six changes of workers: {pauses.longest:.1f} s")
         site.caught_up()
     assert [worker.process.wait(20) for worker in site.workers if worker not in workers] == [0, 0, 0]
     assert pauses.longest < PAUSE_SECONDS_MAX

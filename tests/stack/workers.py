@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -47,6 +47,7 @@ class Kept(History):
 
     def connect_again(self) -> None:
         """Go on after PostgreSQL was gone."""
+        self._connection.close()
         self._connection = self._filler._connection = connect(self._conninfo)
         deadline = time.monotonic() + SECONDS_MAX
         while True:
@@ -266,18 +267,26 @@ class WorkerProcess:
 
 
 class Pauses:
-    """How long nothing was folded although there was something to fold; sample it often."""
+    """How long a partition stood still although there was something to fold in it; sample it often."""
 
-    def __init__(self, site: Site, *names: str) -> None:
+    def __init__(self, site: Site, names: Sequence[str]) -> None:
         self._site = site
-        self._names = names
-        self._last: tuple[int, float] | None = None
+        self._names = list(names)
+        self._moved: dict[int, tuple[int, float]] = {}
         self.longest = 0.0
 
     def sample(self) -> None:
         """Look once."""
-        folded, now = self._site.folded(*self._names), time.monotonic()
-        if self._last is None or folded != self._last[0]:
-            self._last = (folded, now)
-        else:
-            self.longest = max(self.longest, now - self._last[1])
+        with connect(self._site.conninfo) as connection:
+            found = connection.execute(
+                "SELECT c.partition, min(c.position), min(r.position) FROM views.checkpoints c"
+                " JOIN log.relayed r USING (partition) WHERE c.projection = ANY(%s) GROUP BY c.partition",
+                (self._names,),
+            ).fetchall()
+        now = time.monotonic()
+        for partition, folded, sent in found:
+            before, since = self._moved.get(partition, (-1, now))
+            if folded != before or folded >= sent:
+                self._moved[partition] = (folded, now)
+            else:
+                self.longest = max(self.longest, now - since)

@@ -178,7 +178,7 @@ def test_what_takes_too_long_at_once_is_folded_in_parts(database: str, store: Gr
     async def slowly() -> None:
         folding = Slow(database, GROUPS["votes"], store.codec)
         keeper = Keeper("votes", folding, LIMITS)
-        await follow(keeper, Reader(topics, folding.partitions, Random(6)))
+        await asyncio.wait_for(follow(keeper, Reader(topics, folding.partitions, Random(6))), 60)
         await keeper.close()
 
     asyncio.run(slowly())
@@ -191,13 +191,14 @@ def test_whatever_is_raised_is_waited_for_and_nothing_is_passed_over(database: s
     async def troubled() -> None:
         folding = Broken(database, GROUPS["votes"], store.codec)
         keeper = Keeper("votes", folding, LIMITS)
-        reader = Reader(topics, folding.partitions, Random(7))
-        for error in (psycopg.OperationalError("away"), RuntimeError("a bug"), StaleCheckpoint("overtaken")):
+        reader = Reader(topics, folding.partitions, Random(7), 20)
+        await keeper.place(reader)
+        for error in (StaleCheckpoint("overtaken"), psycopg.OperationalError("away"), RuntimeError("a bug")):
             folding.failures = [error] * 3
-            await keeper.place(reader)
-            fetch = reader.fetch()
-            assert fetch is not None
-            await keeper.take(reader, fetch)
+            for _ in range(10):  # what comes after it would hide what was passed over
+                fetch = reader.fetch()
+                assert fetch is not None
+                await keeper.take(reader, fetch)
         folding.failures = []
         await follow(keeper, reader)
         assert keeper.trouble is None

@@ -129,7 +129,10 @@ def test_while_postgresql_is_away_nothing_is_held_against_it(
     dog, _ = watchdog
     relayed(connection, 1000, 5)
     dog.look(0)
-    connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
     with pytest.raises(psycopg.Error):
         dog.look(70)
     assert not ended
