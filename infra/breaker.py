@@ -3,7 +3,7 @@
 A breaker is closed while its dependency answers. After ``failures_max`` failures in a row it opens: calls are refused
 without being made. After a while, longer each time and never the same for two processes, one call is let through to
 see; it closes the breaker or opens it again. See docs/dependencies.md for what a refusal means to users, and
-docs/adr/0010 for why it is our own.
+docs/adr/0013 for why it is our own.
 """
 
 import random

@@ -77,13 +77,13 @@ class GuardedPool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
     """A pool whose breaker refuses at once while the server is away, in place of a wait for each caller.
 
     The server counts as away when a connection came back broken, and when a caller waited in vain while none came
-    back whole: that all are busy is no sign of it. Whatever is idle is looked at as soon as one was broken: a restart
-    breaks them all, and each would be somebody's error.
+    back whole: that all are busy is no sign of it. As soon as one was broken all are replaced, without asking them
+    first: a restart breaks them all, and each would be somebody's error, or somebody's wait.
     """
 
     breaker: Breaker | None = None
     _came_back = 0
-    _looking: "asyncio.Task[None] | None" = None
+    _draining: "asyncio.Task[None] | None" = None
 
     async def getconn(self, timeout: float | None = None) -> AsyncConnection[TupleRow]:  # noqa: ASYNC109 - the library's
         """A connection. Raises ``PostgresAway``, ``PoolTimeout`` or ``TooManyRequests``."""
@@ -94,7 +94,7 @@ class GuardedPool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
         came_back = self._came_back
         try:
             if breaker.state is State.HALF_OPEN:
-                await self.check()
+                await self.drain()
             return await super().getconn(timeout)
         except (PoolTimeout, TooManyRequests):
             if self._came_back == came_back:
@@ -111,18 +111,19 @@ class GuardedPool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
         if self.breaker is not None:
             if conn.pgconn.status == ConnStatus.BAD:
                 self.breaker.failed()
-                if self._looking is None or self._looking.done():
-                    self._looking = asyncio.create_task(self._look(), name="moot-pool-check")
+                # One from before the last time says nothing new.
+                if conn._created_at > self._drained_at and (self._draining is None or self._draining.done()):
+                    self._draining = asyncio.create_task(self._drain(), name="moot-pool-drain")
             else:
                 self._came_back += 1
                 self.breaker.succeeded()
         await super().putconn(conn)
 
-    async def _look(self) -> None:
+    async def _drain(self) -> None:
         try:
-            await self.check()
+            await self.drain()
         except psycopg.Error as error:
-            _log.warning("pool.unchecked", error=f"{type(error).__name__}: {error}")
+            _log.warning("pool.not_drained", error=f"{type(error).__name__}: {error}")
 
 
 def guarded_pool(

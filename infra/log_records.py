@@ -22,7 +22,7 @@ from schemas.topics import AUTHOR_KEYS, KEYS, TOPICS, Topic, partition_of
 POSITION, STREAM, VERSION, WIRE_NAME = "position", "stream", "version", "wire"
 """The names of the headers."""
 TRACEPARENT = "traceparent"
-"""And of one that only events have whose trace is kept: it is told by the envelope just as well (docs/adr/0009)."""
+"""And of one that only events have whose trace is kept: it is told by the envelope just as well (docs/adr/0012)."""
 
 EVENT_TOPICS: Final = tuple(topic for topic in TOPICS if topic is not AUTHOR_KEYS)
 NUMBERS: Final[Mapping[str, Topic]] = {topic.name: topic for topic in TOPICS}

@@ -84,7 +84,7 @@ class Recorder(Protocol):
         ...
 
     def refresh(self) -> None:
-        """Drop connections that do not work any more."""
+        """Replace connections that may not work any more."""
         ...
 
     def close(self) -> None:
@@ -312,8 +312,8 @@ class PostgresRecorder(PostgresApplicationRecorder):
         return int(self._fetch("SELECT coalesce(max(notification_id), 0) FROM log.stored_events", ())[0][0])
 
     def refresh(self) -> None:
-        """Replace the pool's connections that do not work any more."""
-        self.datastore.pool.check()
+        """Replace the pool's connections. To ask each whether it works would be a wait for each that does not."""
+        self.datastore.pool.drain()
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,4 +1,4 @@
-"""Traces that follow one request through store, relay, Kafka, worker and view to whoever is told: docs/adr/0009.
+"""Traces that follow one request through store, relay, Kafka, worker and view to whoever is told: docs/adr/0012.
 
 The trace of an event is told by the event: its trace id is the correlation id that its metadata has always had, and
 the span that appended it has the last half of its command id. So nothing is stored for it, the envelope stays as it
