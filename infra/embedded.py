@@ -95,7 +95,7 @@ def start_engines(settings: Settings, *, durable: bool = True) -> Engines:
 
 def stop_engines(settings: Settings) -> bool:
     """Stop engines that a killed process left behind; false when somebody uses them. Raises ``EngineFailure``."""
-    if not settings.data_dir.exists():
+    if not settings.data_dir.is_dir():
         return True
     with _starting(settings):
         users = _open(settings.data_dir / "engines.lock")

@@ -73,7 +73,7 @@ def running(data_dir: Path) -> Instance | None:
     """The instance that serves this data directory, if one does."""
     try:
         descriptor = os.open(data_dir / FILE_NAME, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import ConfigDict, SecretStr, ValidationError, field_validator
+from pydantic import ConfigDict, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from domain.limits import Limits
+from infra.engine_urls import check_postgres_url, check_redis_url
 from infra.failures import Failure
 from infra.fleet_settings import FleetSettings
 from infra.kafka_settings import KafkaSettings
@@ -323,6 +324,13 @@ class Settings(FleetSettings, WorkerSettings, KafkaSettings, ViewSettings):
 
     # The rules of the forum, each a setting by its own name.
     rules: Limits = Limits()
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _are_addresses(cls, url: SecretStr | None, field: ValidationInfo) -> SecretStr | None:
+        if url is not None:
+            (check_postgres_url if field.field_name == "database_url" else check_redis_url)(url.get_secret_value())
+        return url
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -85,6 +85,9 @@ def import_archives(
                 # What it remembers of names and places is memory that the views need now.
                 del importer
                 attached = _attach(store, connection, views, run_id, settings)
+        except (KeyboardInterrupt, SystemExit):
+            words.print("Interrupted. What was imported is kept. The same command goes on from there.")
+            raise
         finally:
             store.close()
     seconds = time.monotonic() - started

@@ -7,6 +7,7 @@ import socket
 
 import psutil
 
+from infra.engine_urls import ask_postgres, ask_redis
 from infra.failures import Failure
 from infra.settings import Settings
 
@@ -35,6 +36,14 @@ def check_machine(settings: Settings) -> None:
             f"Below {_mb(settings.memory_free_min)} the kernel may kill an engine.",
             "End something else, or lower the mark: MOOT_MEMORY_FREE_MIN=0 ./task up",
         )
+
+
+def check_given_engines(settings: Settings) -> None:
+    """Make sure that engines of one's own answer, where the settings name any. Raises ``EngineAway``."""
+    if settings.database_url is not None:
+        ask_postgres(settings.database_url.get_secret_value())
+    if settings.redis_url is not None:
+        ask_redis(settings.redis_url.get_secret_value())
 
 
 def listen(settings: Settings, *, exactly: bool) -> socket.socket:
@@ -85,10 +94,10 @@ def _check_folder(settings: Settings) -> None:
     folder = settings.data_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise _not_writable(settings, "It is a file.") from None
     except OSError as error:
-        raise _not_writable(settings, str(error.strerror or error)) from None
-    if not folder.is_dir():
-        raise _not_writable(settings, "It is a file.")
+        raise _not_writable(settings, f"{error.strerror or error}.") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _not_writable(settings, "It belongs to another user.")
 

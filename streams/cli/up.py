@@ -29,7 +29,7 @@ from infra.settings import ROOT, Settings, load_settings
 from infra.supervision import Supervisor
 from infra.telemetry.serving import telemetry
 from streams.cli.console import OK, DataDir, Output, OutputOption, show_json, words
-from streams.cli.preflight import check_machine, listen
+from streams.cli.preflight import check_given_engines, check_machine, listen
 from streams.cli.session import make_secrets, set_up
 
 Port = Annotated[
@@ -61,6 +61,7 @@ def start_and_serve(port: int | None, data_dir: Path | None, output: Output, bes
         signal.signal(number, _interrupt)
     settings = load_settings(port=port, data_dir=data_dir)
     check_machine(settings)
+    check_given_engines(settings)
     exactly = port is not None or "MOOT_PORT" in os.environ
     with claim(settings.data_dir) as held, listen(settings, exactly=exactly) as listener:
         make_secrets(settings)

@@ -115,6 +115,8 @@ def test_the_usual_port_being_taken_gives_the_next_free_one(tmp_path: Path) -> N
         ({"MOOT_DISK_FREE_MIN": str(2**60)}, "The disk is nearly full"),
         ({"MOOT_MEMORY_FREE_MIN": str(2**60)}, "of memory are free"),
         ({"MOOT_HOST": "192.0.2.1"}, "cannot listen on 192.0.2.1"),
+        ({"MOOT_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "The PostgreSQL of MOOT_DATABASE_URL does not answer."),
+        ({"MOOT_REDIS_URL": "redis://127.0.0.1:1/0"}, "The Redis of MOOT_REDIS_URL does not answer."),
     ],
 )
 def test_a_failed_preflight_says_what_why_and_the_fix(tmp_path: Path, more: dict[str, str], says: str) -> None:
@@ -130,9 +132,17 @@ def test_a_failed_preflight_says_what_why_and_the_fix(tmp_path: Path, more: dict
 
 def test_a_data_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    found = moot("up", "--data-dir", str(tmp_path / "data"))
-    assert found.returncode == 1
-    assert "cannot be written to" in found.stderr
+    for words, says in (
+        (("up",), "cannot be written to.\n\nIt is a file."),
+        (("import", __file__), "holds no archive"),
+        (("doctor",), "There is no data in"),
+        (("vote", "up"), "Nothing serves"),
+    ):
+        found = moot(*words, "--data-dir", str(tmp_path / "data"))
+        assert found.returncode == 1
+        assert says in found.stderr
+        assert "\nfix: " in found.stderr
+    assert moot("stop", "--data-dir", str(tmp_path / "data")).returncode == 0
 
 
 def test_a_data_directory_of_a_newer_postgresql_is_refused(tmp_path: Path) -> None:

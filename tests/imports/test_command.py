@@ -124,7 +124,10 @@ def test_a_file_cut_off_is_an_error_that_keeps_what_precedes_it(moot: Run, setti
     assert counts(settings) == (summary["files"][0]["submissions"], 0)
 
 
-def test_killed_in_the_middle_it_goes_on_and_nothing_is_doubled(moot: Run, settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_ended_in_the_middle_it_goes_on_and_nothing_is_doubled(
+    moot: Run, settings: Settings, tmp_path: Path, number: signal.Signals
+) -> None:
     month = Month(2014, 7, posts=8_000, comments=0)
     path = write(tmp_path / "RS_2014-07", [b"{broken\n", *lines(month.submissions()), b"{broken\n"])
     command = [sys.executable, "-m", "streams.cli", "import", str(path)]
@@ -133,14 +136,18 @@ def test_killed_in_the_middle_it_goes_on_and_nothing_is_doubled(moot: Run, setti
         cwd=ROOT,
         env={**os.environ, **environment(settings)},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert settings.database_url is not None
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         while connection.execute("SELECT FROM log.imports WHERE lines > 0").fetchone() is None:
             assert process.poll() is None, "the import ended before it could be killed"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
+        assert "The same command goes on from there." in said
     code, summary, said = moot(path)
     assert code == 0
     assert "going on after line" in said

@@ -36,3 +36,30 @@ def test_a_secret_is_never_shown() -> None:
     with pytest.raises(SettingsError) as failure:
         load_settings({}, database_url=b"\xff hunter2")
     assert "hunter2" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "wrong"),
+    [
+        ("MOOT_DATABASE_URL", "hunter2"),
+        ("MOOT_DATABASE_URL", "postgresql://moot@db:hunter2/moot"),
+        ("MOOT_DATABASE_URL", "mysql://hunter2@db/moot"),
+        ("MOOT_DATABASE_URL", ""),
+        ("MOOT_REDIS_URL", "hunter2"),
+        ("MOOT_REDIS_URL", "http://hunter2@cache"),
+        ("MOOT_REDIS_URL", "redis://cache:hunter2/0"),
+        ("MOOT_REDIS_URL", ""),
+    ],
+)
+def test_an_address_of_an_engine_that_is_none_is_said_and_not_shown(variable: str, wrong: str) -> None:
+    with pytest.raises(SettingsError) as failure:
+        load_settings({variable: wrong})
+    assert f"{variable} = (hidden)" in failure.value.why
+    assert "hunter2" not in str(failure.value)
+
+
+def test_addresses_of_engines() -> None:
+    for database_url in ("postgresql://moot:x@db:5432/moot?sslmode=require", "host=db dbname=moot"):
+        for redis_url in ("redis://cache:6379/0", "rediss://:x@cache", "unix:///run/redis.sock?db=1"):
+            settings = load_settings({"MOOT_DATABASE_URL": database_url, "MOOT_REDIS_URL": redis_url})
+            assert settings.engine_urls() == (database_url, redis_url)

@@ -1,0 +1,66 @@
+"""Addresses of engines as settings give them: whether they can be one, and whether an engine answers there.
+
+An address may hold a password, and what a parser says of a bad one quotes it: so the sentences here are our own.
+"""
+
+from infra.failures import Failure
+
+ANSWER_SECONDS_MAX = 5
+"""How long an engine may take to answer before it counts as away."""
+
+
+class EngineAway(Failure):
+    """An engine that the settings name does not answer."""
+
+
+def check_postgres_url(url: str) -> None:
+    """Raises ``ValueError`` for what is no address of a PostgreSQL."""
+    import psycopg  # noqa: PLC0415 - most have no engine of their own, and start faster without
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
+    try:
+        known = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        known = {}
+    if not known or not all(port.isdigit() for port in str(known.get("port", "0")).split(",")):
+        raise ValueError("no address of a PostgreSQL; it looks like postgresql://user@host:5432/name")
+
+
+def check_redis_url(url: str) -> None:
+    """Raises ``ValueError`` for what is no address of a Redis."""
+    from redis.connection import parse_url  # noqa: PLC0415
+
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:
+        raise ValueError("no address of a Redis; it looks like redis://host:6379/0") from None
+
+
+def ask_postgres(url: str) -> None:
+    """Raises ``EngineAway`` when no PostgreSQL lets us in there."""
+    import psycopg  # noqa: PLC0415
+
+    try:
+        psycopg.connect(url, connect_timeout=ANSWER_SECONDS_MAX).close()
+    except psycopg.OperationalError as error:
+        raise _away("PostgreSQL", "MOOT_DATABASE_URL", error) from None
+
+
+def ask_redis(url: str) -> None:
+    """Raises ``EngineAway`` when no Redis lets us in there."""
+    import redis  # noqa: PLC0415
+
+    seconds = ANSWER_SECONDS_MAX
+    try:
+        with redis.Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds) as client:
+            client.ping()
+    except (redis.RedisError, OSError) as error:
+        raise _away("Redis", "MOOT_REDIS_URL", error) from None
+
+
+def _away(name: str, variable: str, error: Exception) -> EngineAway:
+    return EngineAway(
+        f"The {name} of {variable} does not answer.",
+        f"{error}".strip(),
+        f"Start it, correct {variable}, or unset that to use the embedded one.",
+    )
