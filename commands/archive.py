@@ -181,13 +181,14 @@ def _submission(record: Line, now: datetime) -> Submission:
     body = _text(record.selftext or "", BODY_LENGTH_MAX)
     url = None if record.is_self else _url(record.url, record.permalink)
     up, down = _votes(record)
+    submitted_at = _submitted_at(record, now)
     return Submission(
         source_id=f"t3_{own}",
         post_id=post_id(own),
         community=_community(record),
         author=_author(record),
-        submitted_at=_submitted_at(record, now),
-        edited_at=_edited_at(record),
+        submitted_at=submitted_at,
+        edited_at=_edited_at(record, submitted_at, now),
         kind="text" if url is None else "link",
         title="" if title.lower() in GONE else title,
         body="" if body.lower() in GONE else body,
@@ -205,6 +206,7 @@ def _reply(record: Line, now: datetime) -> Reply:
     body = _text(record.body or "", BODY_LENGTH_MAX)
     removed = record.body is None or body.lower() in GONE
     up, down = _votes(record)
+    submitted_at = _submitted_at(record, now)
     return Reply(
         source_id=f"t1_{own}",
         comment_id=comment_id(own),
@@ -212,8 +214,8 @@ def _reply(record: Line, now: datetime) -> Reply:
         parent_id=_parent(record.parent_id),
         community=_community(record),
         author=_author(record),
-        submitted_at=_submitted_at(record, now),
-        edited_at=_edited_at(record),
+        submitted_at=submitted_at,
+        edited_at=_edited_at(record, submitted_at, now),
         body="" if removed else body,
         up=up,
         down=down,
@@ -295,10 +297,11 @@ def _submitted_at(record: Line, now: datetime) -> datetime:
     return at
 
 
-def _edited_at(record: Line) -> datetime | None:
-    """When it was edited; ``None`` when never, or when the archive says only that it was."""
+def _edited_at(record: Line, submitted_at: datetime, now: datetime) -> datetime | None:
+    """When it was edited; ``None`` when never, or when the archive says only that it was, be it by a number."""
     value = record.edited
-    return None if value is None or isinstance(value, bool) else _time(value)
+    at = None if value is None or isinstance(value, bool) else _time(value)
+    return at if at is not None and submitted_at <= at <= now else None
 
 
 def _time(value: float | str) -> datetime | None:

@@ -86,7 +86,7 @@ class BulkLog:
 
         Pages end before the multiples of ``page_events``.
         """
-        reading: deque[tuple[int, int, Future[list[_Columns]]]] = deque()
+        reading: deque[tuple[int, int, Future[list[KindColumns]]]] = deque()
         while after < to or reading:
             while after < to and len(reading) < PAGES_AHEAD:
                 until = min(to, ((after + 1) // self._page_events + 1) * self._page_events - 1)
@@ -94,27 +94,27 @@ class BulkLog:
                 after = until
             yield from self._page(*reading.popleft())
 
-    def _page(self, after: int, until: int, reading: "Future[list[_Columns]]") -> Iterator["LogPage"]:
+    def _page(self, after: int, until: int, reading: "Future[list[KindColumns]]") -> Iterator["LogPage"]:
         columns = reading.result()
         if not columns:
             return
         try:
             page = LogPage(columns, self._codec, self.bare)
-        except _TooBare:
+        except TooBare:
             # A kind was bare when the page was asked for and is not any more, or cannot be decoded without its stream.
             page = LogPage(self._read(after, until, bare=()), self._codec, ())
         yield page
 
-    def _submit(self, after: int, until: int) -> "Future[list[_Columns]]":
+    def _submit(self, after: int, until: int) -> "Future[list[KindColumns]]":
         bare = [wire for wire, kind in WIRE.items() if kind in self.bare]
         return self._reader.submit(self._read, after, until, bare=bare)
 
-    def _read(self, after: int, until: int, *, bare: Sequence[str]) -> "list[_Columns]":
+    def _read(self, after: int, until: int, *, bare: Sequence[str]) -> "list[KindColumns]":
         cursor = self._connection.cursor(binary=True)
-        columns: list[_Columns] = []
+        columns: list[KindColumns] = []
         if bare:
             grouped = cursor.execute(_GROUPED.format(names=_names(bare)), (after, until), prepare=True).fetchall()
-            columns = [_Columns(topic, _integers(at), None, lines) for topic, at, lines in grouped]
+            columns = [KindColumns(topic, _integers(at), None, lines) for topic, at, lines in grouped]
         names = _names([*self._unwanted, *bare])
         rows = cursor.execute(_SELECT.format(names=names), (after, until), prepare=True).fetchall()
         by_topic: dict[str, list[tuple[Any, ...]]] = {}
@@ -124,7 +124,7 @@ class BulkLog:
                 by_topic[row[1]] = [row]
             else:
                 found.append(row)
-        columns += [_Columns(topic, [row[0] for row in found], found, None) for topic, found in by_topic.items()]
+        columns += [KindColumns(topic, [row[0] for row in found], found, None) for topic, found in by_topic.items()]
         return columns
 
 
@@ -141,11 +141,11 @@ def _integers(packed: bytes) -> "array[int]":
     return numbers
 
 
-class _TooBare(Exception):
+class TooBare(Exception):
     """Streams or versions of events are needed that were not read."""
 
 
-class _Columns(Struct, frozen=True):
+class KindColumns(Struct, frozen=True):
     """The events of one wire name in a page: their positions, ascending, and the rows or all states as lines."""
 
     topic: str
@@ -160,7 +160,7 @@ class LogPage:
     ``alike`` are its events by kind, if the page is ``regular``: each can be decoded, and each kind has one wire name.
     """
 
-    def __init__(self, kinds: Sequence[_Columns], codec: Codec, bare: Collection[type[Event]]) -> None:
+    def __init__(self, kinds: Sequence[KindColumns], codec: Codec, bare: Collection[type[Event]]) -> None:
         self.last = max(columns.positions[-1] for columns in kinds)
         self.regular = True
         self.alike: dict[type[Event], _Events] = {}
@@ -175,7 +175,7 @@ class LogPage:
             return found[0]
         return sorted(chain.from_iterable(found), key=attrgetter("position"))
 
-    def _decode(self, codec: Codec, columns: _Columns, bare: bool) -> None:
+    def _decode(self, codec: Codec, columns: KindColumns, bare: bool) -> None:
         positions, lines = columns.positions, columns.lines
         if lines is None:
             lines = b"\n".join([row[2] for row in columns.rows or ()])
@@ -189,7 +189,7 @@ class LogPage:
                 self.alike[type(events[0])] = _Events(positions, events, lambda: bare_stored)
                 return
         if columns.rows is None:
-            raise _TooBare
+            raise TooBare
         streams = [_text(row[3]) for row in columns.rows]
         versions = [row[4] for row in columns.rows]
         if (decode := codec.bulk_decoder(columns.topic)) is not None:
@@ -269,6 +269,6 @@ class _Events:
 
 def _text(stream: bytes | None) -> Id:
     if stream is None:
-        raise _TooBare
+        raise TooBare
     text = stream.hex()
     return Id(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")

@@ -12,14 +12,19 @@ from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 
 from commands.handling import Commands
-from infra import postgres
 from infra.attempts import Attempts, Rate
+from infra.breaker import Breaker, BreakerLimits
 from infra.credentials import Credentials
 from infra.event_store import GroupCommitStore, postgres_store
+from infra.guarded_pool import GuardedPool, PostgresAway, guarded_pool
+from infra.guarded_redis import RedisAway, guarded_redis
 from infra.keyring import Keyring
 from infra.mail import Mailbox
+from infra.measured_commands import MeasuredCommands
 from infra.passwords import Passwords
 from infra.progress import Progress
+from infra.reads import ReadLimits, Reads
+from infra.recorders import NotSent
 from infra.secrets import Secrets, load_secrets
 from infra.sessions import SessionLimits, Sessions
 from infra.settings import Settings
@@ -31,6 +36,7 @@ from infra.tokens import AccessTokens
 class Moot(Struct, frozen=True, kw_only=True, weakref=True):
     """One process's Moot: everything that requests, subscriptions and commands need, open and ready.
 
+    ``pool`` is of the primary; queries of the views go through ``reads``, which knows of the replica.
     ``store``, ``keyring`` and ``publisher`` may be used from any thread; the rest belongs to the event loop that
     opened it. ``database_url`` is for those who open connections of their own: the runner, a rebuild.
     """
@@ -41,7 +47,8 @@ class Moot(Struct, frozen=True, kw_only=True, weakref=True):
     store: GroupCommitStore
     keyring: Keyring
     commands: Commands
-    pool: AsyncConnectionPool[AsyncConnection[Any]]
+    pool: GuardedPool
+    reads: Reads
     redis: Redis
     signals: RedisSignals
     progress: Progress
@@ -65,16 +72,25 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
     and ``PoolTimeout`` when PostgreSQL does not answer.
     """
     database_url, redis_url = settings.engine_urls()
-    secrets = load_secrets(settings.data_dir)
+    secrets = load_secrets(settings.secrets_place)
     async with AsyncExitStack() as stack:
-        store = postgres_store(database_url, secrets.master_key, clock=clock, limits=settings.store_limits)
-        stack.callback(store.close)
-        pool = postgres.pool(
-            database_url, min_size=settings.pool_connections_min, max_size=settings.pool_connections_max
+        store = postgres_store(
+            database_url,
+            secrets.master_key,
+            clock=clock,
+            limits=settings.store_limits,
+            breaker=Breaker("event store", breaker_limits(settings), refusal=NotSent),
         )
+        stack.callback(store.close)
+        pool = _pool(settings, "postgres", database_url)
         await pool.open(wait=True, timeout=settings.pool_wait_seconds_max)
         stack.push_async_callback(pool.close)
-        client = Redis.from_url(redis_url)
+        replica = None
+        if settings.database_replica_url is not None:
+            replica = _pool(settings, "replica", settings.database_replica_url.get_secret_value())
+            await replica.open()  # not waited for: without it the primary answers
+            stack.push_async_callback(replica.close)
+        client = guarded_redis(settings, redis_url, Breaker("redis", breaker_limits(settings), refusal=RedisAway))
         stack.push_async_callback(client.aclose)
         signals = RedisSignals(client)
         await signals.open()
@@ -92,7 +108,7 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             at_once=settings.password_hashes_at_once_max, waiting_max=settings.password_hashes_waiting_max
         )
         stack.callback(passwords.close)
-        commands = Commands(store, clock, secrets.name_key, settings.rules)
+        commands = MeasuredCommands(store, clock, secrets.name_key, settings.rules)
         sessions = _sessions(settings, secrets, pool, client, clock)
         mailbox = Mailbox(pool, clock=clock)
         yield Moot(
@@ -103,10 +119,11 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             keyring=store.codec.keyring,
             commands=commands,
             pool=pool,
+            reads=Reads(pool, replica, limits=_read_limits(settings)),
             redis=client,
             signals=signals,
             progress=progress,
-            publisher=RedisPublisher(publishing),
+            publisher=RedisPublisher(publishing, Breaker("redis publisher", breaker_limits(settings))),
             sessions=sessions,
             sign_in=SignIn(
                 store=store,
@@ -125,6 +142,26 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             mailbox=mailbox,
             secrets=secrets,
         )
+
+
+def _pool(settings: Settings, name: str, url: str) -> GuardedPool:
+    return guarded_pool(
+        url,
+        min_size=settings.pool_connections_min,
+        max_size=settings.pool_connections_max,
+        answer_seconds_max=settings.pool_answer_seconds_max,
+        breaker=Breaker(name, breaker_limits(settings), refusal=PostgresAway),
+        name=name,
+    )
+
+
+def breaker_limits(settings: Settings) -> BreakerLimits:
+    """Those settings that begin with ``breaker_``."""
+    return BreakerLimits(**{name: getattr(settings, f"breaker_{name}") for name in BreakerLimits.__struct_fields__})
+
+
+def _read_limits(settings: Settings) -> ReadLimits:
+    return ReadLimits(settings.read_attempts_max, settings.read_retry_seconds_max, settings.replica_retry_seconds)
 
 
 def _sign_in_limits(settings: Settings) -> SignInLimits:

@@ -20,11 +20,13 @@ from eventsourcing.persistence import InterfaceError, OperationalError, Persiste
 
 from commands.ports import Append, Conflict, StoreUnavailable
 from domain.event import Id
+from infra.breaker import Breaker
 from infra.codec import Codec, Keys
 from infra.gathering import Gatherer, GathererClosed, TooManyWaiting
 from infra.keyring import Keyring, KeysUnavailable, MemoryKeys, PostgresKeys
 from infra.recorders import CHANNEL, Datastore, Entry, MemoryRecorder, NotSent, Outcome, PostgresRecorder, Recorder
 from infra.store_limits import LIMITS, StoreLimits
+from infra.telemetry import metrics, tracing
 from infra.watch import RECONNECT_SECONDS, Listener, Watch
 from schemas.envelope import Metadata, Recorded
 
@@ -96,13 +98,17 @@ class GroupCommitStore:
         Raises ``Conflict``, ``StoreUnavailable`` (also ``StoreOverloaded``), ``EventTooLarge``, ``AuthorErased``, or
         ``ValueError`` for what is no append: no events, a stream twice, an id that is no UUID in canonical form.
         """
+        began_ns = time.time_ns() if tracing.enabled() else 0
         keys: Keys | None = self.codec.keyring.cached(authors := self._authors(appends))
         if keys is None:
             keys = await self._in_thread(partial(self._keys, authors))
         job = self._job(appends, meta, keys)
         if not self.recorder.blocking:
             return _position(self._record([job])[0])
-        return await _answered(self._writer.ask(job, _size(job)))
+        position = await _answered(self._writer.ask(job, _size(job)))
+        if began_ns:
+            tracing.appended(meta.correlation_id, meta.command_id, began_ns, position=position, events=_size(job))
+        return position
 
     async def read(self, after: int, limit: int) -> Sequence[Recorded]:
         """At most ``limit`` events with a position greater than ``after``, in order."""
@@ -276,6 +282,7 @@ class GroupCommitStore:
 
     def _transact(self, jobs: Sequence[_Job]) -> list[int | Exception]:
         """One transaction for all; each alone if the database cannot take them together."""
+        began = time.perf_counter()
         try:
             try:
                 found = self.recorder.append(jobs)
@@ -284,6 +291,7 @@ class GroupCommitStore:
             except _AWAY:
                 found = self._append_again(jobs)
         except _AWAY as error:
+            metrics.STORE_UNAVAILABLE.inc(len(jobs))
             _log.warning("the event store did not answer", commands=len(jobs), error=str(error))
             return [StoreUnavailable("the event store did not answer; try again") for _ in jobs]
         except Exception as error:  # noqa: BLE001 - it goes to the one command that causes it
@@ -291,7 +299,19 @@ class GroupCommitStore:
                 _log.error("an append failed", stream=jobs[0][0].stream_id, error=str(error))
                 return [error]
             return [outcome for job in jobs for outcome in self._transact([job])]
+        self._count(jobs, found, time.perf_counter() - began)
         return [Conflict(outcome) if isinstance(outcome, tuple) else outcome for outcome in found]
+
+    @staticmethod
+    def _count(jobs: Sequence[_Job], outcomes: Sequence[Outcome], seconds: float) -> None:
+        """Once for each transaction, whatever the number of commands in it."""
+        refused = sum([isinstance(outcome, tuple) for outcome in outcomes])
+        events = sum([_size(job) for job, found in zip(jobs, outcomes, strict=True) if not isinstance(found, tuple)])
+        metrics.STORE_EVENTS.inc(events)
+        metrics.STORE_BATCH_COMMANDS.observe(len(jobs))
+        metrics.STORE_APPEND_SECONDS.observe(seconds)
+        if refused:
+            metrics.STORE_CONFLICTS.inc(refused)
 
     def _append_again(self, jobs: Sequence[_Job]) -> list[Outcome]:
         """After an answer was lost: what the first try recorded, the second is refused for, and finds in the log."""
@@ -373,13 +393,18 @@ def memory_store(
 
 
 def postgres_store(
-    conninfo: str, master_key: bytes, *, clock: Callable[[], datetime] = _now, limits: StoreLimits = LIMITS
+    conninfo: str,
+    master_key: bytes,
+    *,
+    clock: Callable[[], datetime] = _now,
+    limits: StoreLimits = LIMITS,
+    breaker: Breaker | None = None,
 ) -> GroupCommitStore:
-    """The store in PostgreSQL, whose migrations have run. ``close`` it."""
+    """The store in PostgreSQL, whose migrations have run. ``close`` it. The ``breaker`` refuses with ``NotSent``."""
     datastore = Datastore(conninfo, limits)
     keyring = Keyring(PostgresKeys(datastore.connection), master_key, cached_max=limits.cached_keys_max)
     return GroupCommitStore(
-        PostgresRecorder(datastore),
+        PostgresRecorder(datastore, breaker),
         Codec(keyring),
         listen=lambda heard: Listener(conninfo, CHANNEL, heard),
         clock=clock,

@@ -1,4 +1,7 @@
-"""Logs: JSON lines in a file of the data directory, and errors also as words on standard error."""
+"""Logs: JSON lines in a file of the data directory, and errors also as words on standard error; or all of it there.
+
+Lines that a request led to carry its trace id, whether traces are recorded or not.
+"""
 
 import logging
 import sys
@@ -9,19 +12,24 @@ from pathlib import Path
 import structlog
 
 from infra.settings import Settings
+from infra.telemetry import tracing
 
 FILES_KEPT = 3
+TALKATIVE = ("aiokafka", "faust", "kafka", "mode")
+"""Libraries that tell of each connection they make; only at the level ``debug`` is that anybody's business."""
 
 
-def configure_logging(settings: Settings, *, name: str = "moot") -> Path:
-    """Send what this process logs, its libraries included, to ``logs/NAME.log``. Gives the file. Raises ``OSError``."""
-    settings.logs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = settings.logs_dir / f"{name}.log"
+def configure_logging(settings: Settings, *, name: str = "moot") -> Path | None:
+    """Send what this process logs, its libraries included, to ``logs/NAME.log``, or where the settings say.
+
+    Gives the file. Raises ``OSError``.
+    """
     shared: Sequence[structlog.typing.Processor] = (
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _with_trace,
     )
     structlog.configure(
         processors=[
@@ -34,19 +42,46 @@ def configure_logging(settings: Settings, *, name: str = "moot") -> Path:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    file = RotatingFileHandler(
-        path, maxBytes=settings.log_file_size_max, backupCount=FILES_KEPT, encoding="utf-8", delay=True
+    json_lines = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+        ],
     )
-    file.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
-            ],
-        )
-    )
+    handlers: list[logging.Handler]
+    path = None
+    if settings.log_to == "stderr":
+        handlers = [logging.StreamHandler(sys.stderr)]
+        handlers[0].setFormatter(json_lines)
+    else:
+        settings.logs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = settings.logs_dir / f"{name}.log"
+        handlers = [_file(path, settings.log_file_size_max, json_lines), _words(path, shared)]
+    # A disk that is full takes no lines; a traceback for each on standard error would bury what the terminal is told.
+    logging.raiseExceptions = False
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+        handler.close()
+    for handler in handlers:
+        root.addHandler(handler)
+    root.setLevel(settings.log_level.upper())
+    # Each request in a line would be most of the log, and says nothing that is not measured elsewhere.
+    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    for library in TALKATIVE:
+        logging.getLogger(library).setLevel(logging.DEBUG if settings.log_level == "debug" else logging.WARNING)
+    return path
+
+
+def _file(path: Path, size_max: int, json_lines: logging.Formatter) -> logging.Handler:
+    file = RotatingFileHandler(path, maxBytes=size_max, backupCount=FILES_KEPT, encoding="utf-8", delay=True)
+    file.setFormatter(json_lines)
+    return file
+
+
+def _words(path: Path, shared: Sequence[structlog.typing.Processor]) -> logging.Handler:
     words = logging.StreamHandler(sys.stderr)
     words.setLevel(logging.ERROR)
     words.setFormatter(
@@ -59,18 +94,14 @@ def configure_logging(settings: Settings, *, name: str = "moot") -> Path:
             ],
         )
     )
-    # A disk that is full takes no lines; a traceback for each on standard error would bury what the terminal is told.
-    logging.raiseExceptions = False
-    root = logging.getLogger()
-    for handler in root.handlers[:]:
-        root.removeHandler(handler)
-        handler.close()
-    root.addHandler(file)
-    root.addHandler(words)
-    root.setLevel(settings.log_level.upper())
-    # Each request in a line would be most of the log, and says nothing that is not measured elsewhere.
-    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
-    return path
+    return words
+
+
+def _with_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    trace_id = tracing.current_trace()
+    if trace_id is not None:
+        event["trace_id"] = trace_id
+    return event
 
 
 def _where_to_read_more(path: Path) -> structlog.typing.Processor:

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from infra.signals import PROGRESS, Signals
+from infra.telemetry import metrics
 from projections.catalogue import ALL
 
 WAIT_SECONDS_MAX = 2.0
@@ -19,6 +20,8 @@ WAIT_SECONDS_MAX = 2.0
 REST_SECONDS_MAX = 0.05
 """How long the checkpoints are left alone after they were read: as long as that took, and at most so long."""
 
+_REACHED = metrics.POSITION_WAITS.labels("reached")
+_STALE = metrics.POSITION_WAITS.labels("stale")
 _log = structlog.get_logger(__name__)
 
 
@@ -62,7 +65,14 @@ class Progress:
         not say.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (self._wait_seconds_max if timeout is None else timeout)
+        began = loop.time()
+        reached = await self._wait(position, names, began + (self._wait_seconds_max if timeout is None else timeout))
+        (_REACHED if reached else _STALE).inc()
+        metrics.POSITION_WAIT_SECONDS.observe(loop.time() - began)
+        return reached
+
+    async def _wait(self, position: int, names: Collection[str] | None, deadline: float) -> bool:
+        loop = asyncio.get_running_loop()
         while True:
             changed = self._next_change()
             if await self._has(position, names):

@@ -24,7 +24,9 @@ from psycopg.rows import tuple_row
 
 from domain.event import Id
 from infra import postgres
+from infra.breaker import Breaker
 from infra.codec import Row
+from infra.guarded_pool import bounded, is_away
 from infra.store_limits import LIMITS, StoreLimits
 
 CHANNEL = "stored_events"
@@ -49,7 +51,7 @@ Outcome = int | tuple[Id, ...]
 
 
 class NotSent(OperationalError):
-    """There was no connection to be had, so nothing was asked and nothing happened."""
+    """There was no connection to be had, or a breaker is open: nothing was asked and nothing happened."""
 
 
 class Recorder(Protocol):
@@ -174,6 +176,9 @@ class Datastore(PostgresDatastore):
         kwargs |= parts | {"context": postgres.CONTEXT}
         # A pool that gives up soon starts afresh with the next caller, and is back as soon as the server is.
         self.pool.reconnect_timeout = limits.connect_seconds_max
+        kwargs["connect_timeout"] = max(2, int(limits.connect_seconds_max))
+        # An append may wait for the lock so long, and then takes its time.
+        self.pool.connection_class = bounded(limits.lock_seconds_max + limits.answer_seconds_max)
 
     def after_connect_func(self) -> Callable[[Connection[Any]], None]:
         """Sets up each new connection."""
@@ -208,8 +213,9 @@ class PostgresRecorder(PostgresApplicationRecorder):
 
     blocking = True
 
-    def __init__(self, datastore: Datastore) -> None:
+    def __init__(self, datastore: Datastore, breaker: Breaker | None = None) -> None:
         super().__init__(datastore, events_table_name="stored_events")
+        self._breaker = breaker or Breaker("event store", refusal=NotSent)
         self.channel_name = CHANNEL
 
     def create_table(self) -> None:
@@ -315,13 +321,17 @@ class PostgresRecorder(PostgresApplicationRecorder):
 
     def _fetch(self, statement: str, params: Sequence[object]) -> list[Any]:
         try:
-            with self.datastore.get_connection() as connection:
+            with self._breaker.guarding(_is_away), self.datastore.get_connection() as connection:
                 cursor = connection.cursor(binary=True, row_factory=tuple_row)
                 return cursor.execute(statement, params, prepare=True).fetchall()
         except OperationalError as error:
             if isinstance(error.__cause__, psycopg_pool.PoolTimeout):
                 raise NotSent(str(error)) from error
             raise
+
+
+def _is_away(error: BaseException) -> bool:
+    return error.__cause__ is not None and is_away(error.__cause__)
 
 
 class _Columns:

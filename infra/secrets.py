@@ -55,13 +55,29 @@ def load_or_create_secrets(data_dir: Path, *, has_data: bool) -> Secrets:
                 "Its keys decrypt every name, title and text in the log; without them they cannot be read again.",
                 f"Put the file back from your backup. To start over with nothing: rm -r {data_dir}",
             )
-        _create(path)
+        create_secrets(path)
     return load_secrets(data_dir)
 
 
-def load_secrets(data_dir: Path) -> Secrets:
-    """The secrets of this folder. Raises ``SecretsFailure`` when the file is missing, open to others or malformed."""
-    path = data_dir / FILE_NAME
+def create_secrets(path: Path) -> bool:
+    """Make a file of new secrets, that only its owner can read; false when there is one, which stays as it is.
+
+    Raises ``SecretsFailure`` when it cannot be written.
+    """
+    try:
+        return _create(path)
+    except OSError as error:
+        raise SecretsFailure(
+            f"{path} cannot be made.", f"{error.strerror or error}.", "Make the folder yours, or name another file."
+        ) from None
+
+
+def load_secrets(place: Path) -> Secrets:
+    """The secrets in that file, or in the file of that folder.
+
+    Raises ``SecretsFailure`` when the file is missing, open to others or malformed.
+    """
+    path = file_of(place)
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
@@ -73,13 +89,20 @@ def load_secrets(data_dir: Path) -> Secrets:
         text = path.read_bytes()
     except FileNotFoundError:
         raise SecretsFailure(
-            f"{path} is missing.", "Nothing has been set up in this folder.", "Start it once: ./task up"
+            f"{path} is missing.",
+            "Without secrets nothing can be read or written.",
+            "Start it once (./task up), for a fleet make them (moot secrets create), or put the file back.",
         ) from None
     except PermissionError:
         raise SecretsFailure(
             f"{path} belongs to another user.", "It was made by whoever ran Moot first.", "Run as that user."
         ) from None
     return _parsed(path, text)
+
+
+def file_of(place: Path) -> Path:
+    """The file of secrets that a file or a folder stands for."""
+    return place / FILE_NAME if place.is_dir() else place
 
 
 def _parsed(path: Path, text: bytes) -> Secrets:
@@ -102,10 +125,10 @@ def _malformed(path: Path, why: str) -> SecretsFailure:
     )
 
 
-def _create(path: Path) -> None:
+def _create(path: Path) -> bool:
     """Write new secrets so that a crash leaves either no file or a whole one, and a race leaves the first."""
     keys = {name: base64.b64encode(secrets.token_bytes(KEY_LENGTH)).decode() for name in Secrets.__struct_fields__}
-    draft = path.with_name(f".{FILE_NAME}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -115,7 +138,7 @@ def _create(path: Path) -> None:
         try:
             os.link(draft, path)
         except FileExistsError:
-            return
+            return False
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -123,3 +146,4 @@ def _create(path: Path) -> None:
             os.close(folder)
     finally:
         draft.unlink(missing_ok=True)
+    return True

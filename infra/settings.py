@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import ConfigDict, SecretStr, ValidationError
+from pydantic import ConfigDict, SecretStr, ValidationError, field_validator
 
 from domain.limits import Limits
 from infra.failures import Failure
+from infra.fleet_settings import FleetSettings
+from infra.kafka_settings import KafkaSettings
+from infra.proxies import networks
 from infra.setting import setting
 from infra.store_limits import LIMITS, StoreLimits
 from infra.view_settings import ViewSettings
+from infra.worker_settings import WorkerSettings
 
 PREFIX = "MOOT_"
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +32,7 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-class Settings(ViewSettings):
+class Settings(FleetSettings, WorkerSettings, KafkaSettings, ViewSettings):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
@@ -110,6 +114,13 @@ class Settings(ViewSettings):
         10.0, "seconds", "How long a read may wait for a connection before it fails as unavailable.", gt=0
     )
 
+    pool_answer_seconds_max: float = setting(
+        10.0,
+        "seconds",
+        "How long PostgreSQL may take over one answer to a read before the connection is given up.",
+        gt=0,
+    )
+
     # The event store.
     store_waiting_max: int = setting(
         LIMITS.waiting_max,
@@ -159,6 +170,12 @@ class Settings(ViewSettings):
         "How long an append waits for another process that appends; an import takes a fraction of a second each time.",
         ge=1,
     )
+    store_answer_seconds_max: float = setting(
+        LIMITS.answer_seconds_max,
+        "seconds",
+        "How long PostgreSQL may take over one answer, above the wait for that lock, until the connection is given up.",
+        gt=0,
+    )
     store_poll_seconds: float = setting(
         LIMITS.poll_seconds,
         "seconds",
@@ -204,6 +221,12 @@ class Settings(ViewSettings):
     )
     allowed_origins: str = setting(
         "", "origins", "Other sites whose pages may call the API from a browser, separated by spaces; `*`: all of them."
+    )
+    trusted_proxies: str = setting(
+        "",
+        "addresses",
+        "Reverse proxies whose `X-Forwarded-For` is believed: addresses or networks, separated by spaces. "
+        "All who come through another one share the limits of signing in.",
     )
     position_wait_seconds_max: float = setting(
         2.0, "seconds", "How long a read waits for the views to reach a position before it answers as they stand.", gt=0
@@ -301,6 +324,12 @@ class Settings(ViewSettings):
     # The rules of the forum, each a setting by its own name.
     rules: Limits = Limits()
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        networks(text)
+        return text
+
     @property
     def embedded(self) -> bool:
         """Whether any engine is ours to start."""
@@ -320,6 +349,11 @@ class Settings(ViewSettings):
                 "Start them (start_engines) and use the settings they give.",
             )
         return self.database_url.get_secret_value(), self.redis_url.get_secret_value()
+
+    @property
+    def secrets_place(self) -> Path:
+        """Where the secrets are: a file, or the folder that holds it."""
+        return self.secrets_file or self.data_dir
 
     @property
     def logs_dir(self) -> Path:
@@ -352,8 +386,9 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
         raise SettingsError(
             "Some settings cannot be used:", "\n".join(problems), "Correct them, or unset them to use the defaults."
         )
-    folders = {"data_dir": settings.data_dir, "stack_dir": settings.stack_dir}
-    return settings.model_copy(update={name: folder.expanduser().absolute() for name, folder in folders.items()})
+    folders = {name: getattr(settings, name) for name in ("data_dir", "stack_dir", "secrets_file")}
+    named = {name: folder.expanduser().absolute() for name, folder in folders.items() if folder is not None}
+    return settings.model_copy(update=named)
 
 
 _RULES = {field.name: field.type for field in msgspec.structs.fields(Limits)}

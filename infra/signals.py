@@ -26,7 +26,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from infra.breaker import Breaker, CircuitOpen
 from infra.tasks import end
+from infra.telemetry import metrics, tracing
 
 PROGRESS = "moot:progress"
 """Signalled after each commit of the runner with the position that all views have reached; after those of a fleet's
@@ -34,6 +36,10 @@ workers and relay, of which none knows that, without any."""
 
 LOST = "moot:signals-lost"
 """Signalled when signals were lost on their way into Redis; every hub listens to it."""
+
+TRACES = "moot:traces"
+"""Told just before the signals that they led to: in which spans events were committed to views. Only while traces are
+recorded; who does not know of it misses nothing."""
 
 HEARTBEAT_SECONDS = 15.0
 """How often a silent connection is asked whether it lives; half of that is waited for the answer."""
@@ -238,7 +244,8 @@ class RedisSignals:
         for confirmation in self._confirming.values():
             confirmation.awaited = 1
         self.connected = True
-        await connection.send_command("SUBSCRIBE", LOST, *channels)
+        traces = (TRACES,) if tracing.enabled() else ()
+        await connection.send_command("SUBSCRIBE", LOST, *traces, *channels)
         writer = asyncio.create_task(self._write(connection), name="moot-signals-writer")
         try:
             await self._read(connection, {channel.encode() for channel in (*channels, LOST)})
@@ -272,6 +279,8 @@ class RedisSignals:
     def _received(self, channel: str, value: bytes) -> None:
         if channel == LOST:
             self._watchers.wake_all()
+        elif channel == TRACES:
+            tracing.heard(value)
         else:
             self._watchers.wake(channel, int(value) if value.isdigit() else None)
 
@@ -290,13 +299,14 @@ class RedisSignals:
 class RedisPublisher:
     """Publishes from a thread, such as that of the runner, and never raises for want of Redis.
 
-    ``client`` should have short timeouts: it is waited for twice at most. ``failures`` counts what could not be
-    published; the next success tells every watcher to read again.
+    ``client`` should have short timeouts: it is waited for twice at most, and not at all while the breaker is open.
+    ``failures`` counts what could not be published; the next success tells every watcher to read again.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, breaker: Breaker | None = None) -> None:
         client.set_retry(Retry(NoBackoff(), 1))  # once: the connection may be one that a restart of Redis has cut
         self._client = client
+        self._breaker = breaker or Breaker("redis publisher")
         self._lost = False
         self.failures = 0
 
@@ -305,17 +315,26 @@ class RedisPublisher:
 
         ``None``: some came further, and how far all have is for the checkpoints to say.
         """
+        announcement = tracing.Announcement()
         try:
-            with self._client.pipeline(transaction=False) as pipeline:
+            with self._breaker.guarding(_is_away), self._client.pipeline(transaction=False) as pipeline:
                 if self._lost:
                     pipeline.publish(LOST, b"")
+                if announcement:
+                    pipeline.publish(TRACES, bytes(announcement))
                 for channel, at in channels.items():
                     pipeline.publish(channel, at)
                 pipeline.publish(PROGRESS, b"" if position is None else position)
                 pipeline.execute()
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, CircuitOpen) as error:
             self._lost = True
             self.failures += 1
+            metrics.SIGNALS_LOST.inc()
             _log.warning("signals.not_published", channels=len(channels), error=f"{type(error).__name__}: {error}")
         else:
             self._lost = False
+            announcement.told()
+
+
+def _is_away(error: BaseException) -> bool:
+    return isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError)

@@ -15,6 +15,7 @@ class StoreLimits(Struct, frozen=True):
     connections_max: int = 8
     connect_seconds_max: float = 3.0
     lock_seconds_max: int = 10
+    answer_seconds_max: float = 10.0
     poll_seconds: float = 1.0
     cached_keys_max: int = 50_000
     reader_threads: int = 2

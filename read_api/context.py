@@ -25,7 +25,8 @@ class Context:
     token belongs to. ``address`` is the network address that the request came from and ``client`` its User-Agent.
     ``cookies`` came with the request; what is appended to ``set_cookies`` (whole ``Set-Cookie``
     values) leaves with the response, over HTTP only. ``position`` is the position of the log that the client
-    asked to have seen, if it did, and ``stale`` whether the views had not reached it in time.
+    asked to have seen, if it did, and ``stale`` whether the views had not reached it in time. ``reading`` decides
+    which server is read from.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Context:
         "cookies",
         "moot",
         "position",
+        "reading",
         "request_id",
         "sealer",
         "session_id",
@@ -67,6 +69,7 @@ class Context:
         self.set_cookies: list[str] = []
         self.position = position
         self.stale = False
+        self.reading = moot.reads.begin()
         self._loaders: Loaders | None = None
 
     @property
@@ -75,7 +78,7 @@ class Context:
         if self._loaders is None:
             from read_api.loaders import Loaders  # noqa: PLC0415 - loaders know contexts
 
-            self._loaders = Loaders(self.moot.pool, self.viewer_id)
+            self._loaders = Loaders(self.reading, self.viewer_id)
         return self._loaders
 
     def forget(self) -> None:

@@ -6,6 +6,7 @@ cheap nonsense.
 """
 
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from inspect import isawaitable
@@ -32,6 +33,7 @@ from strawberry import Schema
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from commands.ports import StoreUnavailable
+from infra.telemetry import metrics
 from read_api.columns import Run
 from read_api.context import Context
 from read_api.cursors import seal_position
@@ -84,6 +86,13 @@ class Prepared:
             for node in document.definitions
             if isinstance(node, OperationDefinitionNode)
         }
+
+    def kind(self, name: str | None) -> str:
+        """What kind of operation that is, for the metrics."""
+        try:
+            return self.operation(name).kind.value
+        except ApiError:
+            return "none"
 
     def operation(self, name: str | None) -> Operation:
         """The operation of that name, or the only one. Raises ``ApiError`` if there is none or no telling which."""
@@ -174,12 +183,24 @@ class Engine:
 
         An answer without ``data`` was refused before anything ran.
         """
+        began = time.perf_counter()
+        response = await self._execute(prepared, operation_name, variables, context)
+        kind = prepared.kind(operation_name)
+        metrics.OPERATION_SECONDS.labels(kind).observe(time.perf_counter() - began)
+        metrics.OPERATIONS.labels(kind, _outcome(response)).inc()
+        return response
+
+    async def _execute(
+        self, prepared: Prepared, operation_name: str | None, variables: Mapping[str, Any] | None, context: Context
+    ) -> Response:
         try:
             operation = prepared.operation(operation_name)
             values = self.weigh(operation, variables)
             if isinstance(values, list):
                 result = ExecutionResult(None, values)
             else:
+                if operation.kind is not OperationType.QUERY:
+                    context.reading.on_primary()
                 if context.position is not None:
                     await self._catch_up(context)
                 result = await self._run(prepared, operation, values, variables, context)
@@ -229,6 +250,20 @@ class Engine:
     async def _catch_up(self, context: Context) -> None:
         assert context.position is not None
         context.stale = not await context.moot.progress.wait(context.position)
+        await context.reading.see(context.position)
+
+
+def _outcome(response: Response) -> str:
+    """For the metrics: whether it was all right, wrong of the client, or wrong of us."""
+    errors = response.get("errors")
+    if not errors:
+        return "ok"
+    codes = {error["extensions"]["code"] for error in errors}
+    if ApiCode.INTERNAL.value in codes:
+        return "failed"
+    if ApiCode.UNAVAILABLE.value in codes:
+        return "unavailable"
+    return "refused"
 
 
 def _before_execution(result: ExecutionResult) -> bool:

@@ -16,16 +16,18 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import orjson
-from graphql import OperationType
+from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
 from domain.refusal import Code
 from infra.composition import Moot
+from infra.proxies import networks
+from read_api.addresses import address_of
 from read_api.bearer import authenticated
 from read_api.context import Context
 from read_api.cursors import Sealer, open_position
 from read_api.errors import ApiCode, ApiError
-from read_api.execution import Engine, Refused, Response, refused
+from read_api.execution import UNAVAILABLE, Engine, Refused, Response, refused
 from read_api.graphiql import page
 from read_api.json_reasons import reason
 from read_api.request_ids import request_id_of
@@ -65,6 +67,7 @@ class GraphQLEndpoint:
         self.engine = engine
         self._sealer = sealer
         self._body_bytes_max = body_bytes_max
+        self._proxies = networks(moot.settings.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -87,6 +90,8 @@ class GraphQLEndpoint:
             body, status, extra = refused([refusal.error], request_id), refusal.status, refusal.headers
         except ApiError as error:
             body, status = refused([error], request_id), _STATUS.get(error.code, 400)
+        except UNAVAILABLE as error:  # whether the session goes on could not be asked
+            body, status = refused([GraphQLError(str(error), original_error=error)], request_id), 503
         if media_type == JSON_TYPE and status == 422:
             status = 200
         await respond(send, status, body, media_type, cookies, extra)
@@ -135,7 +140,9 @@ class GraphQLEndpoint:
     async def _context(
         self, scope: Scope, headers: Mapping[bytes, bytes], request: Request, request_id: str
     ) -> Context:
-        token = (request.extensions or {}).get("position") or headers.get(b"moot-position", b"").decode("latin-1")
+        token = (request.extensions or {}).get("position")
+        if token is None or token == "":
+            token = headers.get(b"moot-position", b"").decode("latin-1")
         if not isinstance(token, str):
             raise ApiError(ApiCode.POSITION_INVALID, "extensions.position must be a token that a mutation gave out.")
         viewer = await authenticated(self._moot, headers.get(b"authorization", b"").decode("latin-1"))
@@ -145,7 +152,7 @@ class GraphQLEndpoint:
             request_id=request_id,
             viewer_id=viewer.account_id if viewer else None,
             session_id=viewer.session_id if viewer else None,
-            address=scope["client"][0] if scope.get("client") else "",
+            address=address_of(scope, self._proxies),
             client=headers.get(b"user-agent", b"").decode("latin-1"),
             cookies=_cookies(headers.get(b"cookie")),
             position=open_position(self._sealer, token) if token else None,

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 from domain.event import Id
 from infra.queries import accounts, comments, communities, items
 from infra.queries.comments import CommentItem
 from infra.queries.rows import Page
+from infra.reads import Reading
 from projections.comments import Comment as CommentRow
 from projections.communities import Community as CommunityRow
 from projections.feed import FeedPost
@@ -32,7 +32,6 @@ from read_api.schema.posts import Post
 K = TypeVar("K", bound=str)
 V = TypeVar("V")
 Connection = AsyncConnection[Any]
-Pool = AsyncConnectionPool[Connection]
 
 
 _TURNS = 3
@@ -43,15 +42,15 @@ and what they await a turn after that."""
 class Loader(Generic[K, V]):
     """Batches look-ups by key with one function, which gives those it found; the rest get ``missing``."""
 
-    __slots__ = ("_fetch", "_known", "_missing", "_pool", "_tasks", "_waiting")
+    __slots__ = ("_fetch", "_known", "_missing", "_reading", "_tasks", "_waiting")
 
     def __init__(
         self,
-        pool: Pool,
+        reading: Reading,
         fetch: Callable[[Connection, Sequence[K]], Awaitable[Mapping[K, V]]],
         missing: V,
     ) -> None:
-        self._pool = pool
+        self._reading = reading
         self._fetch = fetch
         self._missing = missing
         self._known: dict[K, V] = {}
@@ -101,8 +100,8 @@ class Loader(Generic[K, V]):
 
     async def _answer(self, waiting: dict[K, asyncio.Future[V]]) -> None:
         try:
-            async with self._pool.connection() as connection:
-                found = await self._fetch(connection, list(waiting))
+            keys = list(waiting)
+            found = await self._reading.run(lambda connection: self._fetch(connection, keys))
         except BaseException as error:
             for future in waiting.values():
                 if not future.done():
@@ -120,22 +119,22 @@ class Loader(Generic[K, V]):
 class Loaders:
     """The loaders of one operation. Those of a visitor know without asking that he voted and saved nothing."""
 
-    def __init__(self, pool: Pool, viewer_id: Id | None) -> None:
-        self._pool = pool
+    def __init__(self, reading: Reading, viewer_id: Id | None) -> None:
+        self._reading = reading
         self._viewer_id = viewer_id
         self._siblings: dict[tuple[str, CommentSort, int, bool], Loader[Id, Page[CommentItem]]] = {}
-        self.accounts: Loader[Id, Account | None] = Loader(pool, self._accounts, None)
-        self.communities: Loader[Id, Community | None] = Loader(pool, self._communities, None)
-        self.posts: Loader[Id, Post | None] = Loader(pool, self._posts, None)
-        self.comments: Loader[Id, Comment | None] = Loader(pool, self._comments, None)
-        self.post_standings: Loader[Id, FeedPost | None] = Loader(pool, self._post_standings, None)
-        self.scores: Loader[Id, ScoreRow | None] = Loader(pool, self._scores, None)
-        self.karma: Loader[Id, accounts.TotalKarma | None] = Loader(pool, self._karma, None)
-        self.votes: Loader[Id, Vote] = Loader(pool, self._votes, Vote.NONE)
-        self.saved: Loader[Id, bool] = Loader(pool, self._saved, False)
-        self.memberships: Loader[Id, Membership | None] = Loader(pool, self._memberships, None)
-        self.followed: Loader[Id, bool] = Loader(pool, self._followed, False)
-        self.blocked: Loader[Id, bool] = Loader(pool, self._blocked, False)
+        self.accounts: Loader[Id, Account | None] = Loader(reading, self._accounts, None)
+        self.communities: Loader[Id, Community | None] = Loader(reading, self._communities, None)
+        self.posts: Loader[Id, Post | None] = Loader(reading, self._posts, None)
+        self.comments: Loader[Id, Comment | None] = Loader(reading, self._comments, None)
+        self.post_standings: Loader[Id, FeedPost | None] = Loader(reading, self._post_standings, None)
+        self.scores: Loader[Id, ScoreRow | None] = Loader(reading, self._scores, None)
+        self.karma: Loader[Id, accounts.TotalKarma | None] = Loader(reading, self._karma, None)
+        self.votes: Loader[Id, Vote] = Loader(reading, self._votes, Vote.NONE)
+        self.saved: Loader[Id, bool] = Loader(reading, self._saved, False)
+        self.memberships: Loader[Id, Membership | None] = Loader(reading, self._memberships, None)
+        self.followed: Loader[Id, bool] = Loader(reading, self._followed, False)
+        self.blocked: Loader[Id, bool] = Loader(reading, self._blocked, False)
 
     def siblings(self, which: str, sort: CommentSort, size: int, *, backward: bool) -> Loader[Id, Page[CommentItem]]:
         """First pages of comments directly below posts (``top_level``) or comments (``replies``), by what is above."""
@@ -147,12 +146,12 @@ class Loaders:
             async def fetch(connection: Connection, ids: Sequence[Id]) -> Mapping[Id, Page[CommentItem]]:
                 return await query(connection, self._viewer_id, ids, sort=sort, size=size, backward=backward)
 
-            found = self._siblings[key] = Loader(self._pool, fetch, Page([], has_next=False, has_previous=False))
+            found = self._siblings[key] = Loader(self._reading, fetch, Page([], has_next=False, has_previous=False))
         return found
 
     def read(self, query: Callable[..., Awaitable[V]], *arguments: Any, **named: Any) -> Coroutine[Any, Any, V]:
         """Run one of the functions of ``infra.queries`` on a connection of its own."""
-        return _read(self._pool, query, arguments, named)
+        return self._reading.run(lambda connection: query(connection, *arguments, **named))
 
     def account(self, row: Profile) -> Account:
         """The account of a row that came with something else; it is not looked up again."""
@@ -221,10 +220,3 @@ class Loaders:
     async def _blocked(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
         assert self._viewer_id is not None
         return {row.blocked_id: True for row in await accounts.blocked_by(connection, self._viewer_id, ids)}
-
-
-async def _read(
-    pool: Pool, query: Callable[..., Awaitable[V]], arguments: Sequence[Any], named: Mapping[str, Any]
-) -> V:
-    async with pool.connection() as connection:
-        return await query(connection, *arguments, **named)

@@ -1,6 +1,7 @@
 """Request ids: one a request, in every answer, log line and event that it leads to.
 
-A client may choose its own with ``X-Request-Id``; what is not a short plain word is replaced.
+A client may choose its own with ``X-Request-Id``; what is not a short plain word is replaced. Without one, the trace
+that a ``traceparent`` header names is the request's id, so that the client's own spans are in one trace with ours.
 """
 
 import re
@@ -10,8 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from domain.event import Id
 from domain.ids import derived
+from infra.telemetry import tracing
 
 HEADER = b"x-request-id"
+TRACEPARENT = b"traceparent"
 _ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _KEY = "moot.request_id"
 
@@ -22,9 +25,19 @@ def request_id_of(scope: Scope) -> str:
     if isinstance(known, str):
         return known
     given = next((value for name, value in scope["headers"] if name == HEADER), b"")
-    found = given.decode("ascii") if _ACCEPTED.fullmatch(given) else str(uuid4())
+    if _ACCEPTED.fullmatch(given):
+        found = given.decode("ascii")
+    else:
+        parent = parent_of(scope)
+        found = str(uuid4() if parent is None else UUID(int=parent.trace_id))
     scope[_KEY] = found
     return found
+
+
+def parent_of(scope: Scope) -> tracing.Place | None:
+    """The span of the client that its ``traceparent`` header names, if it sent one."""
+    given = next((value for name, value in scope["headers"] if name == TRACEPARENT), b"")
+    return tracing.parsed(given.decode("latin-1")) if given else None
 
 
 def correlation_id(request_id: str) -> Id:
@@ -56,4 +69,6 @@ class Envelope:
                 message["headers"] = [*message["headers"], *more, (HEADER, request_id)]
             await send(message)
 
-        await self._app(scope, receive, sending)
+        trace = correlation_id(request_id.decode("ascii")).replace("-", "")
+        with tracing.request("http.request", trace, parent_of(scope), method=scope["method"], path=scope["path"]):
+            await self._app(scope, receive, sending)

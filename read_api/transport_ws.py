@@ -12,7 +12,10 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from infra.composition import Moot
+from infra.proxies import networks
 from infra.settings import Settings
+from infra.telemetry import metrics
+from read_api.addresses import address_of
 from read_api.cursors import Sealer
 from read_api.execution import Engine
 from read_api.live.connection import Client, Connection, ConnectionLimits
@@ -45,6 +48,7 @@ class WebSocketEndpoint:
         self._sealer = sealer
         self._limits = limits_of(settings)
         self._origins = frozenset(settings.allowed_origins.split())
+        self._proxies = networks(settings.trusted_proxies)
         follow = FollowLimits(page=settings.subscription_page_size, backfill_max=settings.subscription_backfill_max)
         self.operations = Operations(engine, Topics(moot.signals, moot.pool, follow))
 
@@ -63,19 +67,24 @@ class WebSocketEndpoint:
             await send({"type": "websocket.close", "code": code, "reason": "Subprotocol not acceptable"})
             return
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
-        address = scope.get("client")
-        client = Client(
-            request_id_of(scope), address[0] if address else "", headers.get(b"user-agent", b"").decode("latin-1")
-        )
+        user_agent = headers.get(b"user-agent", b"").decode("latin-1")
+        client = Client(request_id_of(scope), address_of(scope, self._proxies), user_agent)
         abort = (scope.get("extensions") or {}).get(ABORT)
-        await Connection(self._moot, self._sealer, self.operations, client, self._limits, receive, send, abort).run()
+        with metrics.SOCKETS.track_inprogress():
+            await Connection(
+                self._moot, self._sealer, self.operations, client, self._limits, receive, send, abort
+            ).run()
 
     def _is_welcome(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether the page that connects, if it is a page, is ours or of an origin that the settings allow."""
         origin = headers.get(b"origin", b"").decode("latin-1")
         if not origin or origin in self._origins or "*" in self._origins:
             return True
-        return urlsplit(origin).netloc == headers.get(b"host", b"").decode("latin-1")
+        try:
+            place = urlsplit(origin).netloc
+        except ValueError:  # no browser sends such an origin
+            return False
+        return place == headers.get(b"host", b"").decode("latin-1")
 
 
 def websocket_route(path: str, moot: Moot, engine: Engine, sealer: Sealer) -> BaseRoute:

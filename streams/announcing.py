@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from infra.telemetry import metrics
 from projections.core import Projection
 from projections.stepping import Stepped
 
@@ -29,6 +30,7 @@ def log_parked(done: Mapping[str, Stepped]) -> None:
     for name, stepped in done.items():
         if stepped.parked:
             first = stepped.parked[0]
+            metrics.VIEW_PARKED.labels(name).inc(len(stepped.parked))
             _log.error(
                 "views.parked",
                 projection=name,

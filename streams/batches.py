@@ -12,6 +12,7 @@ from infra.tables import Table
 from projections.core import Parked, Projection, narrowed, touched_keys
 from projections.stepping import Stepped, after, fold_into, step
 from schemas.envelope import Recorded
+from streams.observing import Observed
 
 UNSTORABLE = (DataError, IntegrityError, UnicodeEncodeError)
 """What PostgreSQL, or the way to it, says of a row that no retry can store: a NUL in a text, a number out of range."""
@@ -83,6 +84,7 @@ def _together(
 ) -> dict[str, Stepped]:
     """All queries are sent before the first answer is needed, so the database loads while the folds run."""
     done = {}
+    observed = Observed()
     over = {projection.name: tables[projection.name] for projection in projections}
     with transaction(connection, over, {batch.partition: batch.offset for batch in batches}) as opened:
         for name in over:
@@ -99,6 +101,8 @@ def _together(
             done[projection.name] = fold_into(projection, events, rows, touched)
             for batch in batches:
                 opened.moves[projection.name, batch.partition] = (batch.expected, batch.to)
+        observed.folded()
+    observed.committed(events, list(over), relayed=batches[0].partition != PARTITION)
     return done
 
 

@@ -1,10 +1,11 @@
-"""The limits of the runner and of a rebuild, from the settings."""
+"""The limits of the runner, of a rebuild, of the relay and of a worker, from the settings."""
 
 from msgspec import Struct
 
 from infra.settings import Settings
 from projections.subjects import BUCKET_BITS
 from streams.runner import RunnerLimits
+from streams.worker.limits import WorkerLimits
 
 
 class RebuildLimits(Struct, frozen=True):
@@ -32,6 +33,22 @@ class RebuildLimits(Struct, frozen=True):
     writers: int = 2
 
 
+class RelayLimits(Struct, frozen=True):
+    """The limits of a relay. Units and reasons are with the settings of the same names, ``relay_…``."""
+
+    batch_events_max: int = 5_000
+    batch_bytes_max: int = 16 * 1024**2
+    interval_seconds: float = 0.01
+    poll_seconds: float = 1.0
+    election_seconds: float = 1.0
+    silent_seconds_max: float = 15.0
+    retry_seconds_min: float = 0.1
+    retry_seconds_max: float = 5.0
+    keys_seconds: float = 5.0
+    keys_margin_seconds: float = 60.0
+    keys_remembered_max: int = 200_000
+
+
 def runner_limits(settings: Settings) -> RunnerLimits:
     """Those settings that begin with ``runner_``."""
     return RunnerLimits(**{name: getattr(settings, f"runner_{name}") for name in RunnerLimits.__struct_fields__})
@@ -40,3 +57,13 @@ def runner_limits(settings: Settings) -> RunnerLimits:
 def rebuild_limits(settings: Settings) -> RebuildLimits:
     """Those settings that begin with ``rebuild_``."""
     return RebuildLimits(**{name: getattr(settings, f"rebuild_{name}") for name in RebuildLimits.__struct_fields__})
+
+
+def relay_limits(settings: Settings) -> RelayLimits:
+    """Those settings that begin with ``relay_``."""
+    return RelayLimits(**{name: getattr(settings, f"relay_{name}") for name in RelayLimits.__struct_fields__})
+
+
+def worker_limits(settings: Settings) -> WorkerLimits:
+    """Those settings that begin with ``worker_``."""
+    return WorkerLimits(**{name: getattr(settings, f"worker_{name}") for name in WorkerLimits.__struct_fields__})

@@ -113,6 +113,11 @@ class PartitionFolder:
         self.stale = frozenset(stale)
         return starts
 
+    @property
+    def looked_at(self) -> Collection[int]:
+        """The partitions that ``look`` was asked about last."""
+        return tuple(self._stands)
+
     def stands(self, partition: int) -> Mapping[str, int]:
         """Where each view stands in the partition, as far as this worker knows."""
         return self._stands.get(partition, {})

@@ -22,9 +22,11 @@ from psycopg import Connection, Error
 from commands.ports import StoreUnavailable
 from domain.event import Event
 from infra.bulk_log import BulkLog, LogPage
+from infra.event_log import EventLog, LogUnavailable, TopicsMissing
 from infra.event_store import GroupCommitStore
 from infra.postgres import connect
 from infra.shadow import Busy, Shadow
+from infra.topic_pages import TopicPages
 from projections.core import Projection, Row, View, fold
 from schemas.envelope import Recorded
 from streams.batches import UNSTORABLE
@@ -103,14 +105,20 @@ def rebuild(
     progress: Callable[[Progress], None] | None = None,
     compare: bool = False,
     limits: RebuildLimits | None = None,
+    topics: EventLog | None = None,
 ) -> RebuildSummary:
     """Rebuild these views from the log and put the new tables in the place of the old ones.
 
+    With ``topics`` the log is read from there, all partitions at the same time, and what came meanwhile from the event
+    store.
+
     ``compare`` counts differences to the live view while it is held still: for large views that takes a while.
-    Raises ``RebuildFailure``, or ``psycopg.Error`` and ``StoreUnavailable`` when the database fails. Views already
+    Raises ``RebuildFailure``, or what else is in ``FAILURES`` when the database or the topics fail. Views already
     exchanged by then stay so, the others are as they were.
     """
-    making = _Rebuild(conninfo, log, projections, progress=progress, compare=compare, limits=limits or RebuildLimits())
+    making = _Rebuild(
+        conninfo, log, projections, progress=progress, compare=compare, limits=limits or RebuildLimits(), topics=topics
+    )
     return making.run()
 
 
@@ -136,7 +144,9 @@ class _Rebuild:
         progress: Callable[[Progress], None] | None,
         compare: bool,
         limits: RebuildLimits,
+        topics: EventLog | None,
     ) -> None:
+        self._topics = topics
         self._conninfo = conninfo
         self._log = log
         self._projections = projections
@@ -165,7 +175,6 @@ class _Rebuild:
         with ExitStack() as stack, _no_collections():
             with _pool(STARTED_AT_ONCE) as starters:
                 making = list(starters.map(partial(self._begin, stack), self._projections))
-            self._total = self._log.head_sync()
             writers = stack.enter_context(_pool(self._limits.writers))
             self._fold([one for one in making if one.view.projection.name not in careful], writers, in_bulk=in_bulk)
             self._reached = self._total
@@ -192,10 +201,19 @@ class _Rebuild:
         shadow.create()
         return Making(shadow, self._limits.page_events)
 
+    def _open_log(self, wanted: Collection[type[Event]]) -> BulkLog | TopicPages:
+        page_events = self._limits.page_events
+        if self._topics is not None:
+            pages = TopicPages(self._topics, self._log.codec, wanted, page_events=page_events)
+            self._total = pages.head
+            return pages
+        self._total = self._log.head_sync()
+        return BulkLog(self._conninfo, self._log.codec, wanted, page_events=page_events)
+
     def _fold(self, making: Sequence[Making], writers: ThreadPoolExecutor, *, in_bulk: bool) -> None:
         """Read the log to where it ended at the start, and fold it."""
         wanted = {kind for one in making for kind in one.view.projection.handlers}
-        with closing(BulkLog(self._conninfo, self._log.codec, wanted, page_events=self._limits.page_events)) as log:
+        with closing(self._open_log(wanted)) as log:
             log.bare = self._bare(making) if in_bulk else frozenset()
             for page in log.pages(0, self._total):
                 if in_bulk:
@@ -326,12 +344,13 @@ class _Rebuild:
 
     def _catch_up(self, shadow: Shadow) -> None:
         """Come close to the live view; to the end of the log where nobody keeps that up to date."""
-        while True:
+        left = self._limits.lag_events_max + 1
+        while left > self._limits.lag_events_max:
             live = shadow.live_position()
             to = live if live > shadow.live_at_start else self._log.head_sync()
-            if shadow.position + self._limits.lag_events_max >= to:
-                return
-            self._step(shadow, min(to - shadow.position, self._limits.page_events))
+            left = to - shadow.position
+            if left > 0:
+                self._step(shadow, min(left, self._limits.page_events))
 
     def _catch_up_to(self, shadow: Shadow, position: int) -> None:
         while shadow.position < position:
@@ -386,5 +405,5 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
-FAILURES = (RebuildFailure, Error, StoreUnavailable)
+FAILURES = (RebuildFailure, Error, StoreUnavailable, LogUnavailable, TopicsMissing)
 """What ``rebuild`` raises."""

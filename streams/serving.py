@@ -1,4 +1,4 @@
-"""The embedded default in one process: the API on an event loop, the runner on a thread beside it."""
+"""Serving the API: alone, as a role of a fleet, or with the runner on a thread beside it, as the embedded default."""
 
 import asyncio
 import contextlib
@@ -11,6 +11,8 @@ import uvicorn
 
 from infra.composition import Moot, open_moot
 from infra.settings import Settings
+from infra.telemetry import metrics
+from infra.telemetry.pools import PoolCollector
 from projections.catalogue import ALL
 from read_api.app import create_app
 from read_api.live.sockets import socket_options
@@ -41,6 +43,20 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Whoever serves handles the signals."""
         yield
+
+
+async def serve_api(settings: Settings, listener: socket.socket, on_serving: Callable[[], None]) -> None:
+    """Serve on a bound socket, and nothing else: the views are others' to keep. Until a stop signal, as ``serve``."""
+    async with open_moot(settings) as moot:
+        pools = PoolCollector({"postgres": moot.pool, "replica": moot.reads.replica})
+        metrics.REGISTRY.register(pools)
+        server = _Server(_config(settings, create_app(moot)), on_serving)
+        try:
+            with _stopping(server):
+                await server.serve(sockets=[listener])
+                _log.info("serving.stopped")
+        finally:
+            metrics.REGISTRY.unregister(pools)
 
 
 async def serve(
@@ -96,7 +112,7 @@ def _config(settings: Settings, app: object) -> uvicorn.Config:
         app,  # type: ignore[arg-type]  # any ASGI application
         loop="none",
         http="httptools",
-        lifespan="on",
+        lifespan="off",  # the application has none, and uvicorn would cut it off with a traceback when hurried
         log_config=None,
         access_log=False,
         proxy_headers=False,

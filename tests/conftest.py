@@ -21,6 +21,8 @@ __all__ = ["pytest_addoption", "pytest_sessionfinish", "pytest_unconfigure"]
 
 STACK = Path(__file__).with_name("stack")
 """The tests in this folder run on the real servers of the native stack: ``./task test:stack``."""
+FAULTS = ("test_dependencies.py", "test_relay_faults.py", "test_roles.py", "test_worker_faults.py")
+"""Those of them that take many minutes: whole fleets under faults, by ``./task test:stack -- --faults``."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -29,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if STACK in item.path.parents:
             item.add_marker("stack")
+            if item.path.name in FAULTS:
+                item.add_marker("faults")
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ OPTIONAL = ("Node.js", "A small disk")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     parser.addoption("--stack-dir", metavar="FOLDER", help="attach to the native stack that runs in this folder")
+    parser.addoption("--long", action="store_true", help="more seeds and larger histories in tests of faults: hours")
     parser.addoption("--nothing-skipped", action="store_true", help="fail when anything was skipped")
 
 

@@ -1,4 +1,5 @@
-"""``./task test:stack``: the tests that need the real servers of the native stack. Arguments go to pytest.
+"""``./task test:stack``: the tests that need the real servers of the native stack. Arguments go to pytest,
+but ``--faults``, which has the long tests run as well.
 
 The servers are started first, one by one: a required one that does not start fails the run, which says so in its last
 lines, and no test runs. A folder of its own is used and removed; it is kept when something failed.
@@ -17,6 +18,8 @@ from infra.settings import ROOT
 from infra.stack import SERVICES, open_stack, start_stack
 from infra.stack.record import FILE_NAME
 
+WITH_FAULTS = "--faults"
+"""The argument that has the long tests run as well."""
 SHARED = "stack"
 """The folder of the servers that the tests share, below the run's own."""
 
@@ -67,9 +70,14 @@ def run_tests(folder: Path, arguments: list[str]) -> int:
 
     What tests start for themselves is in the same folder, so that it can be found when they are cut off.
     """
+    wanted = "stack" if WITH_FAULTS in arguments else "stack and not faults"
+    arguments = [argument for argument in arguments if argument != WITH_FAULTS]
     folders = [f"--stack-dir={folder / SHARED}", f"--basetemp={folder / 'tests'}"]
-    options = ["-m", "stack", "-n", "0", *folders, *(arguments or ("tests",))]
-    return subprocess.run([sys.executable, "-P", "-m", "pytest", *options], cwd=ROOT, check=False).returncode
+    options = ["-m", wanted, "-n", "0", *folders, *(arguments or ("tests",))]
+    code = subprocess.run([sys.executable, "-P", "-m", "pytest", *options], cwd=ROOT, check=False).returncode
+    if wanted != "stack":
+        say(f"Not run: whole fleets under faults, which take many minutes: ./task test:stack -- {WITH_FAULTS}")
+    return code
 
 
 def stop_all(folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from graphql import ExecutionResult, Executor, GraphQLError, OperationType, create_source_event_stream
 
+from infra.telemetry import tracing
 from read_api.context import Context
 from read_api.cursors import open_position
 from read_api.errors import ApiCode, ApiError
@@ -19,6 +20,7 @@ from read_api.live.outbox import Outbox
 from read_api.live.rendering import Renderer, Selection
 from read_api.live.streams import Stream, SubscriptionContext
 from read_api.live.topics import Event, Topics
+from read_api.request_ids import correlation_id
 
 
 class Failed(Exception):
@@ -126,7 +128,9 @@ class Operation:
             return
         await self._outbox.room()
         self._mutates = kind is OperationType.MUTATION
-        response = await engine.execute(prepared, request.operationName, request.variables, context)
+        trace = correlation_id(context.request_id).replace("-", "")
+        with tracing.request("websocket.operation", trace, kind=kind.value):
+            response = await engine.execute(prepared, request.operationName, request.variables, context)
         if "data" not in response:
             raise Failed(response)
         await self._outbox.room()

@@ -24,6 +24,7 @@ from infra.queries import live
 from infra.queries.rows import Connection
 from infra.signals import PROGRESS, Signals
 from infra.tasks import end
+from infra.telemetry import metrics, tracing
 from read_api.errors import ApiCode, ApiError, BadInput
 
 Viewer = Id | None
@@ -231,6 +232,7 @@ class Topic:
         self._reads += 1
         limit = 1 if self._source.is_value else self._limits.page
         more = True
+        began_ns = time.time_ns()
         while more:
             followers = tuple(self._followers)
             viewers = {follower.viewer for follower in followers}
@@ -255,6 +257,9 @@ class Topic:
                         follower.take(event, hidden)
                 if number % FOLLOWERS_AT_ONCE == 0:
                     await asyncio.sleep(0)
+            metrics.PUSHES.inc(len(events) * len(followers))
+            metrics.PUSH_READ_SECONDS.observe(max(0, time.time_ns() - began_ns) / 1e9)
+            tracing.pushed([event.position for event in events], began_ns, followers=len(followers))
             more = len(events) == limit and not self._source.is_value
 
     async def _hidden(
@@ -338,6 +343,7 @@ class Topics:
         if shared is None:
             topic = Topic(source, self._signals, self._pool, self.limits)
             shared = self._shared[source] = _Shared(topic, asyncio.create_task(topic.open()))
+            metrics.TOPICS.inc()
         shared.users += 1
         try:
             await asyncio.shield(shared.opening)
@@ -348,6 +354,7 @@ class Topics:
             shared.users -= 1
             if shared.users == 0:
                 del self._shared[source]
+                metrics.TOPICS.dec()
                 await asyncio.shield(_closed(shared))
 
 

@@ -221,6 +221,9 @@ def paging(
     if (after if backward else before) is not None:
         raise BadInput(ApiCode.FIRST_OR_LAST, "Give after together with first, or before together with last.")
     token, name = (before, "before") if backward else (after, "after")
+    if token is not None:
+        # The page goes on where another one ended, as of a position that the replica may not have reached.
+        context.reading.on_primary()
     size = page_size(context, "last" if backward else "first", first if first is not None else last or 0)
     return Paging(size, backward, None if token is None else context.sealer.open(scope, token, kind, field=name))
 

@@ -46,15 +46,21 @@ class Saved(Struct):
 
 
 class Client:
-    """Talks to the ``moot up`` of a data directory. Raises ``NotServing`` when there is none."""
+    """Talks to the API of a fleet, where one is named, or to the ``moot up`` of a data directory.
+
+    Raises ``NotServing`` when there is neither.
+    """
 
     def __init__(self, data_dir: Path | None) -> None:
         self.settings: Settings = load_settings(data_dir=data_dir)
-        instance = running(self.settings.data_dir)
+        instance = _at(self.settings.api_url) if self.settings.api_url else running(self.settings.data_dir)
         if instance is None or not instance.graphql:
             raise NotServing(
-                f"Nothing serves {self.settings.data_dir}.", "This command talks to the API.", "Start it: ./task up"
+                f"Nothing serves {self.settings.data_dir}.",
+                "This command talks to the API.",
+                "Start it: ./task up. For the API of a fleet, set MOOT_API_URL.",
             )
+        self.settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.instance: Instance = instance
         self.saved = self._load()
         self.token: str | None = None
@@ -113,6 +119,12 @@ class Client:
             return msgspec.json.decode((self.settings.data_dir / FILE_NAME).read_bytes(), type=Saved)
         except (FileNotFoundError, msgspec.DecodeError):
             return Saved()
+
+
+def _at(url: str) -> Instance:
+    """An API somewhere, as if it were this machine's."""
+    place = url.rstrip("/")
+    return Instance(pid=0, graphql=f"{place}/graphql", websocket=f"ws{place.removeprefix('http')}/graphql")
 
 
 def _check_name(name: str, settings: Settings) -> None:

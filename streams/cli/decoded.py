@@ -30,6 +30,11 @@ def show_events(events: Sequence[Recorded], output: Output) -> None:
         out.print(f"         {escape(_fields(recorded))}", highlight=False)
 
 
+def show_metadata(recorded: Recorded) -> None:
+    """Who and what led to an event, and when, below it."""
+    out.print(f"         [dim]{escape(_said(recorded.meta))}[/]", highlight=False)
+
+
 def as_json(recorded: Recorded) -> dict[str, Any]:
     """Everything the log has of an event."""
     return {
@@ -55,7 +60,11 @@ def _time(recorded: Recorded) -> str:
 
 
 def _fields(recorded: Recorded) -> str:
-    data = msgspec.to_builtins(recorded.event)
+    return _said(recorded.event)
+
+
+def _said(values: Any) -> str:
+    data = msgspec.to_builtins(values)
     return " ".join(f"{name}={_short(value)}" for name, value in _pairs(data) if value is not None)
 
 

@@ -8,13 +8,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import psutil
 import psycopg
 import redis
 import typer
-from msgspec import Struct
-from rich.markup import escape
 
 from infra.event_store import GroupCommitStore
 from infra.failures import Failure
@@ -23,25 +20,15 @@ from infra.migrate import available, pending
 from infra.postgres import connect
 from infra.secret_proofs import check_secrets
 from infra.secrets import FILE_NAME
-from infra.settings import Settings
-from streams.cli.console import ERROR, OK, DataDir, Output, OutputOption, out, show_json
+from infra.settings import Settings, load_settings
+from streams.cli.console import DataDir, Output, OutputOption
 from streams.cli.events import open_log
+from streams.cli.findings import CLOCK_SECONDS_MAX, Finding, show_findings
 from streams.cli.projections import standing
 from streams.cli.session import engines
 
-CLOCK_SECONDS_MAX = 5
-"""How far the clock may stand behind the newest event: events bear its time, so more is a clock set back."""
 LAG_EVENTS_MAX = 10_000
 """Events that views may be behind while they are being caught up with, about a tenth of a second's folding."""
-
-
-class Finding(Struct, frozen=True):
-    """What one check found: ``fix`` is empty where there is nothing to put right."""
-
-    check: str
-    ok: bool
-    found: str
-    fix: str = ""
 
 
 def register(app: typer.Typer) -> None:
@@ -50,18 +37,18 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(data_dir: DataDir = None, output: OutputOption = Output.TABLE) -> int:
-    """Check the machine, the engines, the log and the views. Exit code 1 when something needs a fix."""
+    """Check the machine, the engines, the log and the views. Exit code 1 when something needs a fix.
+
+    In a fleet: each of its dependencies, the relay, the topics and the workers' views as well.
+    """
+    settings = load_settings(data_dir=data_dir)
+    if not settings.embedded:
+        from streams.cli.doctor_fleet import examine  # noqa: PLC0415 - one machine has no Kafka to know of
+
+        return show_findings(examine(settings), output)
     with engines(data_dir) as settings, open_log(settings) as log:
         findings = [_safely(name, check, settings, log) for name, check in CHECKS.items()]
-    if output is Output.JSON:
-        show_json(msgspec.to_builtins(findings))
-    else:
-        for finding in findings:
-            mark = "[green]ok  [/]" if finding.ok else "[bold red]fix [/]"
-            out.print(f"{mark} {finding.check:<12} {escape(finding.found)}", highlight=False)
-            if finding.fix:
-                out.print(f"                  → {escape(finding.fix)}", highlight=False)
-    return OK if all(finding.ok for finding in findings) else ERROR
+    return show_findings(findings, output)
 
 
 def _safely(
@@ -134,7 +121,7 @@ def _schema(settings: Settings, log: GroupCommitStore) -> Finding:
 
 def _secrets(settings: Settings, log: GroupCommitStore) -> Finding:
     with connect(settings.engine_urls()[0]) as connection:
-        check_secrets(connection, settings.data_dir)
+        check_secrets(connection, settings.secrets_place)
     return Finding("secrets", True, f"{FILE_NAME} belongs to this data")
 
 

@@ -11,7 +11,7 @@ from infra.failures import Failure
 from infra.secrets import load_secrets
 from infra.settings import Settings
 from streams.cli.console import OK, DataDir, Output, OutputOption, show_json, words
-from streams.cli.decoded import as_json, show_events
+from streams.cli.decoded import as_json, show_events, show_metadata
 from streams.cli.session import engines
 from streams.cli.subjects import find_subject
 
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 @contextmanager
 def open_log(settings: Settings) -> Iterator[GroupCommitStore]:
     """The log over running engines, personal fields decrypted."""
-    secrets = load_secrets(settings.data_dir)
+    secrets = load_secrets(settings.secrets_place)
     settings_url, _ = settings.engine_urls()
     store = postgres_store(settings_url, secrets.master_key, limits=settings.store_limits)
     try:
@@ -68,15 +68,20 @@ def tail(
 def show(
     position: Annotated[int, typer.Argument(help="Where it stands in the log, from 1.", min=1)],
     data_dir: DataDir = None,
+    output: OutputOption = Output.JSON,
 ) -> int:
-    """Show one event and all of its metadata, as JSON."""
+    """Show one event and all of its metadata."""
     with engines(data_dir) as settings, open_log(settings) as log:
         page = log.read_sync(position - 1, 1)
         if not page:
             raise NoSuchEvent(
                 f"There is no event {position}.", f"The newest is {log.head_sync()}.", "See them: moot events tail"
             )
-        show_json(as_json(page[0]))
+        if output is Output.JSON:
+            show_json(as_json(page[0]))
+        else:
+            show_events(page, output)
+            show_metadata(page[0])
     return OK
 
 
@@ -87,7 +92,7 @@ def stream(
 ) -> int:
     """Show all events of one stream, oldest first."""
     with engines(data_dir) as settings, open_log(settings) as log:
-        name_key = load_secrets(settings.data_dir).name_key
+        name_key = load_secrets(settings.secrets_place).name_key
         stream_id = find_subject(name, log, settings.engine_urls()[0], name_key)
         events = log.load_sync([stream_id])[stream_id]
         if not events:

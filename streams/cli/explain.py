@@ -113,7 +113,7 @@ def _events_of(kind: str, name: str, data_dir: Path | None) -> Iterator[tuple[Id
     """The events that touch what is named, and a connection to its views. Raises ``NotExplained``."""
     with engines(data_dir) as settings, open_log(settings) as log:
         database_url, _ = settings.engine_urls()
-        subject_id = find_subject(name, log, database_url, load_secrets(settings.data_dir).name_key)
+        subject_id = find_subject(name, log, database_url, load_secrets(settings.secrets_place).name_key)
         own = log.load_sync([subject_id])[subject_id]
         _check_kind(kind, name, own)
         positions = asyncio.run(_positions(database_url, subject_id))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import msgspec
 import psycopg
@@ -26,14 +26,13 @@ from streams.attaching import attach
 from streams.bookmarks import Bookmarks, fingerprint
 from streams.cli.console import ERROR, OK, DataDir, Output, OutputOption, show_json, show_table, words
 from streams.cli.rebuilding import rebuild_bar
+from streams.cli.rejects import Rejects
 from streams.cli.session import engines
-from streams.importer import Imported, Importer, Rejected
+from streams.importer import Imported, Importer
 from streams.limits import rebuild_limits, runner_limits
 from streams.rebuild import rebuild
 from streams.runner import Runner
 
-REJECTED_SHOWN_MAX = 20
-"""Bad lines of one file that are shown; all of them are written to a file."""
 REPORT_SECONDS = 5.0
 """How often it is said how far the import is, where there is no terminal for a bar."""
 REBUILD_EVENTS_MIN = 20_000
@@ -71,7 +70,7 @@ def import_archives(
         _check(path)
     run_id = derived("import", *(str(path) for path in files), utc_now().isoformat())
     with engines(data_dir, create=True) as settings:
-        secrets = load_secrets(settings.data_dir)
+        secrets = load_secrets(settings.secrets_place)
         database_url, _ = settings.engine_urls()
         store = postgres_store(database_url, secrets.master_key, limits=settings.store_limits)
         try:
@@ -134,9 +133,11 @@ def _import(path: Path, importer: Importer, bookmarks: Bookmarks, settings: Sett
     skip = bookmarks.lines_done(mark)
     if skip:
         words.print(f"{path.name}: going on after line {skip:,}, where an earlier import stopped.")
-    with ArchiveFile(path) as archive, _progress(archive) as progress, _Rejects(path, settings) as rejects:
+    folder = settings.data_dir / "imports"
+    with ArchiveFile(path) as archive, _progress(archive) as progress, Rejects(folder, path, mark, skip) as rejects:
 
         def on_batch(done: Imported) -> None:
+            rejects.flush()
             bookmarks.keep(mark, path, done.lines)
             outcome.done = msgspec.structs.replace(done)
             progress(done)
@@ -150,39 +151,6 @@ def _import(path: Path, importer: Importer, bookmarks: Bookmarks, settings: Sett
             bookmarks.keep(mark, path, outcome.done.lines, finished=True)
         outcome.rejected_in = rejects.written
     return outcome
-
-
-class _Rejects:
-    """Shows the first bad lines and writes all of them to a file beside the logs."""
-
-    def __init__(self, path: Path, settings: Settings) -> None:
-        self._name = path.name
-        self._path = settings.data_dir / "imports" / f"{path.name}.rejected.txt"
-        self._file: TextIO | None = None
-        self._number = 0
-
-    def __enter__(self) -> "_Rejects":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    @property
-    def written(self) -> Path | None:
-        """Where they are, if there are any."""
-        return self._path if self._number else None
-
-    def __call__(self, rejected: Rejected) -> None:
-        if self._file is None:
-            self._path.parent.mkdir(mode=0o700, exist_ok=True)
-            self._file = self._path.open("w", encoding="utf-8")
-        self._number += 1
-        self._file.write(f"{rejected.number}\t{rejected.reason}\n")
-        if self._number <= REJECTED_SHOWN_MAX:
-            words.print(f"{self._name}, line {rejected.number}: {rejected.reason}", markup=False, highlight=False)
-        elif self._number == REJECTED_SHOWN_MAX + 1:
-            words.print(f"{self._name}: further bad lines are listed in {self._path}", markup=False, highlight=False)
 
 
 def _attach(

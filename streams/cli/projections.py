@@ -1,6 +1,7 @@
 """``moot projections``: how far each view has come, and how to build one anew."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import msgspec
@@ -24,6 +25,7 @@ from streams.cli.console import (
     words,
 )
 from streams.cli.events import open_log
+from streams.cli.fleet import kafka
 from streams.cli.rebuilding import rebuild_bar
 from streams.cli.session import engines
 from streams.limits import rebuild_limits
@@ -102,7 +104,11 @@ def rebuild_projections(
     Readers notice nothing, and nothing is lost if it fails: so it does not ask first.
     """
     wanted = _wanted(names or [], all_of_them=all_of_them)
-    with engines(data_dir) as settings, open_log(settings) as log:
+    with ExitStack() as opened:
+        settings = opened.enter_context(engines(data_dir))
+        log = opened.enter_context(open_log(settings))
+        # Where there is a Kafka, it is the log: the event store is left to the commands.
+        topics = opened.enter_context(kafka(settings)) if settings.kafka_url else None
         database_url, _ = settings.engine_urls()
         with connect(database_url) as connection:
             create_missing(connection, wanted)
@@ -117,6 +123,7 @@ def rebuild_projections(
                     progress=progress,
                     compare=compare,
                     limits=rebuild_limits(settings),
+                    topics=topics,
                 )
         except RebuildFailure as error:
             raise NotRebuilt(

@@ -1,33 +1,50 @@
 """The engines for the length of one command: those of the ``moot up`` that runs, or started and stopped again."""
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from infra.embedded import has_data, start_engines
 from infra.failures import Failure
 from infra.logging import configure_logging
-from infra.migrate import migrate
+from infra.migrate import Migration, migrate, pending
 from infra.postgres import connect
 from infra.rows import create_missing
 from infra.secret_proofs import check_secrets, keep_proofs
-from infra.secrets import load_or_create_secrets
+from infra.secrets import load_or_create_secrets, load_secrets
 from infra.settings import Settings, load_settings
 from projections.catalogue import ALL
 from streams.cli.preflight import check_machine
+
+END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
+"""What ends a command besides Ctrl-C: the system, or a terminal that is closed."""
 
 
 class NothingHere(Failure):
     """The data directory holds no database yet."""
 
 
+class NotSetUp(Failure):
+    """The database was not brought to this version yet."""
+
+
 @contextmanager
 def engines(data_dir: Path | None, *, create: bool = False) -> Iterator[Settings]:
     """Settings that name running, migrated engines over the data directory, until the block is left.
 
-    With ``create`` an empty directory is set up first; otherwise it raises ``NothingHere``.
+    With ``create`` an empty directory is set up first; otherwise it raises ``NothingHere``. Engines that are all given
+    by settings are taken as they are: whoever set them up migrates them (raises ``NotSetUp``). A signal that ends the
+    process stops those that were started, too.
     """
     settings = load_settings(data_dir=data_dir)
+    if not settings.embedded and not create:
+        configure_logging(settings, name="cli")
+        check_set_up(settings.engine_urls()[0], settings.secrets_place)
+        yield settings
+        return
     if settings.embedded and not has_data(settings) and not create:
         raise NothingHere(
             f"There is no data in {settings.data_dir} yet.",
@@ -35,21 +52,68 @@ def engines(data_dir: Path | None, *, create: bool = False) -> Iterator[Settings
             "Start it once: ./task up",
         )
     check_machine(settings)
-    load_or_create_secrets(settings.data_dir, has_data=has_data(settings))
+    make_secrets(settings)
     configure_logging(settings, name="cli")
-    with start_engines(settings) as running:
-        set_up(running.database_url, settings.data_dir)
+    with _ended_in_order(), start_engines(settings) as running:
+        set_up(running.database_url, settings.secrets_place)
         yield running.settings
 
 
-def set_up(database_url: str, data_dir: Path) -> None:
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Make the end signals leave the block as Ctrl-C does; those that are ignored, as under nohup, stay ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in END_SIGNALS}
+    for number in (number for number, handler in before.items() if handler is signal.SIG_DFL):
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, _: object) -> None:
+    for each in END_SIGNALS:  # from here on there is nothing left to hurry but the engines
+        signal.signal(each, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def make_secrets(settings: Settings) -> None:
+    """Make sure that there are secrets: those that are named, or those of the data directory, made on its first start.
+
+    Raises ``SecretsFailure``.
+    """
+    if settings.secrets_file is None:
+        load_or_create_secrets(settings.data_dir, has_data=has_data(settings))
+    else:
+        load_secrets(settings.secrets_file)
+
+
+def set_up(database_url: str, secrets_place: Path) -> list[Migration]:
     """Bring the schema up to date, and make the tables of views that are not there yet, so that they can be read.
 
-    Before anything is written, the secrets of the data directory must prove to be those of the data: raises
-    ``ForeignSecrets`` otherwise.
+    Before anything is written, the secrets must prove to be those of the data: raises ``ForeignSecrets`` otherwise.
+    Gives the migrations that were applied.
     """
     with connect(database_url) as connection:
-        check_secrets(connection, data_dir)
-        migrate(database_url)
-        keep_proofs(connection, data_dir)
+        check_secrets(connection, secrets_place)
+        applied = migrate(database_url)
+        keep_proofs(connection, secrets_place)
         create_missing(connection, list(ALL.values()))
+    return applied
+
+
+def check_set_up(database_url: str, secrets_place: Path) -> None:
+    """Make sure that ``set_up`` has nothing to do, and do nothing. Raises ``NotSetUp`` or ``SecretsFailure``."""
+    with connect(database_url) as connection:
+        check_secrets(connection, secrets_place)
+    if missing := pending(database_url):
+        raise NotSetUp(
+            f"The database is behind this version of Moot by {len(missing)} migrations.",
+            f"The first is {missing[0].number:03}_{missing[0].name}. Where the engines are not Moot's own, nothing"
+            " changes them unasked.",
+            "moot migrate",
+        )

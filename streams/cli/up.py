@@ -22,15 +22,15 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from infra.embedded import Engines, has_data, start_engines
+from infra.embedded import Engines, start_engines
 from infra.instance import Claim, Instance, claim
 from infra.logging import configure_logging
-from infra.secrets import load_or_create_secrets
 from infra.settings import ROOT, Settings, load_settings
 from infra.supervision import Supervisor
+from infra.telemetry.serving import telemetry
 from streams.cli.console import OK, DataDir, Output, OutputOption, show_json, words
 from streams.cli.preflight import check_machine, listen
-from streams.cli.session import set_up
+from streams.cli.session import make_secrets, set_up
 
 Port = Annotated[
     int | None,
@@ -63,7 +63,7 @@ def start_and_serve(port: int | None, data_dir: Path | None, output: Output, bes
     check_machine(settings)
     exactly = port is not None or "MOOT_PORT" in os.environ
     with claim(settings.data_dir) as held, listen(settings, exactly=exactly) as listener:
-        load_or_create_secrets(settings.data_dir, has_data=has_data(settings))
+        make_secrets(settings)
         configure_logging(settings)
         run(settings, held, listener, output, beside)
 
@@ -94,6 +94,7 @@ def run(settings: Settings, held: Claim, listener: socket.socket, output: Output
             _tell(settings, served, engines, output)
 
         with (
+            telemetry(engines.settings, "up"),
             Supervisor(engines, lambda: os.kill(os.getpid(), signal.SIGTERM)),
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop,
         ):
@@ -107,7 +108,7 @@ def run(settings: Settings, held: Claim, listener: socket.socket, output: Output
 def _start(settings: Settings) -> Engines:
     engines = start_engines(settings)
     try:
-        set_up(engines.database_url, settings.data_dir)
+        set_up(engines.database_url, settings.secrets_place)
     except BaseException:
         engines.close()
         raise

@@ -52,7 +52,14 @@ def serving(settings: Settings) -> Iterator[Stack]:
             listener = socket.socket()
             listener.bind(("127.0.0.1", 0))
             app = create_app(moot)
-            config = uvicorn.Config(app, loop="none", http="httptools", log_config=None, **socket_options(settings))
+            config = uvicorn.Config(
+                app,
+                loop="none",
+                http="httptools",
+                log_config=None,
+                proxy_headers=False,
+                **socket_options(settings),
+            )
             server = uvicorn.Server(config)
             server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
             loop, stop = asyncio.get_running_loop(), asyncio.Event()

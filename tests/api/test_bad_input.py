@@ -241,3 +241,13 @@ def test_a_session_that_ended_is_told_so(somebody: Callable[[], Client]) -> None
     assert answer.status_code == 401
     error = answer.json()["errors"][0]["extensions"]
     assert (error["code"], error["reason"]) == ("UNAUTHENTICATED", "SESSION_ENDED")
+
+
+@pytest.mark.parametrize("wrong", [0, 7, False, True, [], ["x"], {}, {"a": 1}, 1.5])
+def test_a_position_that_is_no_text(visitor: Client, wrong: Any) -> None:
+    assert top_code(visitor.post("{ __typename }", extensions={"position": wrong})) == "POSITION_INVALID"
+
+
+def test_a_position_that_is_none(visitor: Client) -> None:
+    for nothing in (None, ""):
+        assert "errors" not in visitor.post("{ __typename }", extensions={"position": nothing})

@@ -1,7 +1,7 @@
 """``./task bench -- NAME [--long]``: run one benchmark. Progress on standard error; standard output ends with its JSON.
 
 A benchmark is a module here with a function ``run(long: bool) -> list[dict]`` that measures its baseline in the same
-run. Names of modules that would be keywords end in an underscore.
+run. Names of modules that would be keywords end in an underscore; a hyphen of a name is an underscore of its module.
 """
 
 import json
@@ -35,7 +35,9 @@ def names() -> list[str]:
     """All benchmarks, as they are asked for."""
     modules = (path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
     return sorted(
-        stem.rstrip("_") for stem in modules if "def run(" in (Path(__file__).parent / f"{stem}.py").read_text()
+        stem.rstrip("_").replace("_", "-")
+        for stem in modules
+        if "def run(" in (Path(__file__).parent / f"{stem}.py").read_text()
     )
 
 
@@ -45,7 +47,8 @@ def find(name: str) -> Bench:
         raise NoSuchBench(
             f"There is no benchmark {name!r}.", f"There are: {', '.join(names())}.", "./task bench -- append"
         )
-    stem = name if (Path(__file__).parent / f"{name}.py").exists() else f"{name}_"
+    stem = name.replace("-", "_")
+    stem = stem if (Path(__file__).parent / f"{stem}.py").exists() else f"{stem}_"
     return cast("Bench", import_module(f"tests.bench.{stem}"))
 
 

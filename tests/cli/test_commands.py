@@ -1,16 +1,19 @@
 """The commands that work on what is there, with and without a running ``moot up``."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from infra.embedded import start_engines
-from infra.settings import load_settings
+from infra.settings import ROOT, load_settings
 from read_api.ids import parse_id
 from streams.cli.client import Client
-from tests.serving import Up, moot
+from tests.serving import Up, environment, moot
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +166,36 @@ def test_what_is_not_there_is_said_with_a_fix(folder: Path, words: tuple[str, ..
     assert says in found.stderr
     assert "\nfix: " in found.stderr
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_that_is_told_to_end_stops_the_engines_that_it_started(folder: Path, number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "streams.cli", "events", "tail", "--follow", "--data-dir", str(folder)],
+        cwd=ROOT,
+        env=environment(PYTHONPATH=str(ROOT)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "account.registered@1" in "".join(process.stdout.readline() for _ in range(4))
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (128 + number, "")
+    assert not (folder / "postgres" / "postmaster.pid").exists()
+    assert not (folder / "run" / "redis.pid").exists()
+
+
+def test_an_event_is_shown_in_full_in_both_ways(folder: Path) -> None:
+    event = _json(folder, "events", "show", "2")
+    assert isinstance(event, dict)
+    assert (event["position"], event["event"], event["data"]["name"]) == (2, "account.registered@1", "ada")
+    table = moot("events", "show", "2", "--output", "table", "--data-dir", str(folder))
+    assert table.returncode == 0, table.stderr
+    for word in ("account.registered@1", "name=ada", f"command_id={event['meta']['command_id']}", "occurred_at="):
+        assert word in table.stdout
 
 
 @pytest.mark.parametrize("words", [("nonsense",), ("up", "--port", "x"), ("events", "show", "0"), ("vote", "sideways")])

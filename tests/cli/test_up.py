@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -169,6 +170,17 @@ def test_a_path_too_deep_for_sockets_works_all_the_same(tmp_path: Path) -> None:
     deep = tmp_path / ("a folder with spaces in its name" * 3) / "data"
     with Up(deep) as serving:
         assert httpx.post(serving.place["graphql"], json={"query": "{ __typename }"}).status_code == 200
+
+
+def test_ctrl_c_again_hurries_and_is_no_fault(tmp_path: Path) -> None:
+    up = Up(tmp_path)
+    with up:
+        up.process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        up.process.send_signal(signal.SIGINT)
+        _, said = up.process.communicate(timeout=60)
+        assert (up.process.returncode, said) == (0, "")
+    assert '"level": "error"' not in (tmp_path / "logs" / "moot.log").read_text()
 
 
 def test_the_panel_fits_eighty_columns(tmp_path: Path) -> None:

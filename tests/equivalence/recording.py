@@ -9,8 +9,12 @@ import msgspec
 from psycopg import Connection
 
 from domain.event import Id
-from infra.codec import Codec
+from infra.codec import Codec, Row
+from infra.event_log import EventLog
+from infra.log_memory import MemoryLog
+from infra.log_records import outgoing
 from schemas.envelope import Metadata, Recorded
+from streams.topic_plan import apply, plan
 from tests.equivalence.histories import Happened
 
 CHUNK_EVENTS = 5_000
@@ -66,3 +70,23 @@ class Filler:
             topic, state = self._codec.encode(stream, happened.event, self._codec.encode_meta(metadata(happened)), keys)
             self.position += 1
             yield UUID(stream), version, topic, state, self.position
+
+
+def log_of_topics() -> MemoryLog:
+    """The topics of a fleet, in memory and empty."""
+    log = MemoryLog()
+    make_topics(log)
+    return log
+
+
+def make_topics(log: EventLog) -> None:
+    """Make the topics that are not there."""
+    apply(log, plan(log.topics(), replicas=1, record_bytes_max=2**20), replicas=1)
+
+
+def relay_all(log: EventLog, rows: Sequence[Row], *, batch: int = 777) -> None:
+    """Write stored events to their topics as the relay does, but at once."""
+    writer = log.writer()
+    for start in range(0, len(rows), batch):
+        writer.write(outgoing(rows[start : start + batch]).records)
+    writer.close()

@@ -82,6 +82,17 @@ def test_bad_lines_are_said_and_listed(moot: Run, settings: Settings, tmp_path: 
     assert [line.split("\t")[0] for line in listed] == [str(number) for number in range(61, 91)]
 
 
+def test_archives_of_the_same_name_have_lists_of_their_own(moot: Run, settings: Settings, tmp_path: Path) -> None:
+    paths = []
+    for folder, bad in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        good = list(lines(MAY.submissions()))[:bad]
+        paths.append(write(tmp_path / folder / "RS_2014-05", [*good, *[b"{broken\n"] * bad]))
+    _, summary, _ = moot(*paths)
+    listed = [Path(file["rejected_in"]).read_text().splitlines() for file in summary["files"]]
+    assert [len(found) for found in listed] == [1, 2]
+
+
 def test_what_is_no_archive_is_refused_before_anything_is_imported(
     moot: Run, settings: Settings, tmp_path: Path
 ) -> None:
@@ -115,7 +126,7 @@ def test_a_file_cut_off_is_an_error_that_keeps_what_precedes_it(moot: Run, setti
 
 def test_killed_in_the_middle_it_goes_on_and_nothing_is_doubled(moot: Run, settings: Settings, tmp_path: Path) -> None:
     month = Month(2014, 7, posts=8_000, comments=0)
-    path = write(tmp_path / "RS_2014-07", lines(month.submissions()))
+    path = write(tmp_path / "RS_2014-07", [b"{broken\n", *lines(month.submissions()), b"{broken\n"])
     command = [sys.executable, "-m", "streams.cli", "import", str(path)]
     process = subprocess.Popen(
         command,
@@ -135,4 +146,6 @@ def test_killed_in_the_middle_it_goes_on_and_nothing_is_doubled(moot: Run, setti
     assert "going on after line" in said
     assert 0 < summary["records"] < 8_000
     assert counts(settings) == (8_000, 0)
+    listed = Path(summary["files"][0]["rejected_in"]).read_text().splitlines()
+    assert [line.split("\t")[0] for line in listed] == ["1", "8002"], "what was said before it was killed stays listed"
     assert moot(path)[1]["records"] == 0

@@ -54,6 +54,13 @@ def test_edited_is_false_or_a_time(edited: Any, at: int | None) -> None:
     assert submission(edited=edited).edited_at == (at and datetime(2014, 5, 1, 0, 0, at, tzinfo=UTC))
 
 
+@pytest.mark.parametrize("edited", [0, 1, "0", "1", "true", "false", 10.5, -5, 99999999999, "nan", "1e400"])
+def test_an_edit_before_there_was_anything_or_still_to_come_is_no_time(edited: Any) -> None:
+    """Where a truth was written as a number, and where a number is nonsense."""
+    assert submission(edited=edited).edited_at is None
+    assert reply(edited=edited).edited_at is None
+
+
 @pytest.mark.parametrize("name", ["[deleted]", "[removed]", "", None])
 def test_a_deleted_author_is_nobody(name: Any) -> None:
     assert submission(author=name).author is None

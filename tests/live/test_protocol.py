@@ -241,7 +241,13 @@ def test_pages_of_other_sites_are_turned_away_at_the_handshake(strict: Stack) ->
 
     for origin in ("https://forum.example", strict.url):
         play(strict, fine, origin=origin)
-    for origin in ("https://evil.example", "null", "https://forum.example.evil.example", "http://forum.example"):
+    for origin in (
+        "https://evil.example",
+        "null",
+        "https://forum.example.evil.example",
+        "http://forum.example",
+        "http://[",
+    ):
         with pytest.raises(InvalidStatus, match="403"):
             play(strict, fine, origin=origin)
 

@@ -148,10 +148,11 @@ def test_what_waits_of_a_completed_operation_is_not_sent_any_more(narrow: Stack)
     async def scene() -> None:
         async with taking_little(narrow) as slow:
             await slow.init()
+            outboxes = [found for found in gc.get_objects() if type(found) is Outbox]
             await slow.subscribe("s", HEAVY, variables={"id": thread.post, "after": thread.begin})
-            await until(narrow, lambda: _waiting() > 0)
+            await until(narrow, lambda: any(outbox._waiting for outbox in outboxes))
             await slow.send({"type": "complete", "id": "s"})
-            await until(narrow, lambda: _waiting() == 0)
+            await until(narrow, lambda: not any(outbox._waiting for outbox in outboxes))
 
     asyncio.run(scene())
 
@@ -165,7 +166,3 @@ async def until(stack: Stack, holds: Callable[[], bool]) -> None:
                 await asyncio.sleep(0)
 
     await asyncio.to_thread(stack.run, look())
-
-
-def _waiting() -> int:
-    return sum(len(found._waiting) for found in gc.get_objects() if type(found) is Outbox)

@@ -14,7 +14,7 @@ from infra.queries import accounts, comments, items, live, log
 from infra.queries.comments import CommentItem
 from infra.queries.rows import Connection, Slice
 from infra.rows import prepare_for_folding, read_checkpoints
-from projections.catalogue import ALL, GROUPS, in_group
+from projections.catalogue import ALL, GROUPS
 from projections.ranking import CommentSort, Sort
 from streams.partitions import Delivery, PartitionFolder
 from tests.partitions.delivering import by_place
@@ -35,7 +35,7 @@ class FleetSite(Site):
         self._worker = connect(conninfo)
         prepare_for_folding(self._worker, "moot worker")
         enter_fleet(self._worker, list(ALL.values()))
-        self._folders = [PartitionFolder(in_group(group)) for group in GROUPS]
+        self._folders = [PartitionFolder(GROUPS[group]) for group in GROUPS]
         for folder in self._folders:
             folder.look(self._worker, folder.partitions)
         self.sent = self.said = 0

@@ -1,0 +1,155 @@
+"""The pool of connections that an event loop reads through: bounded waits, and a breaker while PostgreSQL is away."""
+
+import asyncio
+from typing import Any, Final
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection, Connection
+from psycopg.errors import _WaitTimeout
+from psycopg.pq import ConnStatus
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+
+from infra.breaker import Breaker, CircuitOpen, State
+from infra.postgres import CONNECT_SECONDS_MAX, CONTEXT, POOL_SIZE_MAX
+
+ANSWER_SECONDS_MAX: Final = 10.0
+"""How long PostgreSQL may take over one answer, unless told otherwise. A network that swallows packets says nothing."""
+
+_log = structlog.get_logger(__name__)
+
+
+class PostgresAway(CircuitOpen, psycopg.OperationalError):
+    """PostgreSQL did not answer lately and was not asked: a breaker is open."""
+
+
+class NoAnswer(psycopg.OperationalError):
+    """PostgreSQL took too long over one answer. The connection is given up, and what it did is not known."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether this says that the server cannot be reached or is going down, rather than that it said no.
+
+    Connection failures have no SQLSTATE; classes 08 and 57P are those of lost connections and of a server that starts
+    or stops (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+    """
+    if isinstance(error, PoolTimeout):
+        return True
+    if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return False
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
+
+
+def bounded_async(seconds_max: float) -> type[AsyncConnection[Any]]:
+    """A class of connections that raise ``NoAnswer`` rather than wait longer for one answer."""
+
+    class Bounded(AsyncConnection[Any]):
+        async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - the library's
+            try:
+                return await super().wait(gen, interval, seconds_max if timeout is None else timeout)
+            except _WaitTimeout:
+                if timeout is not None:
+                    raise
+                self.pgconn.finish()
+                raise NoAnswer(f"PostgreSQL did not answer within {seconds_max:g} s") from None
+
+    return Bounded
+
+
+def bounded(seconds_max: float) -> type[Connection[Any]]:
+    """The same for threads."""
+
+    class Bounded(Connection[Any]):
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            try:
+                return super().wait(gen, interval, seconds_max if timeout is None else timeout)
+            except _WaitTimeout:
+                if timeout is not None:
+                    raise
+                self.pgconn.finish()
+                raise NoAnswer(f"PostgreSQL did not answer within {seconds_max:g} s") from None
+
+    return Bounded
+
+
+class GuardedPool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
+    """A pool whose breaker refuses at once while the server is away, in place of a wait for each caller.
+
+    The server counts as away when a connection came back broken, and when a caller waited in vain while none came
+    back whole: that all are busy is no sign of it. Whatever is idle is looked at as soon as one was broken: a restart
+    breaks them all, and each would be somebody's error.
+    """
+
+    breaker: Breaker | None = None
+    _came_back = 0
+    _looking: "asyncio.Task[None] | None" = None
+
+    async def getconn(self, timeout: float | None = None) -> AsyncConnection[TupleRow]:  # noqa: ASYNC109 - the library's
+        """A connection. Raises ``PostgresAway``, ``PoolTimeout`` or ``TooManyRequests``."""
+        breaker = self.breaker
+        if breaker is None:
+            return await super().getconn(timeout)
+        breaker.admit()
+        came_back = self._came_back
+        try:
+            if breaker.state is State.HALF_OPEN:
+                await self.check()
+            return await super().getconn(timeout)
+        except (PoolTimeout, TooManyRequests):
+            if self._came_back == came_back:
+                breaker.failed()
+            else:
+                breaker.left()
+            raise
+        except BaseException:
+            breaker.left()
+            raise
+
+    async def putconn(self, conn: AsyncConnection[TupleRow]) -> None:
+        """Give it back."""
+        if self.breaker is not None:
+            if conn.pgconn.status == ConnStatus.BAD:
+                self.breaker.failed()
+                if self._looking is None or self._looking.done():
+                    self._looking = asyncio.create_task(self._look(), name="moot-pool-check")
+            else:
+                self._came_back += 1
+                self.breaker.succeeded()
+        await super().putconn(conn)
+
+    async def _look(self) -> None:
+        try:
+            await self.check()
+        except psycopg.Error as error:
+            _log.warning("pool.unchecked", error=f"{type(error).__name__}: {error}")
+
+
+def guarded_pool(
+    conninfo: str,
+    *,
+    min_size: int = 1,
+    max_size: int = POOL_SIZE_MAX,
+    wait_seconds_max: float = CONNECT_SECONDS_MAX,
+    answer_seconds_max: float = ANSWER_SECONDS_MAX,
+    breaker: Breaker | None = None,
+    name: str = "",
+) -> GuardedPool:
+    """A pool for an event loop, still closed: ``await pool.open()`` it there, ``await pool.close()`` it at the end.
+
+    Connections are in autocommit. After an outage it tries afresh for each caller rather than at growing distances, so
+    it is back as soon as the server is; the breaker decides how often there is a caller.
+    """
+    made = GuardedPool(
+        conninfo,
+        connection_class=bounded_async(answer_seconds_max),
+        kwargs={"context": CONTEXT, "autocommit": True, "connect_timeout": max(2, int(wait_seconds_max))},
+        min_size=min_size,
+        max_size=max_size,
+        open=False,
+        name=name or None,
+        timeout=wait_seconds_max,
+        reconnect_timeout=wait_seconds_max,
+    )
+    made.breaker = breaker
+    return made

@@ -1,0 +1,278 @@
+"""The relay: follows the event store and sends every event to Kafka, in order, once.
+
+One relay leads, by a lock in PostgreSQL; others stand by. The log's own fencing makes that safe: whoever leads opens a
+writer, which shuts out every writer before it, and then reads from the log itself how far it has come. A batch is one
+transaction of positions that follow each other, so the highest position in the log says that all up to it are there
+once. The same way leads back from every failure; nothing is kept anywhere for it.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, Literal
+
+import msgspec
+import psycopg
+import structlog
+from msgspec import Struct
+
+from infra.breaker import State as BreakerState
+from infra.codec import Row
+from infra.event_log import (
+    EventLog,
+    Fenced,
+    LogRecord,
+    LogUnavailable,
+    LogWriter,
+    Partition,
+    Span,
+    TopicsMissing,
+    last_records,
+    settled,
+)
+from infra.log_records import (
+    EVENT_TOPICS,
+    NotOurs,
+    Unplaceable,
+    described,
+    names,
+    number_of,
+    outgoing,
+    position_of,
+)
+from infra.relay_store import RelayStore
+from infra.telemetry import metrics
+from schemas.topics import TOPICS
+from streams.limits import RelayLimits
+from streams.observing import sent
+from streams.relay_keys import AuthorKeys
+from streams.runner import Publisher
+
+State = Literal["starting", "standing by", "leading", "waiting", "stopped"]
+
+
+class AnotherLog(Exception):
+    """What is in the topics is not of this event store. Nothing is sent: it would mix two histories."""
+
+
+_EXPECTED: Final = (psycopg.Error, OSError, LogUnavailable, Fenced, TopicsMissing, Unplaceable, NotOurs, AnotherLog)
+"""What may happen while all of Moot is right."""
+
+_log = structlog.get_logger(__name__)
+
+
+class RelayStatus(Struct, frozen=True):
+    """How a relay is doing. ``trouble`` is why it waits or stands by; ``failures`` so many in a row led to that."""
+
+    state: State = "starting"
+    position: int = 0
+    events: int = 0
+    transactions: int = 0
+    failures: int = 0
+    trouble: str | None = None
+
+
+class Relay:
+    """Relays from a thread of its own. Start it once; stop it to end it for good.
+
+    ``changed`` is called, in that thread, when its state or its trouble is another one.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        log: EventLog,
+        publisher: Publisher | None = None,
+        *,
+        limits: RelayLimits | None = None,
+        changed: Callable[[RelayStatus], None] = lambda _: None,
+    ) -> None:
+        self._conninfo = conninfo
+        self._target = log
+        self._publisher = publisher
+        self._limits = limits or RelayLimits()
+        self._changed = changed
+        self._random = random.Random()  # noqa: S311 - jitter, no secret
+        self._moved = threading.Condition()
+        self._stopping = threading.Event()
+        self._store: RelayStore | None = None
+        self._thread = threading.Thread(target=self._run, name="moot-relay", daemon=True)
+        self._keys = AuthorKeys(self._limits)
+        self.status = RelayStatus()
+        """As of the last transaction."""
+
+    def start(self) -> None:
+        """Begin. Raises ``RuntimeError`` the second time."""
+        self._thread.start()
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Finish the transaction at hand, unless the log does not answer, and end; whether it ended in time."""
+        self._stopping.set()
+        store = self._store
+        if store is not None:
+            store.wake()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping.is_set()
+
+    def wait(self, reached: Callable[[RelayStatus], bool], timeout: float) -> bool:
+        """Wait until the status is so, at most ``timeout`` seconds; whether it is."""
+        with self._moved:
+            return self._moved.wait_for(lambda: reached(self.status), timeout)
+
+    # -- the thread --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self.stopping:
+            try:
+                with RelayStore(self._conninfo) as store:
+                    self._store = store
+                    if self._elected(store):
+                        self._lead(store)
+            except _EXPECTED as error:
+                self._fail(error)
+            except Exception as error:  # noqa: BLE001 - recorded; a relay that ended would stop every view
+                self._fail(error, unexpected=True)
+            finally:
+                self._store = None
+        self._say(state="stopped", trouble=None)
+
+    def _fail(self, error: Exception, *, unexpected: bool = False) -> None:
+        """Say what is wrong and wait: longer each time, and not as long as another relay that met the same."""
+        failures = self.status.failures + 1
+        metrics.RELAY_FAILURES.inc()
+        if isinstance(error, LogUnavailable):
+            # One thread that pauses between its attempts is its own breaker, and is seen as one.
+            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.OPEN)
+        trouble = f"{type(error).__name__}: {error}".strip()
+        _log.warning("relay.failed", error=trouble, failures=failures, exc_info=unexpected)
+        self._say(state="waiting", trouble=trouble, failures=failures)
+        limits = self._limits
+        pause = min(limits.retry_seconds_max, limits.retry_seconds_min * 2 ** min(failures - 1, 30))
+        if isinstance(error, Fenced):
+            pause = max(pause, limits.election_seconds)
+        self._stopping.wait(pause * self._random.uniform(0.5, 1.5))
+
+    def _elected(self, store: RelayStore) -> bool:
+        while not self.stopping:
+            if store.elected(self._limits.silent_seconds_max):
+                return True
+            self._say(state="standing by", trouble="another relay leads")
+            self._stopping.wait(self._limits.election_seconds)
+        return False
+
+    def _lead(self, store: RelayStore) -> None:
+        # A relay that is set up wrongly must be found out before it shuts out one that is not.
+        self._look(store, self._target.ends(names(TOPICS)))
+        writer = self._target.writer(partial(self._giving_up, store))
+        try:
+            position = self._resume(store)
+            self._keys.start_over()
+            self._say(state="leading", position=position, trouble=None)
+            while not self.stopping:
+                self._forget_keys(store, writer)
+                rows = store.page(position, self._limits.batch_events_max, self._limits.batch_bytes_max)
+                if not rows:
+                    self._say(failures=0)
+                    store.wait(min(self._limits.poll_seconds, self._limits.keys_seconds))
+                    continue
+                began = time.monotonic()
+                position = self._send(store, writer, position, rows)
+                if len(rows) < self._limits.batch_events_max:
+                    self._stopping.wait(max(0.0, began + self._limits.interval_seconds - time.monotonic()))
+        finally:
+            writer.close()
+
+    def _giving_up(self, store: RelayStore) -> bool:
+        """While the log does not answer: go on waiting, and stay the leader."""
+        store.beat()
+        return self.stopping
+
+    def _resume(self, store: RelayStore) -> int:
+        """The position up to which everything is in the log, as the log itself says; kept in PostgreSQL as well."""
+        positions = self._look(store, settled(self._target, names(TOPICS)))
+        frontier = max(positions.values(), default=0)
+        kept = store.frontier()
+        if kept > frontier:
+            _log.error("relay.kafka_lost_events", frontier=frontier, once=kept, fix="they are sent again")
+            store.start_over()
+        store.relayed(positions, frontier)
+        _log.info("relay.leads", position=frontier)
+        return frontier
+
+    def _look(self, store: RelayStore, ends: Mapping[Partition, Span]) -> dict[int, int]:
+        """The last position in each partition before its end. Raises ``AnotherLog`` and ``TopicsMissing``."""
+        topics = names(EVENT_TOPICS)
+        _check_partitions(ends)
+        last = last_records(self._target, {place: span for place, span in ends.items() if place[0] in topics})
+        for record in last.values():
+            _check_origin(store, record)
+        return {number_of(record): position_of(record) for record in last.values()}
+
+    def _send(self, store: RelayStore, writer: LogWriter, after: int, rows: list[Row]) -> int:
+        """One transaction; the position of its last event."""
+        if rows[0][0] != after + 1 or rows[-1][0] != after + len(rows):
+            raise AnotherLog(f"the event store has a gap after position {after}: it is followed by {rows[0][0]}")
+        began_ns = time.time_ns()
+        batch = outgoing(rows)
+        records = [*self._keys.needed(store, batch.authors), *batch.records]
+        writer.write(records)
+        metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)
+        sent(rows, began_ns)
+        self._keys.sent(batch.authors)
+        position = rows[-1][0]
+        store.relayed(batch.positions, position)
+        if self._publisher is not None:
+            # Views that had folded all that was sent before have now come as far as this.
+            self._publisher.publish({}, None)
+        status = self.status
+        self._say(
+            state="leading",
+            position=position,
+            events=status.events + len(rows),
+            transactions=status.transactions + 1,
+            failures=0,
+            trouble=None,
+        )
+        return position
+
+    def _forget_keys(self, store: RelayStore, writer: LogWriter) -> None:
+        tombstones = self._keys.destroyed(store)
+        if tombstones:
+            writer.write(tombstones)
+            _log.info("relay.keys_destroyed", authors=len(tombstones))
+
+    def _say(self, **changes: Any) -> None:
+        before = self.status
+        with self._moved:
+            self.status = msgspec.structs.replace(before, **changes)
+            self._moved.notify_all()
+        metrics.RELAY_LEADS.set(self.status.state == "leading")
+        if (before.state, before.trouble) != (self.status.state, self.status.trouble):
+            self._changed(self.status)
+
+
+def _check_partitions(ends: Mapping[Partition, Span]) -> None:
+    """Make sure that the topics have the partitions that they were declared with."""
+    declared = {(topic.name, number) for topic in TOPICS for number in range(topic.partitions)}
+    if ends.keys() != declared:
+        odd = sorted({name for name, _ in declared ^ ends.keys()})
+        raise TopicsMissing(f"other partitions than were declared: {', '.join(odd)}")
+
+
+def _check_origin(store: RelayStore, record: LogRecord) -> None:
+    """Make sure that what the log has last was sent from this store."""
+    position = position_of(record)
+    if store.state(position) != record.value:
+        raise AnotherLog(
+            f"{described(record)} is not what this event store has at position {position}: the topics are of another"
+            " store, or this one was restored from a backup that is older than they are (moot log restore brings back"
+            " all of it)"
+        )

@@ -1,0 +1,239 @@
+"""Reads from a replica: as far as it has come, never a step back for who knows better, and not at all when it fails."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from infra.breaker import Breaker, BreakerLimits
+from infra.guarded_pool import GuardedPool, PostgresAway, guarded_pool
+from infra.migrate import migrate
+from infra.reads import ReadLimits, Reads
+from projections.catalogue import ALL
+from tests.api.stack import Client, serving
+from tests.live.forum import a_community, submit_post
+
+
+@pytest.fixture
+def replica(postgres: str) -> Iterator[str]:
+    """A database that stands for a replica: as far behind as a test wants it."""
+    name = f"replica_{uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    conninfo = psycopg.conninfo.make_conninfo(postgres, dbname=name)
+    migrate(conninfo)
+    yield conninfo
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def stands_at(conninfo: str, position: int) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute("DELETE FROM views.checkpoints")
+        connection.execute(
+            "INSERT INTO views.checkpoints (projection, partition, position, version)"
+            " SELECT n, 0, %s, 1 FROM unnest(%s::text[]) n",
+            (position, list(ALL)),
+        )
+
+
+async def where(connection: psycopg.AsyncConnection[Any]) -> str:
+    row = await (await connection.execute("SELECT current_database()")).fetchone()
+    assert row is not None
+    return "replica" if str(row[0]).startswith("replica") else "primary"
+
+
+@asynccontextmanager
+async def reading(primary: str, replica: str, **limits: Any) -> AsyncIterator[Reads]:
+    pools = [guarded_pool(conninfo, wait_seconds_max=2.0) for conninfo in (primary, replica)]
+    for pool in pools:
+        await pool.open()
+    try:
+        yield Reads(*pools, limits=ReadLimits(**{"replica_retry_seconds": 0.0, **limits}))
+    finally:
+        for pool in pools:
+            await pool.close()
+
+
+def run(scene: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(scene())  # type: ignore[arg-type]
+
+
+def test_a_query_reads_on_the_replica_and_one_that_knows_more_on_the_primary(database: str, replica: str) -> None:
+    stands_at(replica, 7)
+
+    async def scene() -> None:
+        async with reading(database, replica) as reads:
+            assert await reads.begin().run(where) == "replica"
+            for position, expected in ((7, "replica"), (8, "primary")):
+                one = reads.begin()
+                await one.see(position)
+                assert await one.run(where) == expected
+            stands_at(replica, 8)
+            one = reads.begin()
+            await one.see(8)
+            assert await one.run(where) == "replica"
+            assert await reads.begin().on_primary().run(where) == "primary"
+
+    run(scene)
+
+
+def test_a_replica_that_was_asked_just_now_is_not_asked_by_everybody(database: str, replica: str) -> None:
+    stands_at(replica, 1)
+
+    async def scene() -> None:
+        async with reading(database, replica, replica_retry_seconds=60.0) as reads:
+            assert not await reads.replica_has(2)
+            stands_at(replica, 2)
+            assert not await reads.replica_has(2)
+            assert await reads.replica_has(1), "what was found once needs no asking"
+
+    run(scene)
+
+
+def test_a_replica_that_fails_costs_no_answer(database: str, replica: str) -> None:
+    async def scene() -> None:
+        async with reading(database, replica) as reads:
+            one = reads.begin()
+            asked = []
+
+            async def cancelled_by_recovery(connection: psycopg.AsyncConnection[Any]) -> str:
+                asked.append(await where(connection))
+                if asked[-1] == "replica":
+                    raise psycopg.errors.SerializationFailure("canceling statement due to conflict with recovery")
+                return asked[-1]
+
+            assert await one.run(cancelled_by_recovery) == "primary"
+            assert asked == ["replica", "primary"]
+            assert await one.run(where) == "primary", "the rest of the operation is read in one place"
+        gone = psycopg.conninfo.make_conninfo(database, dbname="replica_that_is_not_there")
+        async with reading(database, gone) as reads:
+            assert await reads.begin().run(where) == "primary"
+            assert not await reads.replica_has(1)
+
+    run(scene)
+
+
+def test_a_read_whose_connection_broke_is_made_once_more(database: str) -> None:
+    async def scene() -> None:
+        pool = guarded_pool(database, breaker=Breaker("reads", refusal=PostgresAway))
+        await pool.open()
+        reads = Reads(pool)
+        times = []
+
+        async def broken(connection: psycopg.AsyncConnection[Any]) -> str:
+            times.append(1)
+            if len(times) == 1:
+                await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            return await where(connection)
+
+        assert await reads.begin().run(broken) == "primary"
+        assert len(times) == 2
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            await reads.begin().run(_wrong)
+        await pool.close()
+
+    run(scene)
+
+
+async def _wrong(connection: psycopg.AsyncConnection[Any]) -> None:
+    await connection.execute("SELECT * FROM nothing_of_that_name")
+
+
+def test_a_pool_whose_server_is_away_refuses_at_once_and_is_back_when_that_is(database: str) -> None:
+    async def scene() -> None:
+        limits = BreakerLimits(failures_max=2, open_seconds_min=0.05, open_seconds_max=0.1)
+        pool = guarded_pool(
+            psycopg.conninfo.make_conninfo(database, port=1, host="127.0.0.1"),
+            wait_seconds_max=0.3,
+            breaker=Breaker("away", limits, refusal=PostgresAway),
+        )
+        await pool.open()
+        for _ in range(2):
+            with pytest.raises(psycopg.OperationalError):
+                await _ask(pool)
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(PostgresAway):
+            await _ask(pool)
+        assert asyncio.get_running_loop().time() - began < 0.1
+        pool.conninfo = database
+        deadline = began + 15
+        while True:
+            try:
+                await _ask(pool)
+                break
+            except psycopg.OperationalError:
+                assert asyncio.get_running_loop().time() < deadline
+                await asyncio.sleep(0.05)
+        await pool.close()
+
+    run(scene)
+
+
+def test_that_all_connections_are_busy_opens_no_breaker(database: str) -> None:
+    async def scene() -> None:
+        breaker = Breaker("busy", BreakerLimits(failures_max=1), refusal=PostgresAway)
+        pool = guarded_pool(database, max_size=1, wait_seconds_max=0.4, breaker=breaker)
+        await pool.open(wait=True)
+
+        async def busy() -> None:
+            for _ in range(8):
+                async with pool.connection() as connection:
+                    await connection.execute("SELECT pg_sleep(0.15)")
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(6):
+                group.create_task(_tolerant(busy()))
+        assert breaker.state == 0
+        await pool.close()
+
+    run(scene)
+
+
+async def _tolerant(work: Awaitable[None]) -> None:
+    with suppress(psycopg.OperationalError):
+        await work
+
+
+async def _ask(pool: GuardedPool) -> None:
+    async with pool.connection() as connection:
+        await connection.execute("SELECT 1")
+
+
+def test_an_answer_that_never_comes_gives_the_connection_up(database: str) -> None:
+    async def scene() -> None:
+        pool = guarded_pool(database, answer_seconds_max=0.3, breaker=Breaker("slow", refusal=PostgresAway))
+        await pool.open()
+        with pytest.raises(psycopg.OperationalError, match="did not answer within"):
+            async with pool.connection() as connection:
+                await connection.execute("SELECT pg_sleep(30)")
+        await _ask(pool)
+        await pool.close()
+
+    run(scene)
+
+
+def test_a_mutation_and_what_follows_it_are_read_where_they_are_to_be_seen(settings: Any, replica: str) -> None:
+    """The replica here is empty: whatever is read there is not found."""
+    given = settings.model_copy(update={"database_replica_url": _secret(replica)})
+    with psycopg.connect(replica, autocommit=True) as connection:
+        from infra.rows import create_missing  # noqa: PLC0415 - of this test alone
+
+        create_missing(connection, list(ALL.values()))
+    with serving(given) as stack, Client(stack) as ada:
+        ada.appear()
+        post = submit_post(ada, a_community(ada))  # the payload of the mutation has the post
+        query = "query($id: ID!) { node(id: $id) { id } }"
+        assert ada.ask(query, id=post)["node"] == {"id": post}, "he who wrote it knows its position"
+        ada.position = None
+        assert ada.ask(query, id=post)["node"] is None, "who knows nothing reads what the replica has"
+
+
+def _secret(text: str) -> Any:
+    from pydantic import SecretStr  # noqa: PLC0415 - of this test alone
+
+    return SecretStr(text)

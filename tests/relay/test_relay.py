@@ -1,0 +1,276 @@
+"""The relay between a real PostgreSQL and a log in memory: order, resuming, fencing, keys, the frontier."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from domain.event import Id
+from infra.event_log import LogRecord
+from infra.log_memory import MemoryLog
+from infra.log_records import row_of
+from infra.migrate import migrate
+from infra.postgres import connect
+from infra.relay_store import LOCK
+from schemas.topics import AUTHOR_KEYS, TOPICS, place
+from streams.limits import RelayLimits
+from streams.relay import Relay
+from tests.conformance.event_store import meta, new_id, one
+from tests.relay.world import QUICK, SECONDS_MAX, History, declare, reached, relaying, sent, store_of, stored
+
+
+@pytest.fixture
+def store(database: str) -> str:
+    migrate(database)
+    return database
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    log = MemoryLog()
+    declare(log)
+    return log
+
+
+@pytest.fixture
+def history(store: str) -> Iterator[History]:
+    history = History(store)
+    yield history
+    history.close()
+
+
+def keys(log: MemoryLog) -> dict[Id, bytes | None]:
+    """The newest record of each author's key."""
+    found: dict[Id, bytes | None] = {}
+    for page in log.read(log.ends([AUTHOR_KEYS.name])):
+        found |= {Id(record.key.decode()): record.value for record in page}
+    return found
+
+
+def frontier(conninfo: str) -> dict[int, int]:
+    with connect(conninfo) as connection:
+        return dict(connection.execute("SELECT partition, position FROM log.relayed").fetchall())
+
+
+def test_everything_is_sent_once_in_order_and_as_it_is_stored(store: str, log: MemoryLog, history: History) -> None:
+    history.grow(3_000)
+    with relaying(store, log) as relay:
+        reached(relay, history.grow(100))
+        reached(relay, history.grow(1))
+    assert sent(log) == stored(store)
+
+
+def test_every_event_goes_where_the_declaration_says(store: str, log: MemoryLog, history: History) -> None:
+    head = history.grow(3_000)
+    with relaying(store, log) as relay:
+        reached(relay, head)
+    with store_of(store) as events:
+        recorded = {one.position: one for one in events.read_sync(0, head)}
+    for page in log.read(log.ends([topic.name for topic in TOPICS if not topic.compacted])):
+        for record in page:
+            event = recorded[row_of(record)[0]]
+            where = place(event)
+            assert (record.topic, record.partition, record.key.decode()) == (
+                where.topic.name,
+                where.partition,
+                where.key,
+            )
+            assert record.timestamp_ms == int(event.meta.recorded_at.timestamp() * 1000)
+
+
+def test_a_relay_that_follows_hears_of_each_event(store: str, log: MemoryLog) -> None:
+    """It never looks for itself here: what arrives, arrives because it was told."""
+    with (
+        store_of(store) as events,
+        relaying(store, log, limits=RelayLimits(poll_seconds=1e4, keys_seconds=1e4)) as relay,
+    ):
+        for _ in range(20):
+            reached(relay, events.append_sync(one(new_id(), events=3), meta()))
+    assert sent(log) == stored(store)
+
+
+def test_the_frontier_is_kept_with_each_partition(store: str, log: MemoryLog, history: History) -> None:
+    with relaying(store, log, limits=RelayLimits(batch_events_max=100)) as relay:
+        reached(relay, history.grow(2_000))
+        head = relay.status.position
+    expected: dict[int, int] = {-1: head}
+    for page in log.read(log.ends([topic.name for topic in TOPICS if not topic.compacted])):
+        for record in page:
+            topic = next(topic for topic in TOPICS if topic.name == record.topic)
+            expected[topic.numbered(record.partition)] = row_of(record)[0]
+    assert frontier(store) == expected
+    with connect(store) as connection:
+        connection.execute("DELETE FROM log.relayed")
+    with relaying(store, log) as relay:
+        assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX)
+    assert frontier(store) == expected
+
+
+@pytest.mark.parametrize("fault", ["lose_answers", "die_in_writes"])
+def test_a_write_of_unknown_outcome_is_neither_lost_nor_repeated(
+    store: str, log: MemoryLog, history: History, fault: str
+) -> None:
+    head = history.grow(1_000)
+    setattr(log, fault, 5)
+    with relaying(store, log, limits=RelayLimits(batch_events_max=50, retry_seconds_min=0.001)) as relay:
+        reached(relay, head)
+        setattr(log, fault, 3)
+        reached(relay, history.grow(100))
+        assert relay.wait(lambda status: status.failures == 0, SECONDS_MAX)
+    assert getattr(log, fault) == 0
+    assert sent(log) == stored(store)
+
+
+def test_a_log_that_is_away_is_waited_for(store: str, log: MemoryLog, history: History) -> None:
+    log.refuse = True
+    head = history.grow(100)
+    with relaying(store, log) as relay:
+        assert relay.wait(lambda status: status.failures > 3, SECONDS_MAX)
+        assert (relay.status.state, relay.status.trouble) == ("waiting", "LogUnavailable: nobody answers")
+        log.refuse = False
+        reached(relay, head)
+        assert (relay.status.state, relay.status.trouble) == ("leading", None)
+
+
+def test_a_database_that_cuts_all_connections_is_waited_for(store: str, log: MemoryLog, history: History) -> None:
+    with relaying(store, log) as relay:
+        reached(relay, history.grow(100))
+        for _ in range(3):
+            with connect(store) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE application_name = 'moot relay' AND datname = current_database()"
+                )
+            reached(relay, history.grow(10))
+    assert sent(log) == stored(store)
+
+
+def test_of_two_relays_one_leads_and_the_other_takes_over(store: str, log: MemoryLog, history: History) -> None:
+    with relaying(store, log) as first:
+        reached(first, history.grow(200))
+        with relaying(store, log) as second:
+            assert second.wait(lambda status: status.state == "standing by", SECONDS_MAX)
+            reached(first, history.grow(200))
+            assert second.status.events == 0
+            assert first.stop(SECONDS_MAX)
+            reached(second, history.grow(200))
+    assert sent(log) == stored(store)
+
+
+def test_a_leader_that_was_followed_unawares_sends_nothing_more(store: str, log: MemoryLog, history: History) -> None:
+    """Both believe that they lead: the one that opened its writer last does."""
+    with relaying(store, log) as relay:
+        reached(relay, history.grow(200))
+        usurper = log.writer()
+        head = history.grow(200)
+        assert relay.wait(lambda status: status.failures > 0, SECONDS_MAX)
+        assert relay.status.trouble is not None
+        assert relay.status.trouble.startswith("Fenced")
+        usurper.close()
+        reached(relay, head)
+    assert sent(log) == stored(store)
+
+
+def test_keys_arrive_with_the_first_event_that_needs_one(store: str, log: MemoryLog, history: History) -> None:
+    head = history.grow(3_000)
+    with relaying(store, log, limits=RelayLimits(batch_events_max=64)) as relay:
+        reached(relay, head)
+    with connect(store) as connection:
+        kept = {
+            Id(author): bytes(wrapped)
+            for author, wrapped in connection.execute("SELECT author_id, wrapped FROM log.author_keys")
+        }
+    assert len(kept) > 10
+    assert keys(log) == kept
+
+
+def test_a_destroyed_key_is_destroyed_there_as_well(store: str, log: MemoryLog, history: History) -> None:
+    head = history.grow(1_000)
+    with store_of(store) as events, relaying(store, log) as relay:
+        reached(relay, head)
+        live, gone_meanwhile, late = list(keys(log))[:3]
+        events.codec.keyring.destroy(live)
+        assert relay.wait(lambda _: keys(log)[live] is None, SECONDS_MAX)
+        assert relay.stop(SECONDS_MAX)
+        events.codec.keyring.destroy(gone_meanwhile)
+    with store_of(store) as events, relaying(store, log) as relay:
+        assert relay.wait(lambda _: keys(log)[gone_meanwhile] is None, SECONDS_MAX)
+        assert keys(log)[late] is not None
+        sent_before = sum(len(page) for page in log.read(log.ends([AUTHOR_KEYS.name])))
+        reached(relay, history.grow(50))
+        assert keys(log)[live] is None
+        assert sum(value is None for value in keys(log).values()) == 2
+        assert sum(len(page) for page in log.read(log.ends([AUTHOR_KEYS.name]))) - sent_before < 100
+
+
+def test_topics_of_another_store_are_left_alone(store: str, log: MemoryLog, history: History) -> None:
+    topic, where = TOPICS[0], TOPICS[0].name
+    rightful = log.writer()
+    rightful.write([LogRecord(where, 1, b"k", b"another", [("position", b"3")])])
+    history.grow(100)
+    with relaying(store, log) as relay:
+        assert relay.wait(lambda status: status.failures > 1, SECONDS_MAX)
+        assert "of another store" in (relay.status.trouble or "")
+    rightful.write([LogRecord(where, 2, b"k", b"as before", [("position", b"4")])])
+    assert log.ends([where])[where, 1] == (0, 2)
+    assert topic.partitions > 1
+
+
+def test_a_store_older_than_the_topics_is_refused(store: str, log: MemoryLog, history: History) -> None:
+    with relaying(store, log) as relay:
+        reached(relay, history.grow(100))
+    with connect(store) as connection:
+        connection.execute("DELETE FROM log.stored_events WHERE notification_id > 50")
+    with relaying(store, log) as relay:
+        assert relay.wait(lambda status: status.failures > 1, SECONDS_MAX)
+        assert "moot log restore" in (relay.status.trouble or "")
+
+
+def test_what_the_topics_lost_is_sent_again(store: str, log: MemoryLog, history: History) -> None:
+    with relaying(store, log) as relay:
+        reached(relay, history.grow(100))
+    empty = MemoryLog()
+    declare(empty)
+    with relaying(store, empty) as relay:
+        reached(relay, history.grow(10))
+    assert sent(empty) == stored(store)
+    assert frontier(store)[-1] == len(stored(store))
+
+
+def test_topics_that_are_not_there_are_asked_for(store: str, history: History) -> None:
+    log = MemoryLog()
+    head = history.grow(10)
+    with relaying(store, log) as relay:
+        assert relay.wait(lambda status: status.failures > 1, SECONDS_MAX)
+        assert "moot.people" in (relay.status.trouble or "")
+        declare(log)
+        reached(relay, head)
+
+
+def test_an_event_of_an_unknown_kind_is_not_passed_over(store: str, log: MemoryLog, history: History) -> None:
+    head = history.grow(10)
+    with connect(store) as connection:
+        connection.execute("UPDATE log.stored_events SET topic = 'vote.cast@99' WHERE notification_id = %s", (head,))
+    history.grow(10)
+    with relaying(store, log, limits=RelayLimits(batch_events_max=1, retry_seconds_min=0.01)) as relay:
+        reached(relay, head - 1)
+        assert relay.wait(lambda status: status.failures > 1, SECONDS_MAX)
+        assert f"event {head} (vote.cast@99)" in (relay.status.trouble or "")
+        assert relay.status.position == head - 1
+
+
+def test_a_batch_is_bounded_in_bytes_as_well(store: str, log: MemoryLog, history: History) -> None:
+    head = history.grow(100)
+    with relaying(store, log, limits=RelayLimits(batch_bytes_max=1)) as relay:
+        reached(relay, head)
+        assert relay.status.transactions == head
+    assert sent(log) == stored(store)
+
+
+def test_a_relay_that_never_led_stops_at_once(store: str, log: MemoryLog) -> None:
+    with connect(store) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        relay = Relay(store, log, limits=QUICK)
+        relay.start()
+        assert relay.wait(lambda status: status.state == "standing by", SECONDS_MAX)
+        assert relay.stop(SECONDS_MAX)
+        assert relay.status.state == "stopped"

@@ -1,0 +1,123 @@
+"""What of the records of a partition is folded, and what is left out."""
+
+from collections.abc import Iterator
+from random import Random
+
+import msgspec
+import pytest
+
+from infra import migrate
+from infra.codec import Codec
+from infra.event_log import LogRecord
+from infra.event_store import GroupCommitStore, postgres_store
+from infra.postgres import connect
+from infra.rows import read_checkpoints
+from projections.catalogue import GROUPS
+from schemas.topics import THREADS
+from streams.dead_letters import dead_letters
+from streams.worker.folding import Folded, Folding, Read
+from tests.equivalence.histories import World
+from tests.equivalence.recording import Filler
+from tests.relay.world import MASTER_KEY, stored
+from tests.worker.world import Topics, topics_of
+
+NUMBER = THREADS.numbered(0)
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[GroupCommitStore]:
+    migrate.migrate(database)
+    store = postgres_store(database, MASTER_KEY)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def topics(database: str, store: GroupCommitStore) -> Topics:
+    with connect(database) as connection:
+        Filler(connection, store.codec).fill(World(1).happen(6_000))
+    return topics_of(stored(database), Random(1))
+
+
+def read(records: list[LogRecord]) -> Read:
+    return Read(NUMBER, records[0].offset, records[-1].offset + 1, records)
+
+
+def folding(database: str, group: str, codec: Codec) -> Iterator[Folding]:
+    made = Folding(database, GROUPS[group], codec)
+    made.look([NUMBER])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def votes(database: str, store: GroupCommitStore) -> Iterator[Folding]:
+    yield from folding(database, "votes", store.codec)
+
+
+@pytest.fixture
+def content(database: str, store: GroupCommitStore) -> Iterator[Folding]:
+    yield from folding(database, "content", store.codec)
+
+
+def test_what_is_known_is_not_folded_again(votes: Folding, topics: Topics) -> None:
+    records = topics[NUMBER]
+    assert votes.fold([read(records[:30])], 1_000).events == len(votes_of(records[:30]))
+    assert votes.fold([read(records[:30])], 1_000) == Folded(0, 0)
+    assert votes.fold([read(records)], 1_000).events == len(votes_of(records[30:]))
+
+
+def votes_of(records: list[LogRecord]) -> list[LogRecord]:
+    """Those that the group takes, and the last of all of them."""
+    kinds = {kind for projection in GROUPS["votes"] for kind in projection.handlers}
+    from schemas.registry import WIRE  # noqa: PLC0415
+
+    return [one for one in records if WIRE[dict(one.headers)["wire"].decode()] in kinds or one is records[-1]]
+
+
+def test_kinds_that_no_view_asks_for_move_the_checkpoint_all_the_same(
+    database: str, content: Folding, topics: Topics
+) -> None:
+    cast = [record for record in topics[NUMBER] if dict(record.headers)["wire"].startswith(b"vote.")]
+    assert len(cast) > 20
+    assert content.fold([read(cast)], 1_000).events == 1
+    with connect(database) as connection:
+        stand = read_checkpoints(connection, NUMBER)["comments"]
+    assert (stand.position, stand.offset) == (int(dict(cast[-1].headers)["position"]), cast[-1].offset + 1)
+
+
+def test_the_offset_that_is_kept_is_that_after_the_whole_batch(database: str, votes: Folding, topics: Topics) -> None:
+    records = topics[NUMBER]
+    votes.fold([read(records[:10])], 1_000)
+    votes.fold([read(records)], 3)
+    with connect(database) as connection:
+        assert read_checkpoints(connection, NUMBER)["scores"].offset == records[-1].offset + 1
+
+
+def test_records_that_no_relay_has_sent_are_passed_over(votes: Folding, topics: Topics) -> None:
+    records = topics[NUMBER]
+    foreign = msgspec.structs.replace(records[3], headers=[])
+    assert votes.fold([read([*records[:3], foreign, *records[4:9]])], 1_000).events
+
+
+def test_an_event_that_the_codec_itself_fails_on_parks_its_stream(
+    database: str, store: GroupCommitStore, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = store.codec.decode_page
+    records = votes_of(topics[NUMBER])
+    sick = int(dict(records[5].headers)["position"])
+
+    def failing(rows):  # type: ignore[no-untyped-def]
+        if any(row[0] == sick for row in rows):
+            raise RecursionError("for the test")
+        return whole(rows)
+
+    monkeypatch.setattr(store.codec, "decode_page", failing)
+    (made,) = [*folding(database, "votes", store.codec)]
+    made.look([NUMBER])
+    assert made.fold([read(records)], 1_000).events == len(records)
+    with connect(database) as connection:
+        parked = dead_letters(connection, "scores")
+    assert [one.first_position for one in parked] == [sick]
+    assert "RecursionError" in parked[0].error
+    made.close()
