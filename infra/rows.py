@@ -168,6 +168,7 @@ class Transaction:
             local = [name for name, table in tables.items() if table.projection.local]
             shared = [name for name, table in tables.items() if not table.projection.local]
             self.checkpoints = _lock_partitions(connection, shared, local, list(partitions))
+        self._parked = {name for (name, _), found in self.checkpoints.items() if found.parked}
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> Cursor[Any]:
         """Run one of the adapter's own statements, prepared."""
@@ -175,8 +176,9 @@ class Transaction:
 
     def rows(self, name: str) -> PostgresRows:
         """The rows of one of the projections, as the first of the partitions changes them."""
-        parked = any(found.parked for (of, _), found in self.checkpoints.items() if of == name)
-        return PostgresRows(self, self._tables[name], parked, next(iter(self._partitions), PARTITION))
+        return PostgresRows(
+            self, self._tables[name], name in self._parked, partition=next(iter(self._partitions), PARTITION)
+        )
 
     def require(self, name: str, partition: int, position: int) -> None:
         """Raises ``StaleCheckpoint`` unless the checkpoint stands there."""
