@@ -78,6 +78,7 @@ class WeakRows:
         self._partition = partition
         self._position = store.checkpoint(projection.name, partition)
         self._loaded: dict[Key, Marked] = {}
+        self._asked: set[Key] = set()
         self._changed: dict[Key, Row | None] = {}
         self._to_park: list[Parked] = []
 
@@ -85,6 +86,7 @@ class WeakRows:
         """Those of the rows that exist."""
         found = self._store.read(self._name, keys)
         self._loaded.update(found)
+        self._asked.update(keys)
         return {key: marked.row for key, marked in found.items() if marked.row is not None}
 
     def ahead(self, keys: Collection[Key]) -> Mapping[Key, int]:
@@ -102,6 +104,8 @@ class WeakRows:
 
     def save(self, changed: Mapping[Key, Row | None]) -> None:
         """Remember the rows to be written; ``None``: to be deleted."""
+        if unknown := changed.keys() - self._asked:
+            self.load(unknown)
         self._changed.update(changed)
 
     def park(self, events: Sequence[Parked]) -> None:

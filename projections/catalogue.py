@@ -42,17 +42,20 @@ ALL: dict[str, Projection] = {
     )
 }
 
-GROUPS: dict[str, tuple[Projection, ...]] = {
-    "people": (profiles, follows, blocks),
-    "content": (communities, memberships, comments, notifications, saved),
-    "votes": (score_changes, scores, posts, feed, votes, karma),
-    "subjects": (subjects,),
+GROUPS: dict[str, tuple[str, ...]] = {
+    "people": ("profiles", "follows", "blocks"),
+    "content": ("communities", "memberships", "posts", "comments", "notifications", "saved"),
+    "votes": ("score_changes", "scores", "karma", "feed", "votes"),
+    "subjects": ("subjects",),
 }
-"""The projections by who keeps them in a fleet: each group reads the log once, by any number of workers of its own.
+"""Which views a fleet keeps together: each group reads the log once, and has any number of workers of its own.
 
-Views that read other topics are apart (``people``), and so is what most events are about, and most work (``votes``),
-from what has least to do (``content``): a wave of votes delays no reply. ``subjects`` reads everything, and nobody
-waits for it. ``score_changes``, ``scores``, ``posts`` and ``feed`` are local and of one group, so they are in each
-partition at the same position: paging takes back from the ones what the other says, and shows what the ones rank by
-the other.
+Every view is in one group. Views that read other topics are apart (``people``), and so is what most events are about,
+and most work (``votes``), from what is read once in a while (``content``): a wave of votes delays no post. ``subjects``
+reads everything, and nobody waits for it. ``score_changes`` is with the views that must not be ahead of it.
 """
+
+
+def in_group(group: str) -> list[Projection]:
+    """The views of a group. Raises ``KeyError``."""
+    return [ALL[name] for name in GROUPS[group]]

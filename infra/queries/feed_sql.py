@@ -320,7 +320,8 @@ class _Statement:
             ranked = "SELECT 'infinity'::float8 AS rank, l.submitted_at, l.post_id FROM lead l"
             found.append(f"SELECT * FROM ({ranked}) r WHERE {self.after()}")
         tables["page"] = f"SELECT * FROM ({_union(found)}) r {self.ordered()}"
-        at = as_of("feed", "posts") if self.sort is Sort.NEW else as_of("feed", "score_changes", counts="feed")
+        # A post is shown with its text, so there is none where that is not there yet.
+        at = as_of("feed", "posts", *(() if self.sort is Sort.NEW else ("score_changes",)), counts="feed")
         named = ",\n".join(
             [at, *(f"{name} AS {'' if name == 'walk' else 'MATERIALIZED '}({text})" for name, text in tables.items())]
         )

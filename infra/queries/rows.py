@@ -91,7 +91,7 @@ NO_HEAD = 2**63 - 1
 """In place of a position: all that there is."""
 
 
-def as_of(*views: str, counts: str = "") -> str:
+def as_of(*views: str, counts: str = "feed") -> str:
     """``at``, for a ``WITH`` clause: the position ``p`` that a list is told as of, ``head``, and ``known``.
 
     ``p`` is that of the cursor, or the one that all those views have reached; the whole statement sees them there. What

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from infra.codec import Codec
 from infra.event_log import EventLog, TopicsMissing
-from projections.catalogue import GROUPS
+from projections.catalogue import in_group
 from schemas.topics import located
 from streams.runner import Publisher
 from streams.worker.faust_app import FetchConsumer, WorkerApp
@@ -58,7 +58,7 @@ class GroupWorker:
         self.group = group
         self._means = means
         self._limits = limits
-        self._projections = GROUPS[group]
+        self._projections = in_group(group)
         self._keeper: Keeper | None = None
         self._app: WorkerApp | None = None
         self._ended = False

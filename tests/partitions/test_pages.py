@@ -14,7 +14,7 @@ from infra.queries import accounts, comments, items, live, log
 from infra.queries.comments import CommentItem
 from infra.queries.rows import Connection, Slice
 from infra.rows import prepare_for_folding, read_checkpoints
-from projections.catalogue import ALL, GROUPS
+from projections.catalogue import ALL, GROUPS, in_group
 from projections.ranking import CommentSort, Sort
 from streams.partitions import Delivery, PartitionFolder
 from tests.partitions.delivering import by_place
@@ -23,12 +23,11 @@ from tests.queries import test_comments, test_feeds
 from tests.queries.site import Site, ident
 from tests.queries.test_feeds import Oracle, _read
 
-RANKED = [projection for projection in GROUPS["votes"] if projection.local]
-LISTED = "feed", "score_changes"
+LISTED = "feed", "posts", "score_changes"
 
 
 class FleetSite(Site):
-    """A site whose views are folded by two workers from partitions; ``fold`` brings each of them somewhere."""
+    """A site whose views are folded by a worker of each group; ``fold`` brings each of them somewhere."""
 
     def __init__(self, conninfo: str, seed: int) -> None:
         super().__init__(conninfo)
@@ -36,10 +35,7 @@ class FleetSite(Site):
         self._worker = connect(conninfo)
         prepare_for_folding(self._worker, "moot worker")
         enter_fleet(self._worker, list(ALL.values()))
-        self._folders = [
-            PartitionFolder(RANKED),
-            PartitionFolder([projection for projection in ALL.values() if projection not in RANKED]),
-        ]
+        self._folders = [PartitionFolder(in_group(group)) for group in GROUPS]
         for folder in self._folders:
             folder.look(self._worker, folder.partitions)
         self.sent = self.said = 0
@@ -289,7 +285,8 @@ def test_comments_of_a_post_are_followed_from_what_is_there_of_it(fleet: FleetSi
     fleet.comment(1, post, place, ann)
     number = next(iter(by_place(fleet.log[-1:])))
     for folder in fleet._folders:
-        list(folder.take(fleet._worker, [Delivery(number, fleet.log[-1:])]))
+        if number in folder.partitions:
+            list(folder.take(fleet._worker, [Delivery(number, fleet.log[-1:])]))
     relay(fleet._worker, by_place(fleet.log), len(fleet.log))
     assert fleet.reached("comments") >= fleet.position - 1
     fleet._worker.execute("UPDATE log.relayed SET position = 1 WHERE partition = -1")

@@ -12,7 +12,7 @@ from infra.event_log import LogRecord
 from infra.event_store import GroupCommitStore, postgres_store
 from infra.postgres import connect
 from infra.rows import read_checkpoints
-from projections.catalogue import GROUPS
+from projections.catalogue import in_group
 from schemas.topics import THREADS
 from streams.dead_letters import dead_letters
 from streams.worker.folding import Folded, Folding, Read
@@ -44,7 +44,7 @@ def read(records: list[LogRecord]) -> Read:
 
 
 def folding(database: str, group: str, codec: Codec) -> Iterator[Folding]:
-    made = Folding(database, GROUPS[group], codec)
+    made = Folding(database, in_group(group), codec)
     made.look([NUMBER])
     yield made
     made.close()
@@ -69,7 +69,7 @@ def test_what_is_known_is_not_folded_again(votes: Folding, topics: Topics) -> No
 
 def votes_of(records: list[LogRecord]) -> list[LogRecord]:
     """Those that the group takes, and the last of all of them."""
-    kinds = {kind for projection in GROUPS["votes"] for kind in projection.handlers}
+    kinds = {kind for projection in in_group("votes") for kind in projection.handlers}
     from schemas.registry import WIRE  # noqa: PLC0415
 
     return [one for one in records if WIRE[dict(one.headers)["wire"].decode()] in kinds or one is records[-1]]

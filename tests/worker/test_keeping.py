@@ -13,7 +13,7 @@ from infra.event_store import GroupCommitStore, postgres_store
 from infra.partitions import PartitionsFailure
 from infra.postgres import connect
 from infra.rows import create_missing
-from projections.catalogue import ALL, GROUPS
+from projections.catalogue import ALL, GROUPS, in_group
 from projections.core import StaleCheckpoint
 from streams.worker.folding import Folded, Folding, Read
 from streams.worker.keeping import Fetch, Keeper
@@ -46,7 +46,7 @@ def fill(database: str, store: GroupCommitStore, seed: int, events: int = EVENTS
 
 
 def keeper_of(database: str, store: GroupCommitStore, group: str) -> Keeper:
-    return Keeper(group, Folding(database, GROUPS[group], store.codec), LIMITS)
+    return Keeper(group, Folding(database, in_group(group), store.codec), LIMITS)
 
 
 async def follow(keeper: Keeper, reader: Reader, *, releases: float = 0.0, random: Random | None = None) -> None:
@@ -76,8 +76,8 @@ def assert_views(database: str, seed: int, groups: Any = GROUPS, events: int = E
     expected = straight(recorded(World(seed).happen(events)))
     found = all_rows(database)
     for group in groups:
-        for projection in GROUPS[group]:
-            assert found[projection.name] == expected[projection.name], projection.name
+        for name in GROUPS[group]:
+            assert found[name] == expected[name], name
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -176,7 +176,7 @@ def test_what_takes_too_long_at_once_is_folded_in_parts(database: str, store: Gr
     topics = fill(database, store, 6, 400)
 
     async def slowly() -> None:
-        folding = Slow(database, GROUPS["votes"], store.codec)
+        folding = Slow(database, in_group("votes"), store.codec)
         keeper = Keeper("votes", folding, LIMITS)
         await asyncio.wait_for(follow(keeper, Reader(topics, folding.partitions, Random(6))), 60)
         await keeper.close()
@@ -189,7 +189,7 @@ def test_whatever_is_raised_is_waited_for_and_nothing_is_passed_over(database: s
     topics = fill(database, store, 7)
 
     async def troubled() -> None:
-        folding = Broken(database, GROUPS["votes"], store.codec)
+        folding = Broken(database, in_group("votes"), store.codec)
         keeper = Keeper("votes", folding, LIMITS)
         reader = Reader(topics, folding.partitions, Random(7), 20)
         await keeper.place(reader)
@@ -212,7 +212,7 @@ def test_a_release_ends_what_waits_and_what_came_late_is_dropped(database: str, 
     topics = fill(database, store, 8)
 
     async def released() -> None:
-        folding = Broken(database, GROUPS["votes"], store.codec)
+        folding = Broken(database, in_group("votes"), store.codec)
         keeper = Keeper("votes", folding, LIMITS)
         reader = Reader(topics, folding.partitions, Random(8))
         await keeper.place(reader)
@@ -279,7 +279,7 @@ def test_the_embedded_runner_is_kept_out_and_waited_for(database: str, store: Gr
     fill(database, store, 11, 100)
     with connect(database) as runner:
         runner.execute("SELECT pg_advisory_lock(%s)", (0x6D6F6F74_72756E72,))
-        folding = Folding(database, GROUPS["people"], store.codec)
+        folding = Folding(database, in_group("people"), store.codec)
         with pytest.raises(PartitionsFailure, match="moot stop"):
             folding.look([1000])
     assert folding.look([1000])

@@ -9,7 +9,7 @@ import pytest
 from infra import migrate
 from infra.partitions import enter_fleet
 from infra.postgres import connect
-from projections.catalogue import GROUPS
+from projections.catalogue import in_group
 from streams.worker.limits import WorkerLimits
 from streams.worker.watchdog import Watchdog
 
@@ -39,7 +39,7 @@ class Group:
 def connection(database: str) -> Iterator[Any]:
     migrate.migrate(database)
     with connect(database) as connection:
-        enter_fleet(connection, GROUPS["people"])
+        enter_fleet(connection, in_group("people"))
         yield connection
 
 
