@@ -9,6 +9,7 @@ conformance suite checks:
 - A partition keeps the order in which it was written to.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -86,10 +87,12 @@ class EventLog(Protocol):
         """
         ...
 
-    def ends(self, topics: Sequence[str]) -> Mapping[Partition, Span]:
+    def ends(self, topics: Sequence[str], *, decided: bool = True) -> Mapping[Partition, Span]:
         """The first offset of each partition, and the one after its last that is decided. Raises ``TopicsMissing``.
 
-        Not every offset in between need have a record: what was given up left its offsets behind.
+        With ``decided=False`` the one after its very last. Partitions learn one by one that a write was decided, also
+        after its writer was told: see ``settled``. Not every offset need have a record: what was given up left its
+        offsets behind.
         """
         ...
 
@@ -108,6 +111,31 @@ class EventLog(Protocol):
     def configure_topic(self, name: str, config: Mapping[str, str]) -> None:
         """Give these settings of a topic these values; the others stay."""
         ...
+
+
+SETTLED_SECONDS_MAX = 90.0
+"""How long a write may stay undecided: until its writer's time is over, and the broker has noticed."""
+_LOOK_SECONDS = 0.1
+
+
+def settled(
+    log: EventLog, topics: Sequence[str], *, seconds_max: float = SETTLED_SECONDS_MAX
+) -> Mapping[Partition, Span]:
+    """The ends of partitions once all that was written by now is decided in each of them. Raises ``LogUnavailable``.
+
+    What was acknowledged before is then before these ends, whole. Of what is written meanwhile they may have parts.
+    """
+    written = log.ends(topics, decided=False)
+    deadline = time.monotonic() + seconds_max
+    while True:
+        ends = log.ends(topics)
+        undecided = [place for place, (_, end) in written.items() if ends[place][1] < end]
+        if not undecided:
+            return ends
+        if time.monotonic() > deadline:
+            topic, partition = undecided[0]
+            raise LogUnavailable(f"a write to {topic}, partition {partition}, was not decided in {seconds_max:g} s")
+        time.sleep(_LOOK_SECONDS)
 
 
 TAIL_OFFSETS = 64

@@ -61,13 +61,17 @@ class MemoryLog:
             self._end(committed=False)
             return MemoryWriter(self, self._epoch)
 
-    def ends(self, topics: Sequence[str]) -> Mapping[Partition, Span]:
+    def ends(self, topics: Sequence[str], *, decided: bool = True) -> Mapping[Partition, Span]:
         """See ``EventLog``."""
         with self._lock:
             self._answer()
             if missing := [name for name in topics if name not in self._topics]:
                 raise TopicsMissing(", ".join(missing))
-            return {place: (0, self._stable(place)) for place in self._slots if place[0] in topics}
+            return {
+                place: (0, self._stable(place) if decided else len(slots))
+                for place, slots in self._slots.items()
+                if place[0] in topics
+            }
 
     def read(self, spans: Mapping[Partition, Span]) -> Iterator[Sequence[LogRecord]]:
         """See ``EventLog``."""

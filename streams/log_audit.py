@@ -4,6 +4,7 @@ Read once from end to end, in whatever order the partitions come; memory holds a
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from psycopg import Connection
 
 from domain.event import Id
 from infra.codec import Row
-from infra.event_log import EventLog, LogRecord, Partition
+from infra.event_log import EventLog, LogRecord, Partition, Span, last_records, settled
 from infra.log_records import (
     EVENT_TOPICS,
     NotOurs,
@@ -100,7 +101,10 @@ def audit(
     """
     row = connection.execute("SELECT coalesce(max(notification_id), 0) FROM log.stored_events").fetchone()
     auditor = _Auditor(connection, row[0] if row is not None else 0)
-    ends = log.ends(names(EVENT_TOPICS))
+    topics = names(EVENT_TOPICS)
+    # What a relay sends meanwhile may be in some partitions only: what was there before must be in all of them.
+    auditor.result.sent = _sent(log, settled(log, topics))
+    ends = settled(log, topics)
     of = sum(end - first for first, end in ends.values())
     for page in log.read(ends):
         for start in range(0, len(page), COMPARED_EVENTS):
@@ -109,6 +113,15 @@ def audit(
     auditor.look_for_missing()
     auditor.compare_keys(read_keys(log), erased_seconds_max)
     return auditor.result
+
+
+def _sent(log: EventLog, ends: Mapping[Partition, Span]) -> int:
+    """The last position in Kafka."""
+    positions = [0]
+    for record in last_records(log, ends).values():
+        with suppress(NotOurs):
+            positions.append(position_of(record))
+    return max(positions)
 
 
 class _Auditor:
@@ -181,7 +194,6 @@ class _Auditor:
     def look_for_missing(self) -> None:
         """Once all was compared."""
         result = self.result
-        result.sent = max(self._last.values(), default=0)
         result.behind = max(0, result.head - result.sent)
         for position in range(1, min(result.sent, result.head) + 1):
             if not self._seen[position >> 3] & 1 << (position & 7):
@@ -208,5 +220,5 @@ class _Auditor:
 
 def read_keys(log: EventLog) -> dict[Id, bytes | None]:
     """The newest wrapped key of each author in Kafka; ``None``: it was destroyed."""
-    pages = log.read(log.ends([AUTHOR_KEYS.name]))
+    pages = log.read(settled(log, [AUTHOR_KEYS.name]))
     return {Id(record.key.decode()): record.value for record in chain.from_iterable(pages)}

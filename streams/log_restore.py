@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from domain.event import Id
-from infra.event_log import EventLog
+from infra.event_log import EventLog, settled
 from infra.failures import Failure
 from infra.keyring import Keyring, MemoryKeys, WrongMasterKey
 from infra.log_records import EVENT_TOPICS, NotOurs, Unplaceable, names, outgoing, row_of
@@ -44,7 +44,7 @@ def restore(
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Restored:
     """Fill an empty store from the topics. Raises ``NotRestored`` and ``LogUnavailable``."""
-    ends = log.ends(names(EVENT_TOPICS))
+    ends = settled(log, names(EVENT_TOPICS))
     of = sum(end - first for first, end in ends.values())
     keys = check_master_key(log, master_key)
     try:

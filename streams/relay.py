@@ -29,6 +29,7 @@ from infra.event_log import (
     Span,
     TopicsMissing,
     last_records,
+    settled,
 )
 from infra.log_records import (
     EVENT_TOPICS,
@@ -162,7 +163,7 @@ class Relay:
 
     def _lead(self, store: RelayStore) -> None:
         # A relay that is set up wrongly must be found out before it shuts out one that is not.
-        self._look(store)
+        self._look(store, self._target.ends(names(TOPICS)))
         writer = self._target.writer(partial(self._giving_up, store))
         try:
             position = self._resume(store)
@@ -189,7 +190,7 @@ class Relay:
 
     def _resume(self, store: RelayStore) -> int:
         """The position up to which everything is in the log, as the log itself says; kept in PostgreSQL as well."""
-        positions = self._look(store)
+        positions = self._look(store, settled(self._target, names(TOPICS)))
         frontier = max(positions.values(), default=0)
         kept = store.frontier()
         if kept > frontier:
@@ -199,10 +200,9 @@ class Relay:
         _log.info("relay.leads", position=frontier)
         return frontier
 
-    def _look(self, store: RelayStore) -> dict[int, int]:
-        """The last position in each partition. Raises ``AnotherLog`` and ``TopicsMissing``."""
+    def _look(self, store: RelayStore, ends: Mapping[Partition, Span]) -> dict[int, int]:
+        """The last position in each partition before its end. Raises ``AnotherLog`` and ``TopicsMissing``."""
         topics = names(EVENT_TOPICS)
-        ends = self._target.ends(names(TOPICS))
         _check_partitions(ends)
         last = last_records(self._target, {place: span for place, span in ends.items() if place[0] in topics})
         for record in last.values():

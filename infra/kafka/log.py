@@ -6,6 +6,7 @@ the way back after a crash, and the only one.
 """
 
 import logging
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +42,10 @@ SLICE_SECONDS: Final = 0.5
 """How long a call into librdkafka may block before it is looked whether to give up."""
 READ_RECORDS: Final = 10_000
 """Taken from librdkafka's queue at a time."""
+READ_RETRIES_MAX: Final = 5
+"""Of reading on where it broke off, in a row."""
+READ_PAUSE_SECONDS: Final = 0.2
+"""Before the first of them, about; before each later one so much more."""
 
 _FENCED = {
     KafkaError._FENCED,
@@ -50,6 +55,10 @@ _FENCED = {
 }
 _log = structlog.get_logger(__name__)
 _library = logging.getLogger("librdkafka")
+
+
+class _Interrupted(Exception):
+    """Reading broke off, and may go on where it was."""
 
 
 class KafkaLog:
@@ -79,9 +88,22 @@ class KafkaLog:
 
     def read(self, spans: Mapping[Partition, Span]) -> Iterator[Sequence[LogRecord]]:
         """See ``EventLog``."""
-        left = {place: end for place, (first, end) in spans.items() if first < end}
-        if not left:
-            return
+        left = {place: span for place, span in spans.items() if span[0] < span[1]}
+        retries = 0
+        while left:
+            try:
+                for page in self._pages(left):
+                    retries = 0
+                    yield page
+            except _Interrupted as error:
+                retries += 1
+                if retries > READ_RETRIES_MAX or self._stopping():
+                    raise LogUnavailable(str(error)) from error
+                _log.warning("log.read_again", partitions=len(left), error=str(error))
+                time.sleep(retries * READ_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+
+    def _pages(self, left: dict[Partition, Span]) -> Iterator[Sequence[LogRecord]]:
+        """What is ``left`` to be read, which is kept up to date, with one consumer."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self._servers,
@@ -99,35 +121,31 @@ class KafkaLog:
             logger=_library,
         )
         try:
-            consumer.assign([TopicPartition(topic, number, spans[topic, number][0]) for topic, number in left])
-            yield from self._take(consumer, left)
+            consumer.assign([TopicPartition(topic, number, first) for (topic, number), (first, _) in left.items()])
+            heard = time.monotonic()
+            while left:
+                messages = consumer.consume(READ_RECORDS, 0.02)
+                if messages:
+                    heard = time.monotonic()
+                elif self._stopping() or time.monotonic() - heard > self._limits.request_seconds_max:
+                    raise LogUnavailable(f"nothing was read for {time.monotonic() - heard:.0f} s")
+                before = list(left)
+                page, broken = _sorted_out(messages, left)
+                if page:
+                    yield page
+                if broken is not None:
+                    raise broken
+                done = [place for place in before if place not in left]
+                if done and left:
+                    consumer.incremental_unassign([TopicPartition(topic, number) for topic, number in done])
         except KafkaException as error:
-            raise LogUnavailable(_said(error)) from error
+            raise _Interrupted(_said(error)) from error
         finally:
             consumer.close()
 
-    def _take(self, consumer: Consumer, left: dict[Partition, int]) -> Iterator[Sequence[LogRecord]]:
-        """Until every partition is at its end."""
-        heard = time.monotonic()
-        while left:
-            messages = consumer.consume(READ_RECORDS, 0.02)
-            if messages:
-                heard = time.monotonic()
-            elif self._stopping() or time.monotonic() - heard > self._limits.request_seconds_max:
-                raise LogUnavailable(
-                    f"nothing was read for {time.monotonic() - heard:.0f} s, of {len(left)} partitions"
-                )
-            before = list(left)
-            page = [record for message in messages if (record := _within(message, left)) is not None]
-            done = [place for place in before if place not in left]
-            if done and left:
-                consumer.incremental_unassign([TopicPartition(topic, number) for topic, number in done])
-            if page:
-                yield page
-
     # -- looking after -----------------------------------------------------------------------------------------
 
-    def ends(self, topics: Sequence[str]) -> Mapping[Partition, Span]:
+    def ends(self, topics: Sequence[str], *, decided: bool = True) -> Mapping[Partition, Span]:
         """See ``EventLog``."""
         with self._admin() as admin:
             there = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
@@ -136,7 +154,8 @@ class KafkaLog:
             partitions = [AdminPartition(name, number) for name in topics for number in range(there[name])]
             first = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
             last = admin.list_partition_offsets(
-                dict.fromkeys(partitions, OffsetSpec.LATEST), isolation_level="read_committed"
+                dict.fromkeys(partitions, OffsetSpec.LATEST),
+                isolation_level="read_committed" if decided else "read_uncommitted",
             )
         return {(at.topic, at.partition): (first[at].offset, last[at].offset) for at in partitions}
 
@@ -286,21 +305,38 @@ def _said(error: Exception) -> str:
     return error.args[0].str() if isinstance(error, KafkaException) else str(error)
 
 
-def _within(message: Message, left: dict[Partition, int]) -> LogRecord | None:
+def _sorted_out(
+    messages: Sequence[Message], left: dict[Partition, Span]
+) -> tuple[list[LogRecord], _Interrupted | None]:
+    """The records of these messages up to one that says that reading broke off; what is ``left`` then."""
+    page: list[LogRecord] = []
+    for message in messages:
+        try:
+            record = _within(message, left)
+        except _Interrupted as error:
+            return page, error
+        if record is not None:
+            page.append(record)
+    return page, None
+
+
+def _within(message: Message, left: dict[Partition, Span]) -> LogRecord | None:
     """The record, if it is of a partition that is ``left`` and before its end; one that is at its end is left no more.
 
     The end is also told by the library, where what stands last is no record of a transaction that was committed.
     """
     topic, partition, offset, error = message.topic(), message.partition(), message.offset(), message.error()
     if topic is None or partition is None or offset is None:
-        raise LogUnavailable(error.str() if error is not None else "a message from nowhere")
-    end = left.get((topic, partition))
-    if end is None:
+        raise _Interrupted(error.str() if error is not None else "a message from nowhere")
+    place = topic, partition
+    if place not in left:
         return None
     if error is not None and error.code() != KafkaError._PARTITION_EOF:
-        raise LogUnavailable(f"{topic}, partition {partition}: {error.str()}")
-    if offset >= end - (error is None):
-        del left[topic, partition]
+        raise _Interrupted(f"{topic}, partition {partition}, offset {offset}: {error.str()}")
+    end = left[place][1]
+    left[place] = (offset + (error is None), end)
+    if left[place][0] >= end:
+        del left[place]
     if error is not None or offset >= end:
         return None
     key, value, headers = message.key(), message.value(), message.headers()

@@ -1,7 +1,7 @@
 """What every log of topics does, whatever it is made of: subclass, give ``log`` and ``abandon``, and all runs on it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import uuid4
 
 import pytest
@@ -13,9 +13,11 @@ from infra.event_log import (
     LogRecord,
     LogUnavailable,
     Partition,
+    Span,
     TopicsMissing,
     TopicState,
     last_records,
+    settled,
 )
 
 PARTITIONS = 3
@@ -43,18 +45,20 @@ def numbers(found: Sequence[LogRecord]) -> list[int]:
     return [int(dict(one.headers)["position"]) for one in found]
 
 
-def everything(log: EventLog, topic: str) -> dict[Partition, list[LogRecord]]:
+def everything(
+    log: EventLog, topic: str, ends: Mapping[Partition, Span] | None = None
+) -> dict[Partition, list[LogRecord]]:
     """All that readers see, by partition, in the order that they see it."""
     found: dict[Partition, list[LogRecord]] = defaultdict(list)
-    for page in log.read(log.ends([topic])):
+    for page in log.read(settled(log, [topic]) if ends is None else ends):
         for one in page:
             found[one.topic, one.partition].append(one)
     return found
 
 
-def seen(log: EventLog, topic: str) -> list[int]:
+def seen(log: EventLog, topic: str, ends: Mapping[Partition, Span] | None = None) -> list[int]:
     """The numbers of all that readers see, in order."""
-    return sorted(number for found in everything(log, topic).values() for number in numbers(found))
+    return sorted(number for found in everything(log, topic, ends).values() for number in numbers(found))
 
 
 class EventLogConformance:
@@ -118,17 +122,29 @@ class EventLogConformance:
     def test_the_end_stays_where_it_was_asked_for(self, log: EventLog, topic: str) -> None:
         writer = log.writer()
         writer.write(records(topic, 0, 8))
-        ends = log.ends([topic])
+        ends = settled(log, [topic])
         writer.write(records(topic, 9, 99))
-        assert sorted(numbers([one for page in log.read(ends) for one in page])) == list(range(9))
+        assert seen(log, topic, ends) == list(range(9))
 
     # -- all or nothing ----------------------------------------------------------------------------------------
 
     def test_nothing_is_seen_of_a_write_that_is_undecided(self, log: EventLog, topic: str, abandon: Abandon) -> None:
         log.writer().write(records(topic, 0, 8))
-        before = log.ends([topic])
+        before = settled(log, [topic])
         abandon(records(topic, 9, 20))
         assert log.ends([topic]) == before
+        assert seen(log, topic, log.ends([topic])) == list(range(9))
+
+    def test_what_is_undecided_is_waited_for(self, log: EventLog, topic: str, abandon: Abandon) -> None:
+        log.writer().write(records(topic, 0, 8))
+        ends = settled(log, [topic])
+        assert seen(log, topic, ends) == list(range(9))
+        abandon(records(topic, 9, 20))
+        assert all(log.ends([topic], decided=False)[place][1] > end for place, (_, end) in ends.items())
+        with pytest.raises(LogUnavailable, match="not decided"):
+            settled(log, [topic], seconds_max=0.2)
+        log.writer()
+        assert all(settled(log, [topic])[place][1] > end for place, (_, end) in ends.items())
         assert seen(log, topic) == list(range(9))
 
     def test_a_new_writer_decides_what_the_last_left_behind(self, log: EventLog, topic: str, abandon: Abandon) -> None:
@@ -148,7 +164,7 @@ class EventLogConformance:
         for _ in range(2):
             abandon([record(topic, number, partition=0) for number in range(6 * TAIL_OFFSETS)])
         log.writer()
-        found = last_records(log, log.ends([topic]))
+        found = last_records(log, settled(log, [topic]))
         assert {place: numbers([one]) for place, one in found.items()} == {(topic, 0): [6], (topic, 1): [7]}
 
     # -- one writer --------------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def test_two_that_both_believe_to_lead(start: Start) -> None:
 def test_a_broker_killed_and_started_again(start: Start) -> None:
     fleet = start()
     relay = fleet.relay()
-    for _ in range(3):
+    for _ in range(2):
         fleet.moves_on()
         fleet.stack.kafka.kill()
         time.sleep(1)
@@ -190,10 +190,9 @@ def test_a_broker_frozen_for_longer_than_a_transaction_may_take(start: Start) ->
     fleet.finish()
 
 
-@pytest.mark.parametrize("seed", [4, 5])
-def test_answers_that_are_cut_off(start: Start, stack: Stack, seed: int) -> None:
+def test_answers_that_are_cut_off(start: Start, stack: Stack) -> None:
     """Connections are cut in the middle of replies: what was asked for has happened, and nobody was told."""
-    random = Random(seed)
+    random = Random(4)
     fleet = start(
         kafka_url=stack.kafka.proxied_url,
         relay_batch_events_max=SMALL,
@@ -220,7 +219,7 @@ def test_answers_that_never_come(start: Start, stack: Stack) -> None:
         kafka_request_seconds_max=1,
     )
     relay = fleet.relay()
-    for _ in range(ROUNDS):
+    for _ in range(3):
         fleet.moves_on()
         stack.proxy("kafka").partition(["downstream"])
         time.sleep(3)
