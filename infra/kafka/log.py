@@ -6,6 +6,7 @@ the way back after a crash, and the only one.
 """
 
 import logging
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -42,6 +43,10 @@ SLICE_SECONDS: Final = 0.5
 """How long a call into librdkafka may block before it is looked whether to give up."""
 READ_RECORDS: Final = 10_000
 """Taken from librdkafka's queue at a time."""
+READ_RETRIES_MAX: Final = 5
+"""Of reading on where it broke off, in a row."""
+READ_PAUSE_SECONDS: Final = 0.2
+"""Before the first of them, about; before each later one so much more."""
 
 _FENCED = {
     KafkaError._FENCED,
@@ -51,6 +56,10 @@ _FENCED = {
 }
 _log = structlog.get_logger(__name__)
 _library = logging.getLogger("librdkafka")
+
+
+class _Interrupted(Exception):
+    """Reading broke off, and may go on where it was."""
 
 
 class KafkaLog:
@@ -82,9 +91,24 @@ class KafkaLog:
         self, spans: Mapping[Partition, Span], ahead: Callable[[], Collection[Partition]] = nobody
     ) -> Iterator[Sequence[LogRecord]]:
         """See ``EventLog``."""
-        left = {place: end for place, (first, end) in spans.items() if first < end}
-        if not left:
-            return
+        left = {place: span for place, span in spans.items() if span[0] < span[1]}
+        retries = 0
+        while left:
+            try:
+                for page in self._pages(left, ahead):
+                    retries = 0
+                    yield page
+            except _Interrupted as error:
+                retries += 1
+                if retries > READ_RETRIES_MAX or self._stopping():
+                    raise LogUnavailable(str(error)) from error
+                _log.warning("log.read_again", partitions=len(left), error=str(error))
+                time.sleep(retries * READ_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+
+    def _pages(
+        self, left: dict[Partition, Span], ahead: Callable[[], Collection[Partition]]
+    ) -> Iterator[Sequence[LogRecord]]:
+        """What is ``left`` to be read, which is kept up to date, with one consumer."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self._servers,
@@ -102,15 +126,15 @@ class KafkaLog:
             logger=_library,
         )
         try:
-            consumer.assign([TopicPartition(topic, number, spans[topic, number][0]) for topic, number in left])
+            consumer.assign([TopicPartition(topic, number, first) for (topic, number), (first, _) in left.items()])
             yield from self._take(consumer, left, ahead)
         except KafkaException as error:
-            raise LogUnavailable(_said(error)) from error
+            raise _Interrupted(_said(error)) from error
         finally:
             consumer.close()
 
     def _take(
-        self, consumer: Consumer, left: dict[Partition, int], ahead: Callable[[], Collection[Partition]]
+        self, consumer: Consumer, left: dict[Partition, Span], ahead: Callable[[], Collection[Partition]]
     ) -> Iterator[Sequence[LogRecord]]:
         """Until every partition is at its end."""
         heard = time.monotonic()
@@ -124,12 +148,15 @@ class KafkaLog:
                     f"nothing was read for {time.monotonic() - heard:.0f} s, of {len(left)} partitions"
                 )
             before = list(left)
-            page = [record for message in messages if (record := _within(message, left)) is not None]
+            page, broken = _sorted_out(messages, left)
+            if page:
+                yield page
+            if broken is not None:
+                raise broken
             done = [place for place in before if place not in left]
             if done and left:
                 consumer.incremental_unassign([TopicPartition(topic, number) for topic, number in done])
             if page:
-                yield page
                 now = left.keys() & set(ahead())
                 if now != resting & left.keys():
                     consumer.pause([TopicPartition(*place) for place in now - resting])
@@ -298,21 +325,38 @@ def _said(error: Exception) -> str:
     return error.args[0].str() if isinstance(error, KafkaException) else str(error)
 
 
-def _within(message: Message, left: dict[Partition, int]) -> LogRecord | None:
+def _sorted_out(
+    messages: Sequence[Message], left: dict[Partition, Span]
+) -> tuple[list[LogRecord], _Interrupted | None]:
+    """The records of these messages up to one that says that reading broke off; what is ``left`` then."""
+    page: list[LogRecord] = []
+    for message in messages:
+        try:
+            record = _within(message, left)
+        except _Interrupted as error:
+            return page, error
+        if record is not None:
+            page.append(record)
+    return page, None
+
+
+def _within(message: Message, left: dict[Partition, Span]) -> LogRecord | None:
     """The record, if it is of a partition that is ``left`` and before its end; one that is at its end is left no more.
 
     The end is also told by the library, where what stands last is no record of a transaction that was committed.
     """
     topic, partition, offset, error = message.topic(), message.partition(), message.offset(), message.error()
     if topic is None or partition is None or offset is None:
-        raise LogUnavailable(error.str() if error is not None else "a message from nowhere")
-    end = left.get((topic, partition))
-    if end is None:
+        raise _Interrupted(error.str() if error is not None else "a message from nowhere")
+    place = topic, partition
+    if place not in left:
         return None
     if error is not None and error.code() != KafkaError._PARTITION_EOF:
-        raise LogUnavailable(f"{topic}, partition {partition}: {error.str()}")
-    if offset >= end - (error is None):
-        del left[topic, partition]
+        raise _Interrupted(f"{topic}, partition {partition}, offset {offset}: {error.str()}")
+    end = left[place][1]
+    left[place] = (offset + (error is None), end)
+    if left[place][0] >= end:
+        del left[place]
     if error is not None or offset >= end:
         return None
     key, value, headers = message.key(), message.value(), message.headers()

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Producer
 
-from infra.event_log import LogRecord
+from infra.event_log import LogRecord, LogUnavailable
 from infra.kafka.log import LANES, KafkaLog
 from tests.conformance.event_log import Abandon, EventLogConformance
 
@@ -34,3 +34,8 @@ class TestKafka(EventLogConformance):
                 producer.poll(0.1)
 
         return half
+
+    def test_what_is_not_there_is_not_waited_for(self, log: KafkaLog, topic: str) -> None:
+        log.writer().write([LogRecord(topic, 0, b"k", b"v")])
+        with pytest.raises(LogUnavailable, match="offset 100"):
+            list(log.read({(topic, 0): (100, 105)}))
