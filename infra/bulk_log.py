@@ -1,12 +1,13 @@
 """The log read from end to end as fast as one core can: each kind of a page is decoded in one call."""
 
+import struct
 from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,32 +18,29 @@ from psycopg.sql import SQL, Composed, Literal
 
 from domain.event import Event, Id
 from infra.codec import Codec, OccurredOnly, Row, WithoutActors, decode_occurred
-from infra.postgres import connect
-from projections.columns import NO_ID, Flags, Ids, Numbers, Times, ids, occurred
+from infra.postgres import connect, fetch_aside, prepare
+from projections.columns import NO_ID, Flags, Ids, Numbers, Times, ids, occurred, packed_id_texts
 from schemas.envelope import Recorded, Undecodable
 from schemas.registry import WIRE
 
-_SELECT = SQL(
-    """
-SELECT notification_id, topic, state, uuid_send(originator_id), originator_version FROM log.stored_events
-WHERE notification_id > %s AND notification_id <= %s AND topic NOT IN ({names}) ORDER BY notification_id
-"""
-)
-"""A page but for some kinds, an event a row."""
-
-_GROUPED = SQL(
+_PAGE = SQL(
     r"""
-SELECT topic, string_agg(int8send(notification_id), ''), string_agg(state, '\x0a')
+SELECT topic, string_agg(int8send(notification_id), ''), string_agg(state, '\x0a'),
+    string_agg(uuid_send(originator_id), '') FILTER (WHERE topic NOT IN ({bare})),
+    string_agg(int8send(originator_version), '') FILTER (WHERE topic NOT IN ({bare}))
 FROM (
-    SELECT notification_id, topic, state FROM log.stored_events
-    WHERE notification_id > %s AND notification_id <= %s AND topic IN ({names}) ORDER BY notification_id
+    SELECT notification_id, topic, state, originator_id, originator_version FROM log.stored_events
+    WHERE notification_id > $1 AND notification_id <= $2 AND topic NOT IN ({unwanted}) ORDER BY notification_id
 ) page
-GROUP BY topic
+GROUP BY topic, notification_id >> 8
 """
 )
-"""Some kinds of a page, each in two values and without streams and versions: the core of the database, which has little
-else to do then, takes work from ours. Hashed groups take rows in the order they come in; envelopes are JSON without
-line breaks."""
+"""A page but for some kinds, and streams and versions but for the bare ones.
+
+The core of the database, which has little else to do then, takes work from ours by putting events together. Hashed
+groups take rows in the order they come in; envelopes are JSON without line breaks. Values of at most 256 events are
+made in memory that PostgreSQL has; one of a whole page, for which the system gives it new memory, takes twice as long.
+"""
 
 PAGES_AHEAD = 2
 """Pages that are read or being read while the caller works on one, some 10 MB each: the reader shares the core with the
@@ -73,7 +71,8 @@ class BulkLog:
         self._wanted = kinds
         self._unwanted = [wire for wire, kind in WIRE.items() if kind not in kinds]
         self._connection: Connection[Any] = connect(conninfo)
-        self._connection.execute("SET enable_sort = off")
+        self._connection.execute("SET enable_sort = off; SET work_mem = '64MB'")
+        self._statements: dict[Collection[type[Event]], bytes] = {}
         self._reader = ThreadPoolExecutor(1, "bulk-log-reader")
 
     def close(self) -> None:
@@ -102,30 +101,23 @@ class BulkLog:
             page = LogPage(columns, self._codec, self.bare)
         except TooBare:
             # A kind was bare when the page was asked for and is not any more, or cannot be decoded without its stream.
-            page = LogPage(self._read(after, until, bare=()), self._codec, ())
+            page = LogPage(self._read(after, until, bare=frozenset()), self._codec, ())
         yield page
 
     def _submit(self, after: int, until: int) -> "Future[list[KindColumns]]":
-        bare = [wire for wire, kind in WIRE.items() if kind in self.bare]
-        return self._reader.submit(self._read, after, until, bare=bare)
+        return self._reader.submit(self._read, after, until, bare=frozenset(self.bare))
 
-    def _read(self, after: int, until: int, *, bare: Sequence[str]) -> "list[KindColumns]":
-        cursor = self._connection.cursor(binary=True)
-        columns: list[KindColumns] = []
-        if bare:
-            grouped = cursor.execute(_GROUPED.format(names=_names(bare)), (after, until), prepare=True).fetchall()
-            columns = [KindColumns(topic, _integers(at), None, lines) for topic, at, lines in grouped]
-        names = _names([*self._unwanted, *bare])
-        rows = cursor.execute(_SELECT.format(names=names), (after, until), prepare=True).fetchall()
-        by_topic: dict[str, list[tuple[Any, ...]]] = {}
-        for row in rows:
-            found = by_topic.get(row[1])
-            if found is None:
-                by_topic[row[1]] = [row]
-            else:
-                found.append(row)
-        columns += [KindColumns(topic, [row[0] for row in found], found, None) for topic, found in by_topic.items()]
-        return columns
+    def _read(self, after: int, until: int, *, bare: "frozenset[type[Event]]") -> "list[KindColumns]":
+        statement = self._statements.get(bare)
+        if statement is None:
+            names = _names([wire for wire, kind in WIRE.items() if kind in bare])
+            page = _PAGE.format(bare=names, unwanted=_names(self._unwanted))
+            statement = self._statements[bare] = prepare(self._connection, page)
+        rows = fetch_aside(self._connection, statement, [_INTEGER.pack(after), _INTEGER.pack(until)])
+        return list(_put_together(rows))
+
+
+_INTEGER = struct.Struct(">q")
 
 
 def _names(wires: Sequence[str]) -> Composed:
@@ -133,11 +125,29 @@ def _names(wires: Sequence[str]) -> Composed:
     return SQL(", ").join(map(Literal, wires or [""]))
 
 
-def _integers(packed: bytes) -> "array[int]":
-    numbers = array("q", packed)
+def _put_together(runs: Iterable[tuple[Any, ...]]) -> "Iterator[KindColumns]":
+    """The columns of each kind, of which several runs are given in any order."""
+    by_topic: dict[bytes, list[Sequence[Any]]] = {}
+    for topic, *run in runs:
+        by_topic.setdefault(topic, []).append(run)
+    for topic, of_topic in by_topic.items():
+        # Positions are packed big-endian and above zero: as bytes they sort as numbers do.
+        positions, states, streams, versions = zip(*sorted(of_topic, key=itemgetter(0)), strict=True)
+        at = _integers(positions)
+        if list(at) != sorted(at):
+            raise RuntimeError("a page of the log came in another order than that of the log")
+        yield KindColumns(
+            topic.decode(),
+            at,
+            b"\n".join(states),
+            None if None in streams else packed_id_texts(b"".join(streams)),
+            None if None in versions else _integers(versions),
+        )
+
+
+def _integers(packed: Sequence[bytes]) -> "array[int]":
+    numbers = array("q", b"".join(packed))
     numbers.byteswap()
-    if list(numbers) != sorted(numbers):
-        raise RuntimeError("a page of the log came in another order than that of the log")
     return numbers
 
 
@@ -146,12 +156,14 @@ class TooBare(Exception):
 
 
 class KindColumns(Struct, frozen=True):
-    """The events of one wire name in a page: their positions, ascending, and the rows or all states as lines."""
+    """The events of one wire name in a page: their positions, ascending, their envelopes, one a line, and where they
+    were asked for, streams and versions."""
 
     topic: str
     positions: Sequence[int]
-    rows: Sequence[tuple[Any, ...]] | None
-    lines: bytes | None
+    lines: bytes
+    streams: Sequence[Id] | None
+    versions: Sequence[int] | None
 
 
 class LogPage:
@@ -177,8 +189,6 @@ class LogPage:
 
     def _decode(self, codec: Codec, columns: KindColumns, bare: bool) -> None:
         positions, lines = columns.positions, columns.lines
-        if lines is None:
-            lines = b"\n".join([row[2] for row in columns.rows or ()])
         if bare and (decode_data := codec.data_decoder(columns.topic)) is not None:
             try:
                 bare_stored = decode_data(lines)
@@ -188,10 +198,9 @@ class LogPage:
                 events = list(map(_data, bare_stored))
                 self.alike[type(events[0])] = _Events(positions, events, lambda: bare_stored)
                 return
-        if columns.rows is None:
+        streams, versions = columns.streams, columns.versions
+        if streams is None or versions is None:
             raise TooBare
-        streams = [_text(row[3]) for row in columns.rows]
-        versions = [row[4] for row in columns.rows]
         if (decode := codec.bulk_decoder(columns.topic)) is not None:
             try:
                 stored = decode(lines)
@@ -203,8 +212,8 @@ class LogPage:
                 self._keep(events[0], recorded, _Events(positions, events, partial(decode_occurred, lines)))
                 return
         rows: list[Row] = [
-            (at, stream, version, columns.topic, row[2])
-            for at, stream, version, row in zip(positions, streams, versions, columns.rows, strict=True)
+            (at, stream, version, columns.topic, state)
+            for at, stream, version, state in zip(positions, streams, versions, lines.split(b"\n"), strict=True)
         ]
         decoded = codec.decode_page(rows)
         events = list(map(_event, decoded))
@@ -265,10 +274,3 @@ class _Events:
     def _fields(self) -> dict[str, tuple[Any, ...]]:
         columns = zip(*map(astuple, self.events), strict=True)
         return dict(zip(self.events[0].__struct_fields__, columns, strict=True))
-
-
-def _text(stream: bytes | None) -> Id:
-    if stream is None:
-        raise TooBare
-    text = stream.hex()
-    return Id(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")

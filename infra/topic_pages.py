@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
-from domain.event import Event
+from domain.event import Event, Id
 from infra.bulk_log import KindColumns, LogPage, TooBare
 from infra.codec import Codec
 from infra.event_log import EventLog, LogRecord, Partition, last_records
@@ -91,12 +91,12 @@ class TopicPages:
     def _page(self, by_wire: dict[str, list[_Event]], bare: Collection[type[Event]]) -> LogPage:
         columns = []
         for wire, events in by_wire.items():
-            positions = [event[0] for event in events]
+            positions, _, states, streams, versions = zip(*events, strict=True)
+            lines = b"\n".join(states)
             if WIRE.get(wire) in bare:
-                columns.append(KindColumns(wire, positions, None, b"\n".join([event[2] for event in events])))
+                columns.append(KindColumns(wire, positions, lines, None, None))
             else:
-                rows = [(at, wire, state, _bytes(stream), version) for at, _, state, stream, version in events]
-                columns.append(KindColumns(wire, positions, rows, None))
+                columns.append(KindColumns(wire, positions, lines, list(map(_id, streams)), versions))
         return LogPage(columns, self._codec, bare)
 
 
@@ -109,5 +109,5 @@ def _event(record: LogRecord) -> _Event:
     return position, wire, state, stream.encode(), version
 
 
-def _bytes(stream: bytes) -> bytes:
-    return bytes.fromhex(stream.decode().replace("-", ""))
+def _id(stream: bytes) -> Id:
+    return Id(stream.decode())

@@ -86,8 +86,13 @@ def occurred(texts: Sequence[str]) -> Times:
 
 def id_texts(values: Ids) -> list[str]:
     """UUIDs in canonical form."""
-    packed = values.astype(">u8").tobytes().hex()
-    texts = [packed[start : start + 32] for start in range(0, len(packed), 32)]
+    return packed_id_texts(values.astype(">u8").tobytes())
+
+
+def packed_id_texts(packed: bytes) -> list[Any]:
+    """UUIDs, 16 bytes each, in canonical form."""
+    digits = packed.hex()
+    texts = [digits[start : start + 32] for start in range(0, len(digits), 32)]
     return [f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}" for text in texts]
 
 
