@@ -201,16 +201,15 @@ class LogPage:
         streams, versions = columns.streams, columns.versions
         if streams is None or versions is None:
             raise TooBare
-        if (decode := codec.bulk_decoder(columns.topic)) is not None:
-            try:
-                stored = decode(lines)
-            except ValueError:
-                pass  # As above.
-            else:
-                events = list(map(_data, stored))
-                recorded = list(map(Recorded, positions, streams, versions, events, map(_meta, stored)))
-                self._keep(events[0], recorded, _Events(positions, events, partial(decode_occurred, lines)))
-                return
+        try:
+            stored = codec.decode_lines(columns.topic, streams, lines)
+        except ValueError:
+            pass  # As above.
+        else:
+            events = list(map(_data, stored))
+            recorded = list(map(Recorded, positions, streams, versions, events, map(_meta, stored)))
+            self._keep(events[0], recorded, _Events(positions, events, partial(decode_occurred, lines)))
+            return
         rows: list[Row] = [
             (at, stream, version, columns.topic, state)
             for at, stream, version, state in zip(positions, streams, versions, lines.split(b"\n"), strict=True)

@@ -17,7 +17,7 @@ from infra.codec import AuthorErased, Codec
 from infra.event_store import memory_store
 from infra.keyring import DESTROYED, Keyring, KeyStore, KeysUnavailable, MemoryKeys, PostgresKeys, WrongMasterKey
 from infra.migrate import migrate
-from schemas.envelope import Undecodable
+from schemas.envelope import Recorded, Undecodable
 from tests.conformance.event_store import meta, new_id
 
 MASTER_KEY = bytes(range(32))
@@ -211,13 +211,38 @@ def test_nothing_is_encoded_for_the_erased(codec: Codec) -> None:
         encoded(codec, new_id(), AccountRegistered(author, "name", "display"))
 
 
-def test_only_what_needs_no_key_has_a_bulk_decoder(codec: Codec) -> None:
-    assert codec.bulk_decoder("post.submitted@1") is None
-    assert codec.bulk_decoder("unknown@1") is None
-    decode = codec.bulk_decoder("vote.cast@1")
-    assert decode is not None
+def lines_of(codec: Codec, events: list[AccountRegistered], streams: list[Id]) -> tuple[str, bytes, list[Recorded]]:
+    """The wire name of the events, their envelopes, and what a page of them is decoded to."""
+    rows = [(*encoded(codec, stream, event), stream) for stream, event in zip(streams, events, strict=True)]
+    page = codec.decode_page([(at, stream, 1, topic, state) for at, (topic, state, stream) in enumerate(rows, 1)])
+    return rows[0][0], b"\n".join(state for _, state, _ in rows), page
+
+
+def test_many_lines_are_decoded_as_a_page_of_them_is(codec: Codec) -> None:
+    authors = [new_id(), new_id()]
+    streams = [new_id() for _ in range(6)]
+    events = [AccountRegistered(authors[i % 2], f"name{i}", "" if i == 3 else f"Näme {i}") for i in range(6)]
+    topic, lines, _ = lines_of(codec, events, streams)
+    codec.keyring.destroy(authors[1])
+    page = [event.event for event in lines_of(codec, events[::2], streams[::2])[2]]
+    assert [stored.data for stored in codec.decode_lines(topic, streams, lines)][::2] == page == events[::2]
+    erased = codec.decode_lines(topic, streams, lines)[1].data
+    assert isinstance(erased, AccountRegistered)
+    assert (erased.name, erased.display_name) == ("", "")
+
+
+def test_lines_that_take_more_are_left_to_a_page(codec: Codec) -> None:
+    streams = [new_id(), new_id()]
+    events = [AccountRegistered(new_id(), "name", "display"), AccountRegistered(new_id(), "other", "display")]
+    topic, lines, _ = lines_of(codec, events, streams)
+    with pytest.raises(ValueError, match="altered, or moved"):
+        codec.decode_lines(topic, streams[::-1], lines)
+    with pytest.raises(ValueError, match="missing"):
+        Codec(Keyring(MemoryKeys(), MASTER_KEY)).decode_lines(topic, streams, lines)
     with pytest.raises(ValueError, match="voter_id"):
-        decode(b'{"data":{},"meta":{}}')
+        codec.decode_lines("vote.cast@1", streams[:1], b'{"data":{},"meta":{}}')
+    with pytest.raises(ValueError, match=r"unknown@1"):
+        codec.decode_lines("unknown@1", streams, lines)
 
 
 def test_a_wrong_master_key_stops_reading_and_parks_nothing() -> None:
