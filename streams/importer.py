@@ -8,6 +8,7 @@ it its place.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import islice
 from typing import Generic, TypeVar
@@ -77,6 +78,18 @@ def below(parent: Place, own: bytes, depth_max: int) -> Place:
     return Place(path, len(path) // SEGMENT_BYTES)
 
 
+class _Read(Struct):
+    """A batch of lines as it was read. ``lines`` is the number of the last one, 0 if there was none any more.
+
+    ``cut_off`` ended the reading after these.
+    """
+
+    lines: int = 0
+    records: list[Submission | Reply] = []
+    rejected: list[Rejected] = []
+    cut_off: Exception | None = None
+
+
 class _Recent(Generic[_T]):
     """The most recently used of a mapping, at most so many."""
 
@@ -125,36 +138,39 @@ class Importer:
         """
         done = Imported(lines=skip_lines)
         lines = (line for line in archive.lines() if line.number > skip_lines)
-        cut_off: Exception | None = None
-        while cut_off is None:
-            batch: list[ArchiveLine] = []
-            try:
-                batch.extend(islice(lines, BATCH_RECORDS))
-            except Exception as error:  # noqa: BLE001 - raised again below, when what came before it is imported
-                cut_off = error
-            if not batch:
-                break
-            self._batch(list(self._read(batch, done, on_reject)), done)
-            done.lines = batch[-1].number
-            on_batch(done)
-        if cut_off is not None:
-            raise cut_off
+        # While PostgreSQL works on one batch, the next one is unpacked and read.
+        with ThreadPoolExecutor(1, "archive-reader") as reader:
+            batch = reader.submit(self._read, lines).result()
+            while batch.lines:
+                following = None if batch.cut_off else reader.submit(self._read, lines)
+                done.rejected += len(batch.rejected)
+                for rejected in batch.rejected:
+                    on_reject(rejected)
+                self._batch(batch.records, done)
+                done.lines = batch.lines
+                on_batch(done)
+                if following is None:
+                    break
+                batch = following.result()
+        if batch.cut_off is not None:
+            raise batch.cut_off
         return done
 
-    def _read(
-        self, batch: Sequence[ArchiveLine], done: Imported, on_reject: Callable[[Rejected], None]
-    ) -> Iterator[Submission | Reply]:
-        for line in batch:
-            if line.content is None:
-                reason = f"longer than {LINE_BYTES_MAX:,} bytes"
-            else:
-                try:
-                    yield read_line(line.content, now=self._at)
+    def _read(self, lines: Iterator[ArchiveLine]) -> "_Read":
+        found = _Read()
+        try:
+            for line in islice(lines, BATCH_RECORDS):
+                found.lines = line.number
+                if line.content is None:
+                    found.rejected.append(Rejected(line.number, f"longer than {LINE_BYTES_MAX:,} bytes"))
                     continue
+                try:
+                    found.records.append(read_line(line.content, now=self._at))
                 except BadRecordError as error:
-                    reason = str(error)
-            done.rejected += 1
-            on_reject(Rejected(line.number, reason))
+                    found.rejected.append(Rejected(line.number, str(error)))
+        except Exception as error:  # noqa: BLE001 - raised when what came before it is imported
+            found.cut_off = error
+        return found
 
     def _batch(self, records: Sequence[Submission | Reply], done: Imported) -> None:
         present = self._present(records)
