@@ -57,6 +57,6 @@ class ViewSettings(BaseModel):
     )
     rebuild_switch_pause_seconds: float = setting(0.1, "seconds", "Between them: the readers' turn.", gt=0)
     rebuild_ahead_seconds_max: float = setting(
-        5.0, "seconds", "How long a live view may take to come to where the new one stands already.", ge=0
+        5.0, "seconds", "How long live views may take in all to come to where the new ones stand.", ge=0
     )
     rebuild_writers: int = setting(2, "threads", "That copy rows beside the one that folds.", ge=1)

@@ -16,8 +16,8 @@ class RebuildLimits(Struct, frozen=True):
     in memory, those of the largest view are written out and merged from then on. It catches up without a lock until
     at most ``lag_events_max`` events are left; the runner waits for the rest. The exchange waits ``lock_seconds`` for
     readers, who queue behind it, and is tried ``switch_attempts_max`` times, ``switch_pause_seconds`` apart; it waits
-    ``batch_seconds_max`` for the runner's batch to end, and ``ahead_seconds_max`` for a live view to come to where the
-    new one stands already.
+    ``batch_seconds_max`` for the runner's batch to end, and in all ``ahead_seconds_max`` for live views to come to
+    where the new ones stand already.
     """
 
     page_events: int = 1 << BUCKET_BITS

@@ -157,6 +157,7 @@ class _Rebuild:
         self._failed: BaseException | None = None
         self._reached = 0
         self._total = 0
+        self._patient_until = 0.0
         self._started = time.perf_counter()
 
     def run(self) -> RebuildSummary:
@@ -178,6 +179,7 @@ class _Rebuild:
             writers = stack.enter_context(_pool(self._limits.writers))
             self._fold([one for one in making if one.view.projection.name not in careful], writers, in_bulk=in_bulk)
             self._reached = self._total
+            self._patient_until = time.monotonic() + self._limits.ahead_seconds_max
             self._say("index")
             # The largest first, so that none is left alone at the end.
             largest_first = sorted(making, key=lambda one: one.shadow.rows + one.weight, reverse=True)
@@ -315,13 +317,12 @@ class _Rebuild:
             return self._switch(one.shadow)
 
     def _switch(self, shadow: Shadow) -> Rebuilt:
-        patience = time.monotonic() + self._limits.ahead_seconds_max
         for _ in range(self._limits.switch_attempts_max):
             self._catch_up(shadow)
             try:
                 with shadow.attempt():
                     live = shadow.lock(self._limits.batch_seconds_max)
-                    if live < shadow.position and live > shadow.live_at_start and time.monotonic() < patience:
+                    if shadow.live_at_start < live < shadow.position and time.monotonic() < self._patient_until:
                         # The log went on while we read it. Views that are kept are exchanged where they stand: none may
                         # be ahead of others, and only at one position can they be compared.
                         raise Busy(f"{shadow.projection.name} stands at {live}, before {shadow.position}")  # noqa: TRY301
