@@ -1,8 +1,10 @@
-"""``./task test:stack``: the tests that need the real servers of the native stack. Arguments go to pytest,
-but ``--faults``, which has the long tests run as well.
+"""``./task test:stack``: the tests that need the real servers of the native stack. Arguments go to pytest.
 
 The servers are started first, one by one: a required one that does not start fails the run, which says so in its last
 lines, and no test runs. A folder of its own is used and removed; it is kept when something failed.
+
+All tests run in two lanes, each with servers of its own, as most wait for something most of the time; tests of one file
+stay in one lane. Those that are named in the arguments run in one.
 """
 
 import shutil
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from infra.failures import Failure
@@ -18,10 +21,10 @@ from infra.settings import ROOT
 from infra.stack import SERVICES, open_stack, start_stack
 from infra.stack.record import FILE_NAME
 
-WITH_FAULTS = "--faults"
-"""The argument that has the long tests run as well."""
+LANES = ("gw0", "gw1")
+"""Those of pytest-xdist, by its names for them."""
 SHARED = "stack"
-"""The folder of the servers that the tests share, below the run's own."""
+"""The folder of the servers that tests share, below the run's own; with a folder for each lane if there are two."""
 
 
 def main(arguments: list[str]) -> int:
@@ -32,9 +35,11 @@ def main(arguments: list[str]) -> int:
     code = 1
     missing: list[str] = []
     try:
-        missing = start_each(folder / SHARED)
+        lanes = LANES if not any(Path(argument).exists() for argument in arguments) else ("",)
+        for lane in lanes:
+            missing = missing or start_each(folder / SHARED / lane)
         if not missing:
-            code = run_tests(folder, arguments)
+            code = run_tests(folder, lanes, arguments)
     finally:
         stop_all(folder)
     if missing:
@@ -65,19 +70,15 @@ def start_each(folder: Path) -> list[str]:
     return missing
 
 
-def run_tests(folder: Path, arguments: list[str]) -> int:
-    """The tests marked ``stack``, one at a time: they hurt servers that all of them share.
+def run_tests(folder: Path, lanes: Sequence[str], arguments: list[str]) -> int:
+    """The tests marked ``stack``, in each lane one at a time: they hurt servers that all tests of a lane share.
 
     What tests start for themselves is in the same folder, so that it can be found when they are cut off.
     """
-    wanted = "stack" if WITH_FAULTS in arguments else "stack and not faults"
-    arguments = [argument for argument in arguments if argument != WITH_FAULTS]
     folders = [f"--stack-dir={folder / SHARED}", f"--basetemp={folder / 'tests'}"]
-    options = ["-m", wanted, "-n", "0", *folders, *(arguments or ("tests",))]
-    code = subprocess.run([sys.executable, "-P", "-m", "pytest", *options], cwd=ROOT, check=False).returncode
-    if wanted != "stack":
-        say(f"Not run: whole fleets under faults, which take many minutes: ./task test:stack -- {WITH_FAULTS}")
-    return code
+    running = ["-n", "0"] if len(lanes) == 1 else ["-n", str(len(lanes)), "--dist", "loadfile"]
+    options = ["-m", "stack", *running, *folders, *(arguments or ("tests",))]
+    return subprocess.run([sys.executable, "-P", "-m", "pytest", *options], cwd=ROOT, check=False).returncode
 
 
 def stop_all(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The real servers: one stack for the whole run, whole again before each test that uses it."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,10 +19,10 @@ StartStack = Callable[..., Stack]
 
 @pytest.fixture(scope="session")
 def running_stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """All servers: those of ``--stack-dir``, or started for this run."""
+    """All servers: those of ``--stack-dir``, where each lane of a run has its own, or started for this run."""
     given = request.config.getoption("--stack-dir")
     if given is not None:
-        yield start_stack(Path(given), durable=False)
+        yield start_stack(Path(given, os.environ.get("PYTEST_XDIST_WORKER", "")), durable=False)
         return
     folder = Path(tempfile.mkdtemp(prefix="moot-stack-tests-"))
     with start_stack(folder, durable=False) as stack:

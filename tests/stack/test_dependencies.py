@@ -49,7 +49,8 @@ class Site:
         position = self.ada.position
         try:
             made = submit_post(self.ada, self.community, title=title)
-        except (AssertionError, KeyError):
+        except (AssertionError, KeyError, TypeError):
+            # Refused, or done and not to be seen yet.
             self.ada.position = position
             return False
         found = self.ada.post(QUERY, {"id": made})
