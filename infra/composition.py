@@ -149,6 +149,7 @@ def _pool(settings: Settings, name: str, url: str) -> GuardedPool:
         url,
         min_size=settings.pool_connections_min,
         max_size=settings.pool_connections_max,
+        wait_seconds_max=settings.pool_wait_seconds_max,
         answer_seconds_max=settings.pool_answer_seconds_max,
         breaker=Breaker(name, breaker_limits(settings), refusal=PostgresAway),
         name=name,

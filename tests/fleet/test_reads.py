@@ -11,6 +11,7 @@ import pytest
 from psycopg_pool import PoolTimeout
 
 from infra.breaker import Breaker, BreakerLimits
+from infra.composition import open_moot
 from infra.guarded_pool import GuardedPool, PostgresAway, guarded_pool
 from infra.migrate import migrate
 from infra.reads import ReadLimits, Reads
@@ -208,6 +209,16 @@ def test_that_all_connections_are_busy_opens_no_breaker(database: str) -> None:
 async def _ask(pool: GuardedPool) -> None:
     async with pool.connection() as connection:
         await connection.execute("SELECT 1")
+
+
+def test_what_a_read_waits_for_is_as_the_settings_say(settings: Any) -> None:
+    given = settings.model_copy(update={"pool_wait_seconds_max": 3.5, "pool_connections_max": 7})
+
+    async def scene() -> None:
+        async with open_moot(given) as moot:
+            assert (moot.pool.timeout, moot.pool.reconnect_timeout, moot.pool.max_size) == (3.5, 3.5, 7)
+
+    asyncio.run(scene())
 
 
 def test_an_answer_that_never_comes_gives_the_connection_up(database: str) -> None:
