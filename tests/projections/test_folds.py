@@ -45,7 +45,7 @@ from projections.votes import Vote
 from schemas.registry import WIRE
 from tests.projections.folds import NOW, ident, recorded, rows
 
-ANN, BOB, CAT = ident("ann"), ident("bob"), ident("cat")
+ANN, BOB, CAT, DAN = ident("ann"), ident("bob"), ident("cat"), ident("dan")
 PLACE, POST, COMMENT, REPLY = ident("place"), ident("post"), ident("comment"), ident("reply")
 
 
@@ -124,8 +124,12 @@ def test_memberships() -> None:
         MemberLeft(PLACE, CAT),
         MemberInvited(PLACE, BOB, ANN),
         InvitationDeclined(PLACE, BOB),
+        MemberInvited(PLACE, DAN, ANN),
     )
-    assert rows("memberships", log) == {(PLACE, ANN): Membership(PLACE, ANN, True, True, True, NOW, 3)}
+    assert rows("memberships", log) == {
+        (PLACE, ANN): Membership(PLACE, ANN, True, True, True, NOW, 2),
+        (PLACE, DAN): Membership(PLACE, DAN, invited=True),
+    }
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from domain.follow import AccountFollowed
 from domain.membership import MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
 from domain.save import ItemSaved
 from infra.queries import accounts, communities, items, live, log
-from infra.queries.communities import BySize
+from infra.queries.communities import BySize, Member
 from infra.queries.items import ByTime
 from infra.queries.rows import Page, Slice
 from tests.queries.site import NOW, Site, ident
@@ -240,6 +240,40 @@ def test_members_and_communities_joined(town: Town) -> None:
     for viewer, seen in ((town.ann, {town.open, town.closed}), (town.bob, {town.open})):
         joined = run(town.site.ask(lambda c, v=viewer: communities.joined(c, v, town.ann, Slice(9))))
         assert {row.community.community_id for row in joined.items} == seen
+
+
+def test_members_and_communities_stay_where_they_joined_in_their_lists(site: Site) -> None:
+    """Invitations and appointments between two pages neither repeat anybody nor leave anybody out."""
+    ann = site.account("Ann")
+    people = [site.account(n) for n in range(6)]
+    place = site.community("place", ann, "restricted")
+    for person in people:
+        site.happen(MemberJoined(place, person))
+    for moderator in people[1:4]:
+        site.happen(ModeratorAppointed(place, moderator, ann))
+    others = [site.community(n, people[0], "restricted") for n in range(5)]
+    for other in others:
+        site.happen(MemberJoined(other, ann))
+    site.fold()
+
+    def read(size: int, after: int | None, moderators: bool) -> Page[Member]:
+        return run(site.ask(lambda c: communities.members(c, None, place, Slice(size, after), moderators=moderators)))
+
+    first, leading = read(3, None, False), read(2, None, True)
+    joined = run(site.ask(lambda c: communities.joined(c, None, ann, Slice(3))))
+    site.happen(ModeratorAppointed(place, people[0], ann))  # not read yet
+    site.happen(MemberInvited(place, people[1], ann))
+    site.happen(MemberInvited(place, people[5], ann))  # read already
+    site.happen(MemberInvited(others[0], ann, people[0]))
+    site.happen(ModeratorAppointed(others[1], ann, people[0]))
+    site.happen(ModeratorAppointed(others[4], ann, people[0]))
+    site.fold()
+    rest = read(9, first.items[-1].position, False)
+    assert [row.profile.account_id for row in (*first.items, *rest.items)] == [*people[::-1], ann]
+    others_leading = read(9, leading.items[-1].position, True)
+    assert [row.profile.account_id for row in (*leading.items, *others_leading.items)] == [*people[3::-1]]
+    more = run(site.ask(lambda c: communities.joined(c, None, ann, Slice(9, joined.items[-1].position))))
+    assert [row.community.community_id for row in (*joined.items, *more.items)] == [*others[::-1], place]
 
 
 def test_communities_by_size_are_paged(site: Site) -> None:
