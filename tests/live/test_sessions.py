@@ -138,3 +138,31 @@ def test_signing_out_ends_the_sockets_of_that_session_at_once_and_no_other(stack
 
     with Client(stack) as ada, Client(stack) as ben:
         asyncio.run(scene(ada.appear(), ben.appear()))
+
+
+@pytest.mark.parametrize(
+    ("mutation", "given"),
+    [
+        ("signUp", {"name": "walker", "email": "walker@example.org", "password": "a tree on a hill"}),
+        ("signIn", {"nameOrEmail": "walker", "password": "a tree on a hill"}),
+        ("refreshSession", {}),
+    ],
+)
+def test_a_session_does_not_begin_where_its_cookie_cannot_be_set(
+    stack: Stack, mutation: str, given: dict[str, str]
+) -> None:
+    kind = mutation[0].upper() + mutation[1:] + "Input"
+    query = f"mutation($input: {kind}!) {{ {mutation}(input: $input) {{ accessToken errors {{ code message }} }} }}"
+
+    async def scene() -> None:
+        async with signed_in(stack) as socket:
+            await socket.subscribe("m", query, variables={"input": given})
+            payload = (await socket.next("m"))[mutation]
+            assert payload["accessToken"] is None
+            assert [error["code"] for error in payload["errors"]] == ["HTTP_ONLY"]
+            assert "HTTP" in payload["errors"][0]["message"]
+            assert await socket.receive() == {"id": "m", "type": "complete"}
+
+    asyncio.run(scene())
+    with Client(stack) as visitor:
+        assert visitor.ask('{ account(name: "walker") { name } }') == {"account": None}
