@@ -44,7 +44,7 @@ def test_the_name_of_the_token_is_read_without_regard_to_case(stack: Stack, name
     async def scene(ada: Client) -> None:
         async with opened(stack) as socket:
             await socket.init({name: ada.http.headers["Authorization"]})
-            await socket.subscribe("q", WHO)
+            await socket.subscribe("q", WHO, extensions={"position": ada.position})
             assert await socket.next("q") == {"viewer": {"account": {"name": ada.name}}}
 
     with Client(stack) as ada:
