@@ -111,6 +111,7 @@ class Connection:
         self._viewer: Viewer | None = None
         self._heard = True
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._suspect = False
         self._checking: asyncio.Task[None] | None = None
         self._stack = AsyncExitStack()
 
@@ -249,15 +250,18 @@ class Connection:
         self.close(CloseCode.FORBIDDEN, "Forbidden: the access token has expired; connect with a new one")
 
     def _may_have_ended(self, _: int | None) -> None:
+        self._suspect = True
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check())
 
     async def _check(self) -> None:
-        try:
-            await self._authenticated()
-        except Closed as closed:
-            if closed.code is not CloseCode.TRY_AGAIN_LATER:  # else it ends with its token at the latest
-                self.close(closed.code, closed.reason)
+        while self._suspect:  # again, if it may have ended after the answer was made that this waits for
+            self._suspect = False
+            try:
+                await self._authenticated()
+            except Closed as closed:
+                if closed.code is not CloseCode.TRY_AGAIN_LATER:  # else it ends with its token at the latest
+                    self.close(closed.code, closed.reason)
 
     def _not_initialised(self) -> None:
         self.close(CloseCode.INITIALISATION_TIMEOUT, "Connection initialisation timeout")
