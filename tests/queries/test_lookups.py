@@ -1,7 +1,7 @@
 """Look-ups by id and lists, and who sees what of them."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from datetime import timedelta
 from typing import TypeVar
 
@@ -203,6 +203,22 @@ def test_nobody_is_told_of_a_reply_that_is_deleted(town: Town) -> None:
     town.site.fold()
     assert told(town, town.ann) == [more]
     assert len(run(town.site.ask(lambda c: accounts.notifications(c, town.ann, Slice(1)))).items) == 1
+
+
+def test_who_is_admitted_to_what_happens_in_a_community(town: Town) -> None:
+    viewers = (None, town.ann, town.bob)
+    unborn, unknown = ident("community", "unborn"), ident("community", "unknown")
+    town.site.happen(MemberJoined(unborn, town.ann))
+    town.site.fold()
+
+    def admitted(community_id: Id) -> Collection[Id | None] | None:
+        return run(town.site.ask(lambda c: live.admitted(c, community_id, viewers)))
+
+    assert admitted(town.open) is None
+    assert admitted(town.closed) == {town.ann}
+    # As long as it is not known what a community is, it may be a private one.
+    assert admitted(unborn) == frozenset()
+    assert admitted(unknown) == frozenset()
 
 
 def test_lists_are_paged_both_ways(site: Site) -> None:
