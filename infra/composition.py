@@ -96,6 +96,7 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
         await signals.open()
         stack.push_async_callback(signals.close)
         progress = Progress(signals, pool, wait_seconds_max=settings.position_wait_seconds_max)
+        pool.on_broken = progress.doubt
         await progress.open()
         stack.push_async_callback(progress.close)
         publishing = redis.Redis.from_url(

@@ -1,6 +1,7 @@
 """The pool of connections that an event loop reads through: bounded waits, and a breaker while PostgreSQL is away."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import psycopg
@@ -79,9 +80,12 @@ class GuardedPool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
     The server counts as away when a connection came back broken, and when a caller waited in vain while none came
     back whole: that all are busy is no sign of it. As soon as one was broken all are replaced, without asking them
     first: a restart breaks them all, and each would be somebody's error, or somebody's wait.
+
+    ``on_broken`` is called in the event loop for each connection that came back broken, before anybody gets another.
     """
 
     breaker: Breaker | None = None
+    on_broken: Callable[[], None] | None = None
     _came_back = 0
     _draining: "asyncio.Task[None] | None" = None
 
@@ -108,8 +112,11 @@ class GuardedPool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
 
     async def putconn(self, conn: AsyncConnection[TupleRow]) -> None:
         """Give it back."""
+        broken = conn.pgconn.status == ConnStatus.BAD
+        if broken and self.on_broken is not None:
+            self.on_broken()
         if self.breaker is not None:
-            if conn.pgconn.status == ConnStatus.BAD:
+            if broken:
                 self.breaker.failed()
                 # One from before the last time says nothing new.
                 if conn._created_at > self._drained_at and (self._draining is None or self._draining.done()):

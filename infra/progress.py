@@ -31,6 +31,9 @@ class Progress:
     The runner signals every step, so a wait costs no query; the checkpoints are read when that may have failed: at the
     start, after signals were lost, and before giving up. The workers of a fleet signal that they have come further, and
     none knows how far all have: then the checkpoints are read, once for all who wait and all signals meanwhile.
+
+    Views are committed without waiting for the disk (``infra.rows``), so a crash of PostgreSQL takes the last of it
+    back until it is folded again. No connection outlives a crash: whoever meets a broken one says so by ``doubt``.
     """
 
     def __init__(
@@ -49,6 +52,8 @@ class Progress:
         self._rested = 0.0
         self._changed: asyncio.Future[None] | None = None
         self._stack = AsyncExitStack()
+        self.doubts = 0
+        """How often what was known was doubted: what was found reached before the last time may not be any more."""
 
     async def open(self) -> None:
         """Start to listen."""
@@ -57,6 +62,12 @@ class Progress:
     async def close(self) -> None:
         """Stop listening."""
         await self._stack.aclose()
+
+    def doubt(self) -> None:
+        """Forget how far the views have come: PostgreSQL may have crashed. Whoever waits next asks it."""
+        self.doubts += 1
+        self._reached = 0
+        self._certain = False
 
     async def wait(self, position: int, *, names: Collection[str] | None = None, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - giving up is an answer here, not an exception
         """Wait until those views, or all that are kept up to date, have folded the log up to that position.

@@ -1,7 +1,8 @@
 """All projections by name, in the order in which a runner that commits one at a time must commit them.
 
 ``score_changes`` comes before ``feed`` and ``scores``: paging takes a score back to an earlier position by
-subtracting its later changes, so these must never be behind the scores.
+subtracting its later changes, so these must never be behind the scores. So does ``member_changes`` before
+``communities``.
 """
 
 from projections.blocks import blocks
@@ -11,6 +12,7 @@ from projections.core import Projection
 from projections.feed import feed
 from projections.follows import follows
 from projections.karma import karma
+from projections.member_changes import member_changes
 from projections.memberships import memberships
 from projections.notifications import notifications
 from projections.posts import posts
@@ -25,6 +27,7 @@ ALL: dict[str, Projection] = {
     projection.name: projection
     for projection in (
         profiles,
+        member_changes,
         communities,
         memberships,
         follows,
@@ -44,7 +47,7 @@ ALL: dict[str, Projection] = {
 
 GROUPS: dict[str, tuple[Projection, ...]] = {
     "people": (profiles, follows, blocks),
-    "content": (communities, memberships, comments, notifications, saved),
+    "content": (member_changes, communities, memberships, comments, notifications, saved),
     "votes": (score_changes, scores, posts, feed, votes, karma),
     "subjects": (subjects,),
 }
@@ -54,5 +57,5 @@ Views that read other topics are apart (``people``), and so is what most events 
 from what has least to do (``content``): a wave of votes delays no reply. ``subjects`` reads everything, and nobody
 waits for it. ``score_changes``, ``scores``, ``posts`` and ``feed`` are local and of one group, so they are in each
 partition at the same position: paging takes back from the ones what the other says, and shows what the ones rank by
-the other.
+the other. ``member_changes`` and ``communities`` are neither local nor apart, to the same end.
 """

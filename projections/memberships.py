@@ -15,7 +15,10 @@ from schemas.envelope import Recorded
 
 
 class Membership(Row, frozen=True, gc=False):
-    """A standing. ``joined_at`` is when the account last became a member."""
+    """A standing. ``joined_at`` is when the account last became a member, and ``position`` that event's: 0 before.
+
+    So lists in order of ``position`` stay in the order of joining, whatever else happens to those in them.
+    """
 
     key_fields: ClassVar[tuple[str, ...]] = ("community_id", "account_id")
     community_id: Id
@@ -27,7 +30,7 @@ class Membership(Row, frozen=True, gc=False):
     position: int = 0
 
 
-memberships = Projection("memberships", version=1, row=Membership, local=True)
+memberships = Projection("memberships", version=2, row=Membership, local=True)
 
 
 def _key(e: MemberInvited | MemberJoined | MemberLeft | InvitationDeclined | ModeratorAppointed) -> tuple[Id, Id]:
@@ -35,8 +38,8 @@ def _key(e: MemberInvited | MemberJoined | MemberLeft | InvitationDeclined | Mod
 
 
 @memberships.on(MemberInvited, key=_key)
-def _(row: Membership, _e: MemberInvited, at: Recorded) -> Membership:
-    return replace(row, invited=True, position=at.position)
+def _(row: Membership, _e: MemberInvited) -> Membership:
+    return replace(row, invited=True)
 
 
 @memberships.on(MemberJoined, key=_key)
@@ -45,8 +48,8 @@ def _(row: Membership, _e: MemberJoined, at: Recorded) -> Membership:
 
 
 @memberships.on(ModeratorAppointed, key=_key)
-def _(row: Membership, _e: ModeratorAppointed, at: Recorded) -> Membership:
-    return replace(row, moderator=True, position=at.position)
+def _(row: Membership, _e: ModeratorAppointed) -> Membership:
+    return replace(row, moderator=True)
 
 
 @memberships.on(MemberLeft, key=_key)

@@ -24,9 +24,9 @@ class Context:
     ``viewer_id`` is the signed-in account, ``None`` for a visitor, and ``session_id`` the session that the access
     token belongs to. ``address`` is the network address that the request came from and ``client`` its User-Agent.
     ``cookies`` came with the request; what is appended to ``set_cookies`` (whole ``Set-Cookie``
-    values) leaves with the response, over HTTP only. ``position`` is the position of the log that the client
-    asked to have seen, if it did, and ``stale`` whether the views had not reached it in time. ``reading`` decides
-    which server is read from.
+    values) leaves with the response, if it ``sets_cookies``: over HTTP alone. ``position`` is the position of the log
+    that the client asked to have seen, if it did, and ``stale`` whether the views had not reached it in time.
+    ``reading`` decides which server is read from.
     """
 
     __slots__ = (
@@ -41,6 +41,7 @@ class Context:
         "sealer",
         "session_id",
         "set_cookies",
+        "sets_cookies",
         "stale",
         "viewer_id",
     )
@@ -56,6 +57,7 @@ class Context:
         address: str = "",
         client: str = "",
         cookies: Mapping[str, str] | None = None,
+        sets_cookies: bool = False,
         position: int | None = None,
     ) -> None:
         self.moot = moot
@@ -67,6 +69,7 @@ class Context:
         self.client = client
         self.cookies: Mapping[str, str] = cookies or {}
         self.set_cookies: list[str] = []
+        self.sets_cookies = sets_cookies
         self.position = position
         self.stale = False
         self.reading = moot.reads.begin()
@@ -96,6 +99,7 @@ class Context:
             address=self.address,
             client=self.client,
             cookies=self.cookies,
+            sets_cookies=self.sets_cookies,
             position=self.position,
         )
 

@@ -201,9 +201,13 @@ class Engine:
             else:
                 if operation.kind is not OperationType.QUERY:
                     context.reading.on_primary()
+                progress = context.moot.progress
                 if context.position is not None:
                     await self._catch_up(context)
+                doubts = progress.doubts
                 result = await self._run(prepared, operation, values, variables, context)
+                if progress.doubts != doubts:
+                    context.stale = True  # some of it was perhaps read from views that a crash had put back
         except ApiError as error:
             return refused([error], context.request_id)
         except UNAVAILABLE as error:

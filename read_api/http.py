@@ -155,6 +155,7 @@ class GraphQLEndpoint:
             address=address_of(scope, self._proxies),
             client=headers.get(b"user-agent", b"").decode("latin-1"),
             cookies=_cookies(headers.get(b"cookie")),
+            sets_cookies=True,
             position=open_position(self._sealer, token) if token else None,
         )
 

@@ -4,7 +4,8 @@ The access token is in the payload: a client sends it as ``Authorization: Bearer
 token is in a cookie that no script can read and that no other site's page can have sent (``HttpOnly``, ``Secure``,
 ``SameSite=Strict``, bound to this host by its ``__Host-`` prefix, RFC 6265bis section 4.1.3.2). Browsers keep such a
 cookie over plain HTTP too where the host is this machine. Forging a refresh from elsewhere would need that cookie and
-``application/json``, which no form sends.
+``application/json``, which no form sends. A WebSocket has no answer that could set a cookie, so what begins a session
+or goes on with it is refused there, before anything is done.
 """
 
 from __future__ import annotations
@@ -93,7 +94,10 @@ class LimitedPayload(Payload):
     )
 
 
-@strawberry.type(description="A session. The refresh token is not here but in a cookie that scripts cannot read.")
+@strawberry.type(
+    description="A session. The refresh token is not here but in a cookie that scripts cannot read. A WebSocket cannot "
+    "set it: there, all these are refused with HTTP_ONLY."
+)
 class SessionPayload(LimitedPayload):
     """A session, or why there is none."""
 
@@ -279,6 +283,15 @@ async def _session(
     context: Context, given: Input, work: Callable[[], Awaitable[tuple[Grant, int | None]]]
 ) -> SessionPayload:
     """The payload of what begins or goes on with a session; ``work`` gives it, and a position if there is a new one."""
+    if not context.sets_cookies:
+        message = (
+            "A session begins and goes on over HTTP, which brings its cookie. Send this by POST to the same address."
+        )
+        return SessionPayload(
+            errors=[user_error(ApiCode.HTTP_ONLY, message)],
+            position=None,
+            client_mutation_id=given.client_mutation_id,
+        )
     done, errors, wait = await _tried(work)
     if done is None:
         return SessionPayload(

@@ -78,8 +78,10 @@ def _votes(post: str) -> str:
             GROUP BY x.target_id) v ON v.target_id = c.comment_id"""
 
 
-_SHOWN = f"""c.submitted_at IS NOT NULL AND c.position <= (SELECT p FROM at) AND (NOT c.deleted OR c.replies > 0)
-    AND {not_blocked("c.author_id")} AND {sees_known("c.community_id", known=KNOWN)}"""
+_THERE = f"""c.submitted_at IS NOT NULL AND c.position <= (SELECT p FROM at)
+    AND {sees_known("c.community_id", known=KNOWN)}"""
+_NOT_EMPTY = "(NOT c.deleted OR c.replies > 0)"
+_SHOWN = f"{_THERE} AND {_NOT_EMPTY} AND {not_blocked('c.author_id')}"
 
 
 async def top_level(
@@ -185,29 +187,38 @@ async def thread(
     sort: CommentSort,
     size: int,
     cursor: ThreadCursor | None = None,
-    depth_max: int = 100,
 ) -> Page[ThreadItem]:
-    """All comments of the post down to that depth, each before its replies, siblings by ``sort``.
+    """All comments of the post, however deep, each before its replies, siblings by ``sort``.
 
-    Ranks the whole thread for each page: index (post_id, path).
+    Ranks the whole thread for each page: index (post_id, path). What is not shown has its place all the same, so a
+    cursor holds when its comment is deleted, or its author blocked, before the next page is read.
     """
     order = "ASC" if sort is CommentSort.OLD else "DESC"
+    # A comment of an archive whose parent arrived after the position still stands where it stood: below the post.
     sql = f"""WITH RECURSIVE {_AT}, c AS MATERIALIZED (
             SELECT c.comment_id, c.submitted_at, CASE WHEN NOT c.orphan THEN c.parent_id END AS parent_id,
-                {_UP} AS up, {_DOWN} AS down
+                {_NOT_EMPTY} AS shown, NOT {not_blocked("c.author_id")} AS blocked, {_UP} AS up, {_DOWN} AS down
             FROM views.comments c {_votes("= %(post)s::uuid")}
-            WHERE c.post_id = %(post)s::uuid AND c.depth <= %(depth)s AND {_SHOWN}),
+            WHERE c.post_id = %(post)s::uuid AND {_THERE}),
+        standing AS (
+            SELECT c.comment_id, c.submitted_at, c.shown, c.blocked, c.up, c.down,
+                CASE WHEN q.comment_id IS NOT NULL OR NOT EXISTS (SELECT FROM views.comments x
+                    WHERE x.comment_id = c.parent_id AND x.post_id = %(post)s::uuid AND x.position > (SELECT p FROM at))
+                THEN c.parent_id END AS parent_id
+            FROM c LEFT JOIN c q ON q.comment_id = c.parent_id),
         ranked AS MATERIALIZED (
-            SELECT c.comment_id, c.parent_id, row_number() OVER (PARTITION BY c.parent_id
-                ORDER BY {_RANKS[sort]} {order}, c.submitted_at {order}, c.comment_id {order}) AS place FROM c),
+            SELECT c.comment_id, c.parent_id, c.shown, c.blocked, row_number() OVER (PARTITION BY c.parent_id
+                ORDER BY {_RANKS[sort]} {order}, c.submitted_at {order}, c.comment_id {order}) AS place
+            FROM standing c),
         placed AS (
-            SELECT r.comment_id, ARRAY[r.place] AS places FROM ranked r WHERE r.parent_id IS NULL
+            SELECT r.comment_id, r.shown, r.blocked, ARRAY[r.place] AS places FROM ranked r WHERE r.parent_id IS NULL
             UNION ALL
-            SELECT r.comment_id, p.places || r.place FROM placed p JOIN ranked r ON r.parent_id = p.comment_id),
+            SELECT r.comment_id, r.shown, p.blocked OR r.blocked, p.places || r.place
+            FROM placed p JOIN ranked r ON r.parent_id = p.comment_id),
         page AS MATERIALIZED (
             SELECT p.comment_id, p.places FROM placed p
-            WHERE %(after)s::uuid IS NULL
-                OR p.places > (SELECT a.places FROM placed a WHERE a.comment_id = %(after)s::uuid)
+            WHERE p.shown AND NOT p.blocked AND (%(after)s::uuid IS NULL
+                OR p.places > (SELECT a.places FROM placed a WHERE a.comment_id = %(after)s::uuid))
             ORDER BY p.places LIMIT %(limit)s)
         SELECT (SELECT p FROM at), coalesce(s.up, 0), coalesce(s.down, 0), {columns(Comment, "c")}
         FROM page g JOIN views.comments c USING (comment_id) LEFT JOIN views.scores s ON s.target_id = g.comment_id
@@ -217,7 +228,6 @@ async def thread(
         "post": post_id,
         "position": cursor.position if cursor else None,
         "after": cursor.comment_id if cursor else None,
-        "depth": depth_max,
         "limit": size + 1,
     }
     rows = await (await connection.execute(sql.encode(), parameters)).fetchall()

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from domain.event import Id
-from infra.queries.rows import Connection, Page, Slice, by_position, columns, fetch, sees, sliced
+from infra.queries.rows import Connection, Page, Slice, as_of, by_position, columns, fetch, sees, sliced
 from projections.communities import Community
 from projections.memberships import Membership
 from projections.profiles import Profile
@@ -34,10 +34,18 @@ class Joined(Struct, frozen=True):
 
 
 class BySize(Struct, frozen=True, array_like=True):
-    """The cursor of a list of communities by size."""
+    """The place after one community in the list by size: ``members`` is how many it had as of ``position``."""
 
+    position: int
     members: int
     community_id: Id
+
+
+class Listed(Struct, frozen=True):
+    """A community, as it is now, in the list by size."""
+
+    community: Community
+    cursor: BySize
 
 
 async def by_ids(connection: Connection, viewer_id: Id | None, community_ids: Sequence[Id]) -> list[Community]:
@@ -80,23 +88,46 @@ def _seen_or_invited() -> str:
 
 async def listing(
     connection: Connection, viewer_id: Id | None, *, size: int, after: BySize | None = None, backward: bool = False
-) -> Page[Community]:
-    """The communities that the viewer may see, the largest first. Index (members, community_id).
+) -> Page[Listed]:
+    """The communities that the viewer may see, the largest first, as of the first page. Index (members, community_id).
 
-    Not snapshot-stable: a community that grows past the cursor between two pages shows on neither. The cursor of
-    an item is ``BySize(members, community_id)``.
+    Who joined and left since is taken back from the sizes of those few communities. One that was founded since had no
+    members then, which a founder never leaves behind, and is in no later page; one that an import brought since may
+    come at the end.
     """
     direction, compare = ("ASC", ">") if backward else ("DESC", "<")
-    far = BySize(-1, Id("00000000-0000-0000-0000-000000000000"))
-    near = BySize(2**63 - 1, Id("ffffffff-ffff-ffff-ffff-ffffffffffff"))
+    far = BySize(0, -1, Id("00000000-0000-0000-0000-000000000000"))
+    near = BySize(0, 2**63 - 1, Id("ffffffff-ffff-ffff-ffff-ffffffffffff"))
     at = after or (far if backward else near)
-    sql = f"""SELECT {_COMMUNITY} FROM views.communities c
-        WHERE (c.members, c.community_id) {compare} (%(members)s, %(id)s::uuid)
-        AND c.created_at IS NOT NULL AND {sees("c.community_id")}
-        ORDER BY c.members {direction}, c.community_id {direction} LIMIT %(limit)s"""
-    parameters = {"viewer": viewer_id, "members": at.members, "id": at.community_id, "limit": size + 1}
-    rows = await fetch(connection, sql, parameters, Community)
+    seen = f"c.created_at IS NOT NULL AND {sees('c.community_id')}"
+    sql = f"""WITH {as_of("communities", "member_changes", counts="communities")}, moved AS MATERIALIZED (
+            SELECT x.community_id, sum(x.change)::bigint AS change FROM views.member_changes x
+            WHERE x.position > (SELECT p FROM at) AND x.position <= (SELECT head FROM at) GROUP BY x.community_id)
+        SELECT (SELECT p FROM at), g.size, {columns(Community, "g")} FROM (
+            (SELECT c.members AS size, c.* FROM views.communities c
+            WHERE (c.members, c.community_id) {compare} (%(members)s, %(id)s::uuid)
+            AND NOT EXISTS (SELECT FROM moved m WHERE m.community_id = c.community_id)
+            AND (c.imported OR c.members > 0) AND {seen}
+            ORDER BY c.members {direction}, c.community_id {direction} LIMIT %(limit)s)
+            UNION ALL
+            (SELECT c.members - m.change AS size, c.* FROM moved m JOIN views.communities c USING (community_id)
+            WHERE (c.members - m.change, c.community_id) {compare} (%(members)s, %(id)s::uuid)
+            AND (c.imported OR c.members > m.change) AND {seen})) g
+        ORDER BY g.size {direction}, g.community_id {direction} LIMIT %(limit)s"""
+    parameters = {
+        "viewer": viewer_id,
+        "position": None if after is None else after.position,
+        "members": at.members,
+        "id": at.community_id,
+        "limit": size + 1,
+    }
+    rows = await fetch(connection, sql, parameters, _as_listed)
     return sliced(rows, Slice(size, None if after is None else after.members, backward))
+
+
+def _as_listed(position: int, size: int, *values: Any) -> Listed:
+    community = Community(*values)
+    return Listed(community, BySize(position, size, community.community_id))
 
 
 async def memberships(connection: Connection, account_id: Id, community_ids: Sequence[Id]) -> list[Membership]:

@@ -62,19 +62,17 @@ async def admitted(
 ) -> Collection[Id | None] | None:
     """Those of the viewers (``None``: a visitor) who may see what is in the community; all of them: ``None``.
 
-    Primary keys.
+    None of them as long as it is not known what the community is. Primary keys.
     """
-    sql = """SELECT c.visibility = 'private' AND c.created_at IS NOT NULL, ARRAY(
+    sql = """SELECT c.visibility <> 'private', ARRAY(
             SELECT m.account_id FROM views.memberships m
             WHERE c.visibility = 'private' AND m.community_id = c.community_id
             AND m.account_id = ANY(%(viewers)s::uuid[]) AND (m.joined OR m.moderator))
-        FROM views.communities c WHERE c.community_id = %(id)s::uuid"""
+        FROM views.communities c WHERE c.community_id = %(id)s::uuid AND c.created_at IS NOT NULL"""
     known = [viewer for viewer in viewers if viewer is not None]
-    found = await fetch(connection, sql, {"id": community_id, "viewers": known}, lambda *row: row)
-    if not found or not found[0][0]:
-        return None
-    members: list[Id] = found[0][1]
-    return frozenset(members)
+    for everybody, members in await fetch(connection, sql, {"id": community_id, "viewers": known}, lambda *row: row):
+        return None if everybody else frozenset(members)
+    return frozenset()
 
 
 async def blocks(

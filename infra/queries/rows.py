@@ -95,9 +95,9 @@ def as_of(*views: str, counts: str = "feed") -> str:
     """``at``, for a ``WITH`` clause: the position ``p`` that a list is told as of, ``head``, and ``known``.
 
     ``p`` is that of the cursor, or the one that all those views have reached; the whole statement sees them there. What
-    ``counts`` counts is taken back to ``p`` by the ``score_changes`` after it, up to ``head``: the embedded runner may
-    be ahead with these. A fleet moves both together in each partition, so there what changed is what was counted.
-    ``known``: all communities that there were at ``p`` are.
+    ``counts`` counts is taken back to ``p`` by the changes after it (``score_changes``, ``member_changes``), up to
+    ``head``: the embedded runner may be ahead with these. A fleet moves both together in each partition, so there what
+    changed is what was counted. ``known``: all communities that there were at ``p`` are.
     """
     names = ", ".join(f"'{view}'" for view in views)
     return f"""at AS MATERIALIZED (SELECT a.p, views.reached(ARRAY['communities']) >= a.p AS known,

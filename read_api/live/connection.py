@@ -105,12 +105,13 @@ class Connection:
             bytes_max=limits.queue_bytes_max,
         )
         self._operations: dict[str, Operation] = {}
-        self._initialised = False
+        self._initialising: asyncio.Task[None] | None = None
         self._acknowledged = False
         self._token = ""
         self._viewer: Viewer | None = None
         self._heard = True
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._suspect = False
         self._checking: asyncio.Task[None] | None = None
         self._stack = AsyncExitStack()
 
@@ -142,13 +143,16 @@ class Connection:
         """Why the connection is closed by us; ``None`` if the client went."""
         for task in tasks:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                if isinstance(error, Closed):
-                    return error
                 if task.get_name() == WRITER and isinstance(error, OSError | RuntimeError):
                     return None  # sent to a socket that had just gone
-                _log.error("websocket.fault", request_id=self._client.request_id, exc_info=error)
-                return Closed(CloseCode.INTERNAL_ERROR, "Internal error")
+                return self._reason(error)
         return self._closing.result() if self._closing.done() else None
+
+    def _reason(self, error: BaseException) -> Closed:
+        if isinstance(error, Closed):
+            return error
+        _log.error("websocket.fault", request_id=self._client.request_id, exc_info=error)
+        return Closed(CloseCode.INTERNAL_ERROR, "Internal error")
 
     async def _say_goodbye(self, writer: "asyncio.Task[None]", closed: Closed) -> None:
         """Send the close frame. A client that takes nothing any more is cut off."""
@@ -168,7 +172,7 @@ class Connection:
     async def _leave_nothing(self, *tasks: "asyncio.Task[None]") -> None:
         for timer in self._timers.values():
             timer.cancel()
-        await end(*tasks, *([self._checking] if self._checking else []))
+        await end(*tasks, *(task for task in (self._initialising, self._checking) if task))
         for operation in self._operations.values():  # begun after the others were stopped
             operation.stop()
         await self._stack.aclose()
@@ -196,9 +200,9 @@ class Connection:
                 message = parsed(text)
             except InvalidMessage as invalid:
                 raise Closed(CloseCode.BAD_REQUEST, str(invalid)) from None
-            await self._take(message)
+            self._take(message)
 
-    async def _take(self, message: Message) -> None:
+    def _take(self, message: Message) -> None:
         match message:
             case Subscribe():
                 self._subscribe(message)
@@ -211,16 +215,21 @@ class Connection:
             case Pong():
                 pass
             case ConnectionInit():
-                await self._initialise(message)
+                if self._initialising is not None:
+                    raise Closed(CloseCode.TOO_MANY_INITIALISATIONS, "Too many initialisation requests")
+                self._timers.pop("init").cancel()
+                self._initialising = asyncio.create_task(self._initialise(_authorization(message.payload or {})))
+                self._initialising.add_done_callback(self._is_initialised)
 
-    async def _initialise(self, message: ConnectionInit) -> None:
-        if self._initialised:
-            raise Closed(CloseCode.TOO_MANY_INITIALISATIONS, "Too many initialisation requests")
-        self._initialised = True
-        self._timers.pop("init").cancel()
-        await self._sign_in(_authorization(message.payload or {}))
+    async def _initialise(self, authorization: str) -> None:
+        """Acknowledge the client. Meanwhile its messages are read on: what it sends too early is to be told so."""
+        await self._sign_in(authorization)
         self._acknowledged = True
         self._outbox.push(messages.CONNECTION_ACK)
+
+    def _is_initialised(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not self._closing.done():
+            self._closing.set_result(self._reason(error))
 
     async def _sign_in(self, authorization: str) -> None:
         """Learn who this is, and hear of it when that ends."""
@@ -249,15 +258,18 @@ class Connection:
         self.close(CloseCode.FORBIDDEN, "Forbidden: the access token has expired; connect with a new one")
 
     def _may_have_ended(self, _: int | None) -> None:
+        self._suspect = True
         if self._checking is None or self._checking.done():
             self._checking = asyncio.create_task(self._check())
 
     async def _check(self) -> None:
-        try:
-            await self._authenticated()
-        except Closed as closed:
-            if closed.code is not CloseCode.TRY_AGAIN_LATER:  # else it ends with its token at the latest
-                self.close(closed.code, closed.reason)
+        while self._suspect:  # again, if it may have ended after the answer was made that this waits for
+            self._suspect = False
+            try:
+                await self._authenticated()
+            except Closed as closed:
+                if closed.code is not CloseCode.TRY_AGAIN_LATER:  # else it ends with its token at the latest
+                    self.close(closed.code, closed.reason)
 
     def _not_initialised(self) -> None:
         self.close(CloseCode.INITIALISATION_TIMEOUT, "Connection initialisation timeout")

@@ -244,6 +244,7 @@ class Topic:
                     self._held = False
                 events = reading.events
                 if not events:
+                    self._forget_renderings()
                     return
                 admitted = await self._source.admitted(connection, viewers)
                 hidden = await self._hidden(connection, viewers, events)
@@ -261,6 +262,11 @@ class Topic:
             metrics.PUSH_READ_SECONDS.observe(max(0, time.time_ns() - began_ns) / 1e9)
             tracing.pushed([event.position for event in events], began_ns, followers=len(followers))
             more = len(events) == limit and not self._source.is_value
+
+    def _forget_renderings(self) -> None:
+        """Whoever comes now is sent the newest event as it looks now: what it leads to may have changed since."""
+        if self._source.is_value and (newest := self._newest) is not None:
+            self._newest = Event(newest.position, newest.payload, newest.author_id)
 
     async def _hidden(
         self, connection: Connection, viewers: Collection[Viewer], events: Sequence[Event]

@@ -82,7 +82,9 @@ class Post(Node):
         """What it consists of."""
         return PostKind(self.row.kind)
 
-    @strawberry.field(description="One line; null once deleted.")
+    @strawberry.field(
+        description="One line; null once deleted. It is shown even while `hidden`, to tell what is held back."
+    )
     def title(self) -> str | None:
         """One line."""
         return None if self.row.deleted else self.row.title
@@ -97,10 +99,11 @@ class Post(Node):
         """The text, as safe HTML."""
         return None if self.row.deleted or await self._is_hidden(info) else await to_html(self.row.body)
 
-    @strawberry.field(description="Where a link leads; null for a text, and once deleted.")
-    def url(self) -> str | None:
+    @strawberry.field(description="Where a link leads; null for a text, once deleted, or while `hidden`.")
+    async def url(self, info: Info) -> str | None:
         """Where a link leads."""
-        return None if self.row.deleted else self.row.url
+        row = self.row
+        return None if row.deleted or row.url is None or await self._is_hidden(info) else row.url
 
     @strawberry.field(description="When it was submitted.")
     def submitted_at(self) -> datetime | None:
@@ -127,7 +130,7 @@ class Post(Node):
         """Whether it stays on top."""
         return self.row.sticky
 
-    @strawberry.field(description="Whether its text is held back because you block its author.")
+    @strawberry.field(description="Whether its text, or where it leads, is held back because you block its author.")
     async def hidden(self, info: Info) -> bool:
         """Whether its text is held back."""
         return await self._is_hidden(info)

@@ -83,7 +83,10 @@ class Query:
         rows = await context.loaders.read(community_queries.by_names, context.viewer_id, [name])
         return context.loaders.community(rows[0]) if rows else None
 
-    @strawberry.field(description="The communities that you may see, the largest first.")
+    @strawberry.field(
+        description="The communities that you may see, the largest first. Pages are as of the first one: people who "
+        "join and leave in between neither hide nor repeat a community."
+    )
     async def communities(
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Connection[Community]:
@@ -96,7 +99,7 @@ class Query:
         return connection(
             context,
             scope,
-            found.map(lambda row: (context.loaders.community(row), BySize(row.members, row.community_id))),
+            found.map(lambda item: (context.loaders.community(item.community), item.cursor)),
         )
 
     @strawberry.field(

@@ -1,13 +1,11 @@
-"""Sign-ups behind a reverse proxy, over HTTP and over WebSocket: each client has limits of its own."""
+"""Sign-ups behind a reverse proxy: each client has limits of its own."""
 
-import asyncio
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from tests.api.stack import Client, Stack, serving
-from tests.live.socket import opened
 
 REFUSED = "TOO_MANY_REQUESTS"
 
@@ -21,17 +19,6 @@ def by_http(stack: Stack, forwarded: str) -> str:
     with Client(stack) as client:
         client.http.headers["X-Forwarded-For"] = forwarded
         return code_of(client.do("signUp", **form()))
-
-
-def by_socket(stack: Stack, forwarded: str) -> str:
-    async def sign_up() -> str:
-        async with opened(stack, additional_headers={"X-Forwarded-For": forwarded}) as socket:
-            await socket.init()
-            query = "mutation($i: SignUpInput!) { signUp(input: $i) { errors { code } } }"
-            await socket.subscribe("1", query, variables={"i": form()})
-            return code_of((await socket.next("1"))["signUp"])
-
-    return asyncio.run(sign_up())
 
 
 def code_of(payload: dict[str, Any]) -> str:
@@ -54,7 +41,7 @@ def test_who_is_counted(stack: Stack, trusted: str, codes: list[str]) -> None:
             by_http(other, "198.51.100.1"),
             by_http(other, "203.0.113.6, 198.51.100.1"),
             by_http(other, "198.51.100.2"),
-            by_socket(other, "198.51.100.3"),
-            by_socket(other, "198.51.100.3, 192.0.2.7"),
+            by_http(other, "198.51.100.3"),
+            by_http(other, "198.51.100.3, 192.0.2.7"),
         ]
     stack.run(stack.moot.redis.flushdb())

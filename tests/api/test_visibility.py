@@ -94,26 +94,30 @@ def test_a_blocked_author_is_neither_listed_nor_read(somebody: Callable[[], Clie
     reader, pest = somebody(), somebody()
     community = community_of(reader)
     post = post_of(pest, community, body="noise")
+    link = post_of(pest, community, kind="LINK", url="https://noise.example/")
     mine = post_of(reader, community)
     comment = pest.do("submitComment", "comment { id }", postId=mine, body="more noise")["comment"]["id"]
     reader.position = pest.position
-    query = """query($community: ID!, $post: ID!, $comment: ID!, $pest: ID!) {
+    query = """query($community: ID!, $post: ID!, $link: ID!, $comment: ID!, $pest: ID!) {
       node(id: $community) { ... on Community { feed(sort: NEW, first: 10) { nodes { id } } } }
       post: node(id: $post) { ... on Post { title body bodyHtml hidden } }
+      link: node(id: $link) { ... on Post { title kind url hidden } }
       comment: node(id: $comment) { ... on Comment { body bodyHtml hidden } }
       pest: node(id: $pest) { ... on Account { viewerBlocks } }
       viewer { notifications(first: 10) { nodes { actor { id } } } blockedAccounts(first: 10) { nodes { id } } }
     }"""
-    variables = {"community": community, "post": post, "comment": comment, "pest": pest.id}
+    variables = {"community": community, "post": post, "link": link, "comment": comment, "pest": pest.id}
     before = reader.ask(query, **variables)
-    assert {one["id"] for one in before["node"]["feed"]["nodes"]} == {post, mine}
+    assert {one["id"] for one in before["node"]["feed"]["nodes"]} == {post, link, mine}
     assert before["post"]["body"] == "noise"
+    assert before["link"] == {"title": "A post", "kind": "LINK", "url": "https://noise.example/", "hidden": False}
     assert before["viewer"]["notifications"]["nodes"] == [{"actor": {"id": pest.id}}]
 
     reader.do("blockAccount", "account { viewerBlocks }", kind_of_input="AccountInput", accountId=pest.id)
     after = reader.ask(query, **variables)
     assert after["node"]["feed"]["nodes"] == [{"id": mine}]
     assert after["post"] == {"title": "A post", "body": None, "bodyHtml": None, "hidden": True}
+    assert after["link"] == {"title": "A post", "kind": "LINK", "url": None, "hidden": True}
     assert after["comment"] == {"body": None, "bodyHtml": None, "hidden": True}
     assert after["pest"] == {"viewerBlocks": True}
     assert after["viewer"] == {"notifications": {"nodes": []}, "blockedAccounts": {"nodes": [{"id": pest.id}]}}

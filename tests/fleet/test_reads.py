@@ -256,3 +256,21 @@ def _secret(text: str) -> Any:
     from pydantic import SecretStr  # noqa: PLC0415 - of this test alone
 
     return SecretStr(text)
+
+
+def test_an_answer_that_was_read_anew_after_a_connection_broke_says_that_it_may_be_stale(settings: Any) -> None:
+    """Perhaps PostgreSQL crashed: then the views are not where they were known to be."""
+    query = "{ communities(first: 1) { nodes { id } } }"
+    with serving(settings) as stack, Client(stack) as ada, Client(stack) as visitor:
+        a_community(ada.appear())
+        visitor.position = ada.position
+        assert visitor.post(query)["extensions"]["consistency"]["stale"] is False
+        with psycopg.connect(stack.moot.database_url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        answer = visitor.post(query)
+        assert "errors" not in answer
+        assert answer["extensions"]["consistency"]["stale"] is True
+        assert visitor.post(query)["extensions"]["consistency"]["stale"] is False

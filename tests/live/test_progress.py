@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from infra import postgres
+from infra.guarded_pool import guarded_pool
 from infra.migrate import migrate
 from infra.progress import Progress
 from infra.signals import MemorySignals
@@ -209,6 +210,36 @@ def test_views_in_partitions_are_as_far_as_all_of_them(views: str) -> None:
         assert not await at.progress.wait(31, timeout=0.01)
 
     scenario(views, play)
+
+
+def test_what_was_known_before_a_connection_broke_is_asked_again(views: str) -> None:
+    # Views are committed without waiting for the disk: after a crash the last of it is not there any more.
+    async def play() -> None:
+        pool, signals = guarded_pool(views), MemorySignals()
+        await pool.open(wait=True)
+        progress = Progress(signals, pool, wait_seconds_max=SECONDS)
+        pool.on_broken = progress.doubt
+        await progress.open()
+        try:
+            assert await progress.wait(10)
+            with psycopg.connect(views, autocommit=True) as connection:
+                connection.execute("UPDATE views.checkpoints SET position = 7")
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            assert await progress.wait(10), "nobody has noticed yet"
+            with pytest.raises(psycopg.OperationalError):
+                async with pool.connection() as broken:
+                    await broken.execute("SELECT 1")
+            assert progress.doubts == 1
+            assert not await progress.wait(10, timeout=0.05)
+            assert await progress.wait(7)
+        finally:
+            await progress.close()
+            await pool.close()
+
+    asyncio.run(play())
 
 
 def test_while_the_database_is_away_the_answer_is_no(views: str) -> None:

@@ -1,14 +1,16 @@
 """graphql-transport-ws, message by message, against a real server."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from read_api.live import connection
 from tests.api.stack import Stack
 from tests.live.forum import a_post
-from tests.live.socket import Socket, opened, signed_in
+from tests.live.socket import SECONDS, Socket, opened, signed_in
 
 TYPENAME = {"data": {"__typename": "Query"}}
 
@@ -64,6 +66,34 @@ def test_pings_do_not_stand_in_for_connection_init(strict: Stack) -> None:
 
 def test_an_operation_before_the_acknowledgement_closes(stack: Stack) -> None:
     closes(stack, 4401, {"id": "1", "type": "subscribe", "payload": {"query": "{ __typename }"}}, reason="Unauthorized")
+
+
+def test_so_does_one_that_comes_before_it_is_known_who_asks(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with the reference implementation, which takes each message as it comes."""
+    asked = threading.Event()
+
+    async def authenticated(_moot: object, _token: str) -> None:
+        asked.set()
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(connection, "authenticated", authenticated)
+
+    async def scene(socket: Socket) -> None:
+        await socket.send(INIT)
+        assert await asyncio.to_thread(asked.wait, SECONDS)
+        await socket.alive()  # it is read on meanwhile
+        await socket.send({"id": "1", "type": "subscribe", "payload": {"query": "{ __typename }"}})
+        assert await socket.closed() == (4401, "Unauthorized")
+
+    play(stack, scene)
+
+
+def test_a_fault_while_it_is_found_out_who_asks_closes(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def authenticated(_moot: object, _token: str) -> None:
+        raise ValueError("planted")
+
+    monkeypatch.setattr(connection, "authenticated", authenticated)
+    closes(stack, 4500, INIT, reason="Internal error")
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,33 @@ def test_a_score_goes_on_from_its_cursor(stack: Stack, somebody: Somebody) -> No
     asyncio.run(scene())
 
 
+def test_whoever_comes_later_gets_what_the_score_leads_to_as_it_is_now(stack: Stack, somebody: Somebody) -> None:
+    ada, ben = somebody(), somebody()
+    post = submit_post(ada, a_community(ada), body="as it was")
+    query = (
+        "subscription($id: ID!) { scoreChanged(targetId: $id) { score { up } target { ... on Post { body saved } } } }"
+    )
+
+    def now(up: int, body: str, saved: bool) -> dict[str, object]:
+        return {"scoreChanged": {"score": {"up": up}, "target": {"body": body, "saved": saved}}}
+
+    async def scene() -> None:
+        async with signed_in(stack, ben) as socket:
+            await socket.subscribe("a", query, variables={"id": post})
+            assert await socket.next("a") == now(0, "as it was", False)
+            await told(vote, ada, post)
+            assert await socket.next("a") == now(1, "as it was", False)
+            edited = await told(ada.do, "editPost", postId=post, body="as it is")
+            assert not edited["errors"], edited
+            saved = await told(ben.do, "saveItem", kind_of_input="TargetInput", targetId=post)
+            assert not saved["errors"], saved
+            extensions = {"position": ben.position}
+            await socket.subscribe("b", query, variables={"id": post}, extensions=extensions)
+            assert await socket.next("b") == now(1, "as it is", True)
+
+    asyncio.run(scene())
+
+
 def test_comments_come_from_the_position_of_a_mutation_on(stack: Stack, somebody: Somebody) -> None:
     ada, ben = somebody(), somebody()
     post = submit_post(ada, a_community(ada))

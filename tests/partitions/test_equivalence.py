@@ -19,6 +19,9 @@ from tests.partitions.delivering import Partitions, by_place, deliveries, in_thr
 
 SEEDS = [1, 2, 3]
 
+WITH_SHARED = {"member_changes"}
+"""Folded in one transaction with a view that is not local: see ``test_groups``."""
+
 
 @pytest.fixture(scope="module", params=SEEDS)
 def log(request: pytest.FixtureRequest) -> list[Recorded]:
@@ -50,7 +53,7 @@ def test_local_views_and_no_others_have_rows_of_one_partition_each(
     assert found
     if projection.local:
         assert not shared, f"{projection.name} is declared local, and {shared[0]} is touched from several partitions"
-    else:
+    elif projection.name not in WITH_SHARED:
         assert shared, f"{projection.name} may be declared local: its workers wait for each other for nothing"
 
 

@@ -19,7 +19,7 @@ from projections.ranking import CommentSort, Sort
 from streams.partitions import Delivery, PartitionFolder
 from tests.partitions.delivering import by_place
 from tests.partitions.reading import relay
-from tests.queries import test_comments, test_feeds
+from tests.queries import test_comments, test_feeds, test_lookups
 from tests.queries.site import Site, ident
 from tests.queries.test_feeds import Oracle, _read
 
@@ -118,6 +118,32 @@ def check(simulation: test_feeds.Simulation, fleet: FleetSite, query: test_feeds
     assert len(set(shown)) == len(shown), "a post was shown twice"
     assert set(expected) - set(shown) <= oracle.gone(), "a post was passed over"
     assert shown == [post_id for post_id in expected if post_id in set(shown)], "not in order, or not in the feed"
+
+
+@pytest.mark.parametrize("seed", range(400, 406))
+def test_communities_are_in_the_order_of_what_all_had_reached(database: str, seed: int) -> None:
+    fleet = FleetSite(database, seed)
+    try:
+        towns = test_lookups.Towns(fleet, seed)
+        fleet.settled = False
+        for number in range(8):
+            towns.meanwhile()
+            fleet.post(number, towns.random.choice(list(towns.members)), towns.people[0])
+            position = fleet.reached("communities", "member_changes")
+            page = test_lookups.by_size(fleet, 4)
+            found = list(page.items)
+            while page.has_next:
+                towns.meanwhile()
+                page = test_lookups.by_size(fleet, 4, found[-1].cursor)
+                found += page.items
+            assert {item.cursor.position for item in found} == {position}
+            expected = towns.by_size(position)
+            known = {place for _, place in expected}
+            shown = [(item.cursor.members, item.cursor.community_id) for item in found]
+            assert [one for one in shown if one[1] in known] == expected
+            assert all(item.community.imported for item in found if item.cursor.community_id not in known)
+    finally:
+        fleet.close()
 
 
 @pytest.mark.parametrize("sort", list(CommentSort))

@@ -34,6 +34,7 @@ from projections.comments import Comment
 from projections.communities import Community
 from projections.feed import FeedPost
 from projections.karma import Karma
+from projections.member_changes import MemberChange
 from projections.memberships import Membership
 from projections.notifications import Notification
 from projections.posts import Post
@@ -45,7 +46,7 @@ from projections.votes import Vote
 from schemas.registry import WIRE
 from tests.projections.folds import NOW, ident, recorded, rows
 
-ANN, BOB, CAT = ident("ann"), ident("bob"), ident("cat")
+ANN, BOB, CAT, DAN = ident("ann"), ident("bob"), ident("cat"), ident("dan")
 PLACE, POST, COMMENT, REPLY = ident("place"), ident("post"), ident("comment"), ident("reply")
 
 
@@ -124,8 +125,12 @@ def test_memberships() -> None:
         MemberLeft(PLACE, CAT),
         MemberInvited(PLACE, BOB, ANN),
         InvitationDeclined(PLACE, BOB),
+        MemberInvited(PLACE, DAN, ANN),
     )
-    assert rows("memberships", log) == {(PLACE, ANN): Membership(PLACE, ANN, True, True, True, NOW, 3)}
+    assert rows("memberships", log) == {
+        (PLACE, ANN): Membership(PLACE, ANN, True, True, True, NOW, 2),
+        (PLACE, DAN): Membership(PLACE, DAN, invited=True),
+    }
 
 
 @pytest.mark.parametrize(
@@ -170,6 +175,17 @@ def test_score_changes_are_one_row_a_vote() -> None:
         3: ScoreChange(3, COMMENT, POST, PLACE, NOW, -1, 1),
         4: ScoreChange(4, POST, POST, PLACE, NOW, 0, -1),
     }
+
+
+def test_member_changes_are_one_row_for_each_who_comes_or_goes() -> None:
+    log = recorded(
+        MemberJoined(PLACE, ANN),
+        MemberInvited(PLACE, BOB, ANN),
+        InvitationDeclined(PLACE, BOB),
+        MemberLeft(PLACE, ANN),
+        PostDeleted(POST, PLACE, ANN, ANN),
+    )
+    assert rows("member_changes", log) == {1: MemberChange(1, PLACE, 1), 4: MemberChange(4, PLACE, -1)}
 
 
 def test_karma_is_for_known_authors_and_by_kind() -> None:

@@ -189,6 +189,99 @@ def test_a_thread_is_depth_first_and_stable(site: Site, sort: CommentSort) -> No
     assert [i for i in found if i not in hidden] == walk(None)
 
 
+@pytest.mark.parametrize("sort", list(CommentSort))
+def test_a_thread_goes_on_when_the_comment_of_its_cursor_disappears(site: Site, sort: CommentSort) -> None:
+    """The last comment of each page is deleted, or its author blocked, before the next one is read."""
+    simulation = Simulation(site, 70 + list(CommentSort).index(sort))
+    viewer_id, blocked_id = simulation.people[0], simulation.people[2]
+    position = simulation.site.position
+    hidden = simulation.hidden()
+    authors = dict(simulation.comments)
+    below = simulation.ranked(sort, position, viewer_id)
+    seen_before: dict[bool, list[Id]] = {False: [], True: []}
+
+    async def read() -> list[Id]:
+        found: list[Id] = []
+        cursor, blocks = None, False
+        while True:
+            answer = await simulation.site.ask(
+                lambda c, at=cursor: comments.thread(c, viewer_id, simulation.post, sort=sort, size=4, cursor=at)
+            )
+            found += [item.comment.comment_id for item in answer.items]
+            seen_before[blocks] += [item.comment.comment_id for item in answer.items]
+            if not answer.has_next:
+                return found
+            cursor, last = answer.items[-1].cursor, answer.items[-1].comment
+            if last.author_id == blocked_id:
+                blocks = True
+                simulation.site.happen(AccountBlocked(viewer_id, blocked_id))
+            elif not last.deleted:
+                assert last.author_id is not None
+                simulation.site.delete_comment(last.comment_id, simulation.post, simulation.place, last.author_id)
+            simulation.site.fold()
+
+    found = asyncio.run(read())
+    assert seen_before[True], "nothing was read after the block"
+
+    def walk(parent: Id | None, under_blocked: bool = False) -> list[tuple[Id, bool]]:
+        return [
+            x
+            for i in below.get(parent, [])
+            if i not in hidden
+            for unseen in [under_blocked or authors[i] == blocked_id]
+            for x in ((i, unseen), *walk(i, unseen))
+        ]
+
+    every = walk(None)
+    first = every.index((seen_before[True][0], False))
+    assert found == [i for i, _ in every[: len(seen_before[False])]] + [i for i, unseen in every[first:] if not unseen]
+    assert all(unseen for _, unseen in every[len(seen_before[False]) : first])
+
+
+def test_a_thread_goes_on_when_the_parent_of_its_cursor_arrives(site: Site) -> None:
+    author = site.account(1)
+    place = site.community(1, author)
+    post = site.post(1, place, author)
+    parent = ident("comment", "parent")
+
+    def imported(number: int | str, parent_id: Id | None, orphan: bool) -> Id:
+        made = ident("comment", number)
+        path = segment(made, NOW)
+        site.happen(
+            CommentImported(made, post, place, author, parent_id, orphan, path, 1, "text", None, 3, 1, False, "t1_x")
+        )
+        return made
+
+    made = {imported(number, parent, True) for number in range(4)}
+    site.fold()
+
+    async def read() -> list[Id]:
+        first = await site.ask(lambda c: comments.thread(c, None, post, sort=CommentSort.NEW, size=2))
+        imported("parent", None, False)
+        cursor = first.items[-1].cursor
+        path = segment(parent, NOW) + segment(cursor.comment_id, NOW)
+        site.happen(CommentAttached(cursor.comment_id, post, path, 2))
+        site.fold()
+        rest = await site.ask(lambda c: comments.thread(c, None, post, sort=CommentSort.NEW, size=9, cursor=cursor))
+        return [i.comment.comment_id for i in (*first.items, *rest.items)]
+
+    found = asyncio.run(read())
+    assert len(found) == 4
+    assert set(found) == made
+
+
+def test_a_thread_is_whole_however_deep(site: Site) -> None:
+    author = site.account(1)
+    place = site.community(1, author)
+    post = site.post(1, place, author)
+    made: list[Id] = []
+    for number in range(120):
+        made.append(site.comment(number, post, place, author, made[-1] if made else None))
+    site.fold()
+    answer = asyncio.run(site.ask(lambda c: comments.thread(c, None, post, sort=CommentSort.BEST, size=200)))
+    assert [i.comment.comment_id for i in answer.items] == made
+
+
 def test_more_than_999_siblings_in_order_of_time(site: Site) -> None:
     author = site.account(1)
     place = site.community(1, author)

@@ -1,19 +1,21 @@
 """Look-ups by id and lists, and who sees what of them."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from datetime import timedelta
+from random import Random
 from typing import TypeVar
 
 import pytest
 
 from domain.block import AccountBlocked
+from domain.community import CommunityCreated, CommunityImported
 from domain.event import Id
 from domain.follow import AccountFollowed
 from domain.membership import MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
 from domain.save import ItemSaved
 from infra.queries import accounts, communities, items, live, log
-from infra.queries.communities import BySize
+from infra.queries.communities import BySize, Listed, Member
 from infra.queries.items import ByTime
 from infra.queries.rows import Page, Slice
 from tests.queries.site import NOW, Site, ident
@@ -81,7 +83,7 @@ def test_private_communities_are_for_members_and_the_invited(town: Town) -> None
 
     def listed(viewer: Id | None) -> list[Id]:
         answer = run(town.site.ask(lambda c: communities.listing(c, viewer, size=9)))
-        return [row.community_id for row in answer.items]
+        return [item.community.community_id for item in answer.items]
 
     assert seen(town.ann) == {town.open, town.closed}
     assert seen(town.bob) == seen(None) == {town.open}
@@ -205,6 +207,22 @@ def test_nobody_is_told_of_a_reply_that_is_deleted(town: Town) -> None:
     assert len(run(town.site.ask(lambda c: accounts.notifications(c, town.ann, Slice(1)))).items) == 1
 
 
+def test_who_is_admitted_to_what_happens_in_a_community(town: Town) -> None:
+    viewers = (None, town.ann, town.bob)
+    unborn, unknown = ident("community", "unborn"), ident("community", "unknown")
+    town.site.happen(MemberJoined(unborn, town.ann))
+    town.site.fold()
+
+    def admitted(community_id: Id) -> Collection[Id | None] | None:
+        return run(town.site.ask(lambda c: live.admitted(c, community_id, viewers)))
+
+    assert admitted(town.open) is None
+    assert admitted(town.closed) == {town.ann}
+    # As long as it is not known what a community is, it may be a private one.
+    assert admitted(unborn) == frozenset()
+    assert admitted(unknown) == frozenset()
+
+
 def test_lists_are_paged_both_ways(site: Site) -> None:
     star = site.account("star")
     fans = [site.account(n) for n in range(7)]
@@ -242,6 +260,48 @@ def test_members_and_communities_joined(town: Town) -> None:
         assert {row.community.community_id for row in joined.items} == seen
 
 
+def test_members_and_communities_stay_where_they_joined_in_their_lists(site: Site) -> None:
+    """Invitations and appointments between two pages neither repeat anybody nor leave anybody out."""
+    ann = site.account("Ann")
+    people = [site.account(n) for n in range(6)]
+    place = site.community("place", ann, "restricted")
+    for person in people:
+        site.happen(MemberJoined(place, person))
+    for moderator in people[1:4]:
+        site.happen(ModeratorAppointed(place, moderator, ann))
+    others = [site.community(n, people[0], "restricted") for n in range(5)]
+    for other in others:
+        site.happen(MemberJoined(other, ann))
+    site.fold()
+
+    def read(size: int, after: int | None, moderators: bool) -> Page[Member]:
+        return run(site.ask(lambda c: communities.members(c, None, place, Slice(size, after), moderators=moderators)))
+
+    first, leading = read(3, None, False), read(2, None, True)
+    joined = run(site.ask(lambda c: communities.joined(c, None, ann, Slice(3))))
+    site.happen(ModeratorAppointed(place, people[0], ann))  # not read yet
+    site.happen(MemberInvited(place, people[1], ann))
+    site.happen(MemberInvited(place, people[5], ann))  # read already
+    site.happen(MemberInvited(others[0], ann, people[0]))
+    site.happen(ModeratorAppointed(others[1], ann, people[0]))
+    site.happen(ModeratorAppointed(others[4], ann, people[0]))
+    site.fold()
+    rest = read(9, first.items[-1].position, False)
+    assert [row.profile.account_id for row in (*first.items, *rest.items)] == [*people[::-1], ann]
+    others_leading = read(9, leading.items[-1].position, True)
+    assert [row.profile.account_id for row in (*leading.items, *others_leading.items)] == [*people[3::-1]]
+    more = run(site.ask(lambda c: communities.joined(c, None, ann, Slice(9, joined.items[-1].position))))
+    assert [row.community.community_id for row in (*joined.items, *more.items)] == [*others[::-1], place]
+
+
+def by_size(site: Site, size: int, after: BySize | None = None, *, backward: bool = False) -> Page[Listed]:
+    return run(site.ask(lambda c: communities.listing(c, None, size=size, after=after, backward=backward)))
+
+
+def listed(*pages: Page[Listed]) -> list[Id]:
+    return [item.community.community_id for page in pages for item in page.items]
+
+
 def test_communities_by_size_are_paged(site: Site) -> None:
     people = [site.account(n) for n in range(5)]
     places = [site.community(n, people[0]) for n in range(5)]
@@ -249,13 +309,92 @@ def test_communities_by_size_are_paged(site: Site) -> None:
         for person in people[1 : size + 1]:
             site.happen(MemberJoined(place, person))
     site.fold()
-    first = run(site.ask(lambda c: communities.listing(c, None, size=2)))
-    assert [row.community_id for row in first.items] == [places[4], places[3]]
-    cursor = BySize(first.items[-1].members, first.items[-1].community_id)
-    second = run(site.ask(lambda c: communities.listing(c, None, size=2, after=cursor)))
-    assert [row.community_id for row in second.items] == [places[2], places[1]]
-    back = run(site.ask(lambda c: communities.listing(c, None, size=2, after=cursor, backward=True)))
-    assert [row.community_id for row in back.items] == [places[4]]
+    first = by_size(site, 2)
+    assert listed(first) == [places[4], places[3]]
+    second = by_size(site, 2, first.items[-1].cursor)
+    assert listed(second) == [places[2], places[1]]
+    assert listed(by_size(site, 2, first.items[-1].cursor, backward=True)) == [places[4]]
+
+
+class Towns:
+    """Communities of all sizes, in which people come and go."""
+
+    def __init__(self, site: Site, seed: int) -> None:
+        self.site = site
+        self.random = Random(seed)
+        self.people = [site.account(n) for n in range(9)]
+        self.members: dict[Id, set[Id]] = {}
+        for _ in range(12):
+            self.found()
+        for _ in range(40):
+            self.come_or_go()
+        site.fold()
+
+    def found(self) -> None:
+        founder = self.random.choice(self.people)
+        if self.random.random() < 0.3:
+            place = ident("community", f"imported {len(self.members)}")
+            self.site.happen(CommunityImported(place, f"Old{len(self.members)}", "reddit"))
+            self.members[place] = set()
+        else:
+            self.members[self.site.community(len(self.members), founder)] = {founder}
+
+    def come_or_go(self) -> None:
+        place, person = self.random.choice(list(self.members)), self.random.choice(self.people)
+        inside = self.members[place]
+        if person not in inside:
+            inside.add(person)
+            self.site.happen(MemberJoined(place, person))
+        elif len(inside) > 1:
+            inside.remove(person)
+            self.site.happen(MemberLeft(place, person))
+
+    def meanwhile(self) -> None:
+        for _ in range(6):
+            self.come_or_go()
+        if self.random.random() < 0.3:
+            self.found()
+        self.site.fold()
+
+    def by_size(self, position: int) -> list[tuple[int, Id]]:
+        """All that there were at that position, with how many were in them then, the largest first."""
+        sizes: dict[Id, int] = {}
+        for recorded in self.site.log[:position]:
+            match recorded.event:
+                case CommunityCreated() | CommunityImported() as e:
+                    sizes[e.community_id] = 0
+                case MemberJoined() as e:
+                    sizes[e.community_id] += 1
+                case MemberLeft() as e:
+                    sizes[e.community_id] -= 1
+                case _:
+                    pass
+        return sorted(((size, place) for place, size in sizes.items()), reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_communities_are_paged_as_of_the_first_page_while_people_come_and_go(site: Site, seed: int) -> None:
+    towns = Towns(site, seed)
+    page = by_size(site, 3)
+    expected = towns.by_size(page.items[0].cursor.position)
+    assert page.items[0].cursor.position == site.position
+    found = list(page.items)
+    while page.has_next:
+        towns.meanwhile()
+        page = by_size(site, 3, found[-1].cursor)
+        found += page.items
+    back, page = found[-1:], by_size(site, 3, found[-1].cursor, backward=True)
+    while page.has_previous:
+        towns.meanwhile()
+        back = [*page.items, *back]
+        page = by_size(site, 3, back[0].cursor, backward=True)
+    known = {place for _, place in expected}
+    for read in (found, [*page.items, *back]):
+        # What was imported since has no members as of then: it stands at the end.
+        assert all(item.community.imported for item in read if item.community.community_id not in known)
+        shown = [(item.cursor.members, item.cursor.community_id) for item in read]
+        assert [one for one in shown if one[1] in known] == expected
+        assert shown == sorted(set(shown), reverse=True)
 
 
 def test_lists_by_time_are_paged(site: Site) -> None:

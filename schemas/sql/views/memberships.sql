@@ -6,7 +6,7 @@ CREATE TABLE {table} (
     joined boolean NOT NULL,
     moderator boolean NOT NULL,
     joined_at timestamptz,
-    position bigint NOT NULL,
+    position bigint NOT NULL,           -- of the event by which it last joined; 0 before
     PRIMARY KEY (community_id, account_id)
 );
 CREATE INDEX ON {table} (account_id, position);
