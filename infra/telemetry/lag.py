@@ -10,6 +10,7 @@ from msgspec import Struct
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from infra.guarded_pool import bounded
 from infra.postgres import CONTEXT
 from infra.telemetry.metrics import LAG
 
@@ -77,7 +78,7 @@ class LagCollector(Collector):
         self._connection: psycopg.Connection[Any] | None = None
         self._lock = Lock()
         self._lag: Lag | None = None
-        self._asked_at = 0.0
+        self._asked_at = float("-inf")
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """The metrics without values, so that nothing is asked to register this."""
@@ -108,7 +109,7 @@ class LagCollector(Collector):
 
     def _known(self) -> Lag | None:
         with self._lock:
-            if self._lag is None or time.monotonic() - self._asked_at > KEPT_SECONDS:
+            if time.monotonic() - self._asked_at > KEPT_SECONDS:
                 self._lag = self._ask()
                 self._asked_at = time.monotonic()
             return self._lag
@@ -116,7 +117,8 @@ class LagCollector(Collector):
     def _ask(self) -> Lag | None:
         try:
             if self._connection is None:
-                self._connection = psycopg.connect(
+                # The server ends what takes too long itself; through a network that swallows packets nobody hears of it.
+                self._connection = bounded(STATEMENT_SECONDS_MAX + 0.5).connect(
                     self._database_url,
                     autocommit=True,
                     context=CONTEXT,
