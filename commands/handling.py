@@ -113,7 +113,7 @@ class Commands:
             decision = await case.decide(command, act, streams)
             if not decision.events:
                 return Outcome(subject_id, own[-1].position if own else 0)
-            self._refuse_too_many(command, own)  # not before it is decided that the caller sees what it is about
+            self._refuse_too_many(command, act, own)  # not before it is decided that the caller sees what it is about
             appends = [
                 Append(other_id, streams.version(other_id), events) for other_id, events in decision.others if events
             ]
@@ -124,9 +124,12 @@ class Commands:
                 continue  # somebody was first: what they wrote may change the decision
         raise Contended(f"{type(command).__name__} met other writers {self._limits.attempts_max} times")
 
-    def _refuse_too_many(self, command: Command, own: Sequence[Recorded]) -> None:
-        if len(own) >= self._limits.changes_max and not command.ends:
-            message = f"This was changed {len(own)} times already. It can only be ended or deleted now."
+    def _refuse_too_many(self, command: Command, act: Act, own: Sequence[Recorded]) -> None:
+        if len(own) < self._limits.changes_max or command.ends:
+            return
+        changes = sum(recorded.meta.actor_id == act.actor_id for recorded in own)
+        if changes >= self._limits.changes_max:
+            message = f"You changed this {changes} times already. You can only end or delete it now."
             raise Refusal(Code.TOO_MANY_CHANGES, message)
 
     def _act(self, command: Command, caller: Caller) -> Act:

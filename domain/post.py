@@ -145,6 +145,7 @@ class LockPost(Command, frozen=True):
 class UnlockPost(Command, frozen=True):
     """As a moderator, open it again."""
 
+    ends: ClassVar[bool] = True
     post_id: Id
 
 
@@ -157,6 +158,7 @@ class StickyPost(Command, frozen=True):
 class UnstickyPost(Command, frozen=True):
     """As a moderator, let it take its ordinary place again."""
 
+    ends: ClassVar[bool] = True
     post_id: Id
 
 

@@ -243,3 +243,15 @@ def test_a_post_that_was_changed_too_often_can_only_be_deleted() -> None:
     often.when(DeletePost(POST), limits=limits).then(
         PostDeleted(post_id=POST, community_id=PLACE, author_id=ALICE, deleter_id=ALICE)
     )
+
+
+@pytest.mark.parametrize(("command", "undo"), [(LockPost, UnlockPost), (StickyPost, UnstickyPost)])
+def test_changes_by_the_author_do_not_count_against_moderators(
+    command: type[LockPost | StickyPost], undo: type[UnlockPost | UnstickyPost]
+) -> None:
+    limits = Limits(changes_max=3)
+    often = given(*place(), posted(), edited("1"), edited("2"), edited("3"))
+    for number, kind in enumerate((command, undo, command)):
+        assert often.when(kind(POST), by=CAROL, key=str(number), limits=limits).refusal is None
+    assert often.when(undo(POST), by=CAROL, key="the last", limits=limits).refusal is None  # it ends something
+    often.when(command(POST), by=CAROL, key="too many", limits=limits).then_refused(Code.TOO_MANY_CHANGES)
