@@ -38,8 +38,9 @@ class Limits(Struct, frozen=True):
     moderators_max: Positive = 100
     """Moderators of one community; their list is one small stream."""
     changes_max: Positive = 500
-    """Events that one account records in one stream, after which only what ends something is taken from it there. Whoever
-    votes on a post loads its stream, so its author must not be able to make it long, nor to take it from moderators."""
+    """Events that one account records in one stream, after which only what ends something is taken from it there.
+    Whoever votes on a post loads its stream, so its author must not be able to make it long. Nor must he be able to
+    take it from the moderators: what others changed does not count."""
     attempts_max: Positive = 16
     """Times that a command is decided again because somebody else wrote to the same stream first. Each time one
     of those who collide gets through, so this is how many may write to one stream at the same moment."""
