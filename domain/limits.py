@@ -42,5 +42,5 @@ class Limits(Struct, frozen=True):
     Whoever votes on a post loads its stream, so its author must not be able to make it long. Nor must he be able to
     take it from the moderators: what others changed does not count."""
     attempts_max: Positive = 16
-    """Times that a command is decided again because somebody else wrote to the same stream first. Each time one
-    of those who collide gets through, so this is how many may write to one stream at the same moment."""
+    """Times that a command is decided again because somebody else wrote first to what it was decided from. Each time
+    one of those who collide gets through, so this is how many may write to one stream at the same moment."""
