@@ -118,15 +118,17 @@ def test_importing_again_adds_nothing(site: Site) -> None:
     assert site.load([*content[:5], *content[:5]]).known == 10
 
 
-@pytest.mark.parametrize("order", ["comments first", "backwards", "later month first", "shuffled"])
+@pytest.mark.parametrize(
+    "order", ["comments first", "backwards", "later month first", "replies first", "in order", "shuffled"]
+)
 def test_the_order_of_files_and_lines_makes_no_difference(site: Site, order: str) -> None:
     may, june = list(lines(records(MAY))), list(lines(records(JUNE)))
     links = [
-        {"id": "cjune0", "link_id": f"t3_{first['id']}", "parent_id": f"t1_{last['id']}", "body": "late", "score": 1}
+        {"id": "cjune0", "link_id": first["link_id"], "parent_id": f"t1_{first['id']}", "body": "late", "score": 1}
         | {"subreddit": first["subreddit"], "author": "late", "created_utc": "1402000000"}
-        for first, last in [(next(MAY.submissions()), next(MAY.comments()))]
-        if last["link_id"] == f"t3_{first['id']}"
+        for first in [next(MAY.comments())]
     ]
+    links += _astray(links[0])
     straight = [*may, *june, *lines(links)]
     expected = Expected(straight)
     if order == "comments first":
@@ -135,6 +137,10 @@ def test_the_order_of_files_and_lines_makes_no_difference(site: Site, order: str
         content = straight[::-1]
     elif order == "later month first":
         content = [*june, *lines(links), *may]
+    elif order == "replies first":
+        content = [*may, *june, *lines(links[::-1])]
+    elif order == "in order":
+        content = straight
     else:
         content = random.Random(4).sample(straight, len(straight))
     half = len(content) // 2
@@ -142,6 +148,13 @@ def test_the_order_of_files_and_lines_makes_no_difference(site: Site, order: str
     site.load(content[half:], "second.zst")
     assert tree(site) == expected.tree()
     assert site.attach() == 0
+
+
+def _astray(link: dict[str, Any]) -> list[dict[str, Any]]:
+    """An answer to a comment of another post, as no real archive should have it, and an answer to that."""
+    other = next(post for post in MAY.submissions() if f"t3_{post['id']}" != link["link_id"])
+    stray = link | {"id": "cstray0", "link_id": f"t3_{other['id']}", "parent_id": f"t1_{link['id']}"}
+    return [stray, stray | {"id": "cstray1", "parent_id": f"t1_{stray['id']}"}]
 
 
 class Expected:
@@ -155,7 +168,7 @@ class Expected:
         for own, record in self.comments.items():
             parent = record["parent_id"]
             path = self.path(own)
-            orphan = parent.startswith("t1_") and parent[3:] not in self.comments
+            orphan = parent.startswith("t1_") and self.parent(record) is None
             body = "" if record["body"] in ("[deleted]", "[removed]") else record["body"].replace("&gt;", ">").strip()
             parent_id = comment_id(parent[3:]) if parent.startswith("t1_") else None
             rows.append((comment_id(own), parent_id, path, len(path) // 10, orphan, body))
@@ -163,10 +176,16 @@ class Expected:
 
     def path(self, own: str) -> bytes:
         record = self.comments[own]
-        parent = record["parent_id"][3:] if record["parent_id"].startswith("t1_") else None
-        above = self.path(parent) if parent in self.comments else b""
+        parent = self.parent(record)
+        above = b"" if parent is None else self.path(parent)
         milliseconds = int(record["created_utc"]) * 1000
         return above[:990] + milliseconds.to_bytes(6, "big") + bytes.fromhex(comment_id(own)[:8])
+
+    def parent(self, record: dict[str, Any]) -> str | None:
+        """The comment of the same post that it answers, if there is one."""
+        found: str = record["parent_id"].removeprefix("t1_")
+        same = found in self.comments and self.comments[found]["link_id"] == record["link_id"]
+        return found if same else None
 
 
 def test_a_reply_in_a_later_file_needs_no_attaching(site: Site) -> None:
