@@ -1,10 +1,13 @@
 """Every limit of the rules, by name. The settings build one of these; the defaults are what a site starts with."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
 Positive = Annotated[int, Meta(ge=1)]
+
+LEADING_POSTS_MAX: Final = 4
+"""Sticky posts that lead a feed: more would push what is new off the first screen."""
 
 
 class Limits(Struct, frozen=True):
@@ -37,6 +40,8 @@ class Limits(Struct, frozen=True):
     and is in an index of PostgreSQL, whose entries hold about 2,700 bytes."""
     moderators_max: Positive = 100
     """Moderators of one community; their list is one small stream."""
+    stickies_max: Annotated[int, Meta(ge=1, le=LEADING_POSTS_MAX)] = LEADING_POSTS_MAX
+    """Sticky posts of one community at a time: as many as lead its Hot feed, so that each of them does."""
     changes_max: Positive = 500
     """Events that one account records in one stream, after which only what ends something is taken from it there.
     Whoever votes on a post loads its stream, so its author must not be able to make it long. Nor must he be able to

@@ -96,7 +96,7 @@ class PostUnlocked(Event, frozen=True):
 
 
 class PostStickied(Event, frozen=True):
-    """The post stays on top of its community's feed."""
+    """The post leads its community's Hot feed."""
 
     post_id: Id
     community_id: Id
@@ -150,7 +150,7 @@ class UnlockPost(Command, frozen=True):
 
 
 class StickyPost(Command, frozen=True):
-    """As a moderator, keep a post on top of the community's feed."""
+    """As a moderator, have a post lead the community's Hot feed, of which a few can."""
 
     post_id: Id
 

@@ -18,6 +18,7 @@ from infra.failures import Failure
 from infra.postgres import connect, connect_async
 from infra.queries import formulas
 from infra.queries import log as log_queries
+from infra.queries.feed_sql import LEAD_POSTS_MAX
 from infra.secrets import load_secrets
 from projections import ranking
 from schemas.envelope import Recorded
@@ -48,7 +49,10 @@ class NotExplained(Failure):
 
 
 class Standing(Struct, frozen=True):
-    """Where the sums put the post now. ``place`` counts from 1 in its community's Hot feed, stickied posts apart."""
+    """Where the sums put the post now.
+
+    ``place`` counts from 1 in its community's Hot feed, after the sticky posts that lead it. Those have none.
+    """
 
     up: int
     down: int
@@ -178,11 +182,18 @@ SELECT community_id::text, submitted_at, up, down, comments, sticky, deleted
 FROM views.feed WHERE post_id = %(post)s::uuid
 """
 _PLACE = f"""
-SELECT count(*), count(*) FILTER (WHERE (rank, submitted_at, post_id) > (%(hot)s, %(at)s, %(post)s::uuid)) + 1
+WITH shown AS (
+    SELECT post_id, submitted_at, up, down, sticky FROM views.feed
+    WHERE community_id = %(community)s::uuid AND submitted_at IS NOT NULL AND NOT deleted
+), lead AS (
+    SELECT post_id FROM shown WHERE sticky ORDER BY submitted_at DESC, post_id DESC LIMIT {LEAD_POSTS_MAX}
+)
+SELECT count(*),
+    count(*) FILTER (WHERE (rank, submitted_at, post_id) > (%(hot)s, %(at)s, %(post)s::uuid)) + 1,
+    EXISTS (SELECT FROM lead WHERE post_id = %(post)s::uuid)
 FROM (
     SELECT {formulas.hot("up", "down", "submitted_at", "%(now)s::timestamptz")} AS rank, submitted_at, post_id
-    FROM views.feed
-    WHERE community_id = %(community)s::uuid AND submitted_at IS NOT NULL AND NOT deleted AND NOT sticky
+    FROM shown WHERE post_id NOT IN (SELECT post_id FROM lead)
 ) AS ranked
 """  # noqa: S608 - our own formulas; everything else is a parameter
 
@@ -202,7 +213,7 @@ def _standing(connection: Connection[Any], post_id: Id, told: Told, *, parked: b
         asked = {"hot": hot, "at": submitted_at, "post": post_id, "community": community_id, "now": now}
         found = connection.execute(_PLACE, asked).fetchone()
         assert found is not None
-        of, place = found[0], None if sticky else found[1]
+        of, place = found[0], None if found[2] else found[1]
     agrees = counted == [up, down, comments]
     return Standing(
         up,
@@ -268,7 +279,9 @@ def _place(now: Standing) -> str:
         f"Hot {now.hot:.6f} = log10({score}) / (hours since {now.submitted_at:%Y-%m-%d %H:%M:%S} UTC"
         f" + {ranking.HOT_HOURS_ADDED:g})^{ranking.HOT_GRAVITY:g}"
     )
-    where = "stickied, on top" if now.sticky else f"place {now.place:,} of {now.of:,} in its community"
+    where = (
+        "sticky, it leads its community" if now.place is None else f"place {now.place:,} of {now.of:,} in its community"
+    )
     return f"{where}; {formula}"
 
 

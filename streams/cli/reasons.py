@@ -131,7 +131,7 @@ def comment_effect(comment_id: Id, event: Any) -> Effect | None:
 
 _SAID_OF_POSTS: dict[type[Any], str] = {
     PostSubmitted: "submitted; Hot counts its age from here",
-    PostStickied: "on top of its community's feed from here",
+    PostStickied: "leads its community's Hot feed from here",
     PostUnstickied: "in its ordinary place again",
     PostDeleted: "in no feed any more",
 }

@@ -8,7 +8,7 @@ import pytest
 
 from commands.handling import Caller, Contended, Outcome
 from commands.ports import Append, Conflict
-from domain import moderators, name, relation
+from domain import moderators, name, relation, stickies
 from domain.account import Register
 from domain.ballot import CastVote, VoteCast
 from domain.block import Block
@@ -20,7 +20,7 @@ from domain.follow import Follow
 from domain.ids import moderators_id, relation_id
 from domain.limits import Limits
 from domain.membership import AppointModerator, InviteMember, JoinCommunity, LeaveCommunity, MemberLeft
-from domain.post import EditPost, LockPost, PostEdited, PostLocked, SubmitPost
+from domain.post import EditPost, LockPost, PostEdited, PostLocked, StickyPost, SubmitPost
 from domain.refusal import Code, Refusal
 from domain.save import SaveItem
 from infra.event_store import GroupCommitStore, memory_store, postgres_store
@@ -93,12 +93,14 @@ class Together:
             raise
 
 
-def race(store: GroupCommitStore, *asked: tuple[Command, Caller]) -> list[Outcome | Refusal]:
+def race(
+    store: GroupCommitStore, *asked: tuple[Command, Caller], limits: Limits | None = None
+) -> list[Outcome | Refusal]:
     """What became of each command. All decided on what was there before; the first was recorded first."""
 
     async def run() -> tuple[list[Outcome | BaseException], int]:
         together = Together(store, len(asked))
-        commands = commands_over(together)
+        commands = commands_over(together, limits)
         outcomes = await asyncio.gather(*(commands.execute(*one) for one in asked), return_exceptions=True)
         return outcomes, together.conflicts
 
@@ -155,6 +157,15 @@ def test_the_last_two_moderators_cannot_both_leave(store: GroupCommitStore) -> N
     outcomes = race(store, (LeaveCommunity(PLACE), caller(BOB)), (LeaveCommunity(PLACE), caller(CAROL)))
     assert [outcome.code for outcome in outcomes if isinstance(outcome, Refusal)] == [Code.LAST_MODERATOR]
     assert len(new(store, moderators.ModeratorDelisted)) == 1
+
+
+def test_the_last_sticky_post_is_one_of_two(store: GroupCommitStore) -> None:
+    put(store, (*ACCOUNTS, *place(), posted(), posted(post_id=OTHER_POST)))
+    limits = Limits(stickies_max=1)
+    asked = ((StickyPost(POST), caller(CAROL)), (StickyPost(OTHER_POST), caller(CAROL, "another")))
+    outcomes = race(store, *asked, limits=limits)
+    assert [outcome.code for outcome in outcomes if isinstance(outcome, Refusal)] == [Code.TOO_MANY_STICKIES]
+    assert len(new(store, stickies.StickyListed)) == 1
 
 
 def test_nobody_is_appointed_by_somebody_who_leaves(store: GroupCommitStore) -> None:

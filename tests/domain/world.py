@@ -13,10 +13,23 @@ from typing import Any
 
 from commands.handling import Caller, Commands, Outcome
 from commands.ports import Append
-from domain import account, ballot, block, comment, community, follow, membership, moderators, name, post, save
+from domain import (
+    account,
+    ballot,
+    block,
+    comment,
+    community,
+    follow,
+    membership,
+    moderators,
+    name,
+    post,
+    save,
+    stickies,
+)
 from domain.command import Command
 from domain.event import Event, Id
-from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id
+from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id, stickies_id
 from domain.limits import Limits
 from domain.name import claim_id
 from domain.refusal import Code, Refusal
@@ -60,6 +73,8 @@ def stream_of(event: Event) -> Id:
             return relation_id(e.blocker_id, e.blocked_id)
         case moderators.ModeratorListed() | moderators.ModeratorDelisted():
             return moderators_id(e.community_id)
+        case stickies.StickyListed() | stickies.StickyDelisted():
+            return stickies_id(e.community_id)
         case (
             membership.MemberInvited()
             | membership.MemberJoined()
