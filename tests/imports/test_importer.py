@@ -2,8 +2,9 @@
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from commands.archive import comment_id, post_id
 from commands.ports import Append
 from domain import name
+from domain.comment import CommentEdited, CommentSubmitted, segment
+from domain.event import Id
 from domain.ids import derived
 from domain.limits import Limits
 from infra.event_store import GroupCommitStore, postgres_store
@@ -43,20 +46,21 @@ class Site:
         self.runner.start()
         self.rejected: list[Rejected] = []
 
-    def load(self, content: Iterable[bytes], filename: str = "archive", **options: Any) -> Imported:
+    def load(
+        self, content: Iterable[bytes], filename: str = "archive", *, attached: bool = True, **options: Any
+    ) -> Imported:
         """Import these lines and attach what can be attached; the views have caught up afterwards."""
         with ArchiveFile(write(self.folder / filename, content)) as archive:
             importer = Importer(self.store, name_key=KEY, run_id=RUN, at=NOW, limits=Limits())
             done = importer.run(archive, on_reject=self.rejected.append, **options)
         self.catch_up()
-        self.attach()
+        if attached:
+            self.attach()
         return done
 
-    def attach(self) -> int:
+    def attach(self, store: Any = None) -> int:
         """Attach orphans."""
-        moved = attach(self.store, self.connection, run_id=RUN, at=NOW, limits=Limits())
-        self.catch_up()
-        return moved
+        return attach(store or self.store, self.connection, self.catch_up, run_id=RUN, at=NOW, limits=Limits())
 
     def catch_up(self) -> None:
         """Wait until the views stand at the head of the log."""
@@ -208,6 +212,68 @@ def test_a_chain_deeper_than_the_limit_is_kept_at_the_limit(site: Site) -> None:
     site.load(content[::-1])
     assert tree(site) == Expected(content).tree()
     assert max(depth for *_, depth, _, _ in tree(site)) == 100
+
+
+class Meanwhile:
+    """The store of a site, where something happens between what attaching has read and what it records first."""
+
+    def __init__(self, store: GroupCommitStore, happen: Callable[[], object]) -> None:
+        self._store = store
+        self._happen: Callable[[], object] | None = happen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def append_many(self, commands: Sequence[Any]) -> Any:
+        """As the store does, too late."""
+        if commands and self._happen is not None:
+            happen, self._happen = self._happen, None
+            happen()
+        return self._store.append_many(commands)
+
+
+LATE = {"link_id": "t3_x", "subreddit": "a", "created_utc": 1400000000, "author": "x", "body": "b"}
+
+
+@pytest.fixture
+def waiting(site: Site) -> Site:
+    """A site with an imported comment, ``t1_child``, whose parent, ``t1_parent``, has just arrived."""
+    site.load(lines([LATE | {"id": "child", "parent_id": "t1_parent"}]))
+    site.load(lines([LATE | {"id": "parent", "parent_id": "t3_x"}]), attached=False)
+    return site
+
+
+def under(site: Site, *chain: Id) -> bool:
+    """Whether each of these comments stands directly below the one before."""
+    found = dict(site.rows("SELECT comment_id, path FROM views.comments"))
+    return all(found[below][:-10] == found[above] for above, below in pairwise(chain))
+
+
+def test_a_comment_that_is_edited_meanwhile_finds_its_place(waiting: Site) -> None:
+    site, child = waiting, comment_id("child")
+    edited = CommentEdited(comment_id=child, post_id=post_id("x"), community_id=RUN, author_id=RUN, body="new")
+    meta = Metadata(RUN, RUN, None, None, NOW, NOW)
+    store = Meanwhile(site.store, lambda: site.store.append_sync([Append(child, 1, (edited,))], meta))
+    assert site.attach(store) == 1
+    assert under(site, comment_id("parent"), child)
+    assert site.attach() == 0
+
+
+def test_replies_that_are_written_meanwhile_follow_what_they_reply_to(waiting: Site) -> None:
+    site, child = waiting, comment_id("child")
+    reply, answer = derived("test", "reply"), derived("test", "answer")
+    meta = Metadata(RUN, RUN, None, None, NOW, NOW)
+
+    def write() -> None:
+        path = bytes(site.rows("SELECT path FROM views.comments WHERE comment_id = %s", child)[0][0])
+        for depth, (above, own) in enumerate(((child, reply), (reply, answer)), 2):
+            path += segment(own, NOW)
+            said = CommentSubmitted(own, post_id("x"), RUN, RUN, above, None, path, depth, "live")
+            site.store.append_sync([Append(own, 0, (said,))], meta)
+
+    assert site.attach(Meanwhile(site.store, write)) == 3
+    assert under(site, comment_id("parent"), child, reply, answer)
+    assert site.attach() == 0
 
 
 def test_comments_that_are_each_others_parents_stay_where_they_are(site: Site) -> None:
