@@ -4,6 +4,9 @@ A command's id comes from who asks, the kind of command and the client's idempot
 gets its id from that. A retry therefore meets its own events in the command's own stream and gets the first
 outcome; it needs no table of receipts. A command whose effect already holds records nothing.
 
+What is decided holds against everything that it was decided from, the streams that were only read included: if one of
+them moved on before the append, it is decided again.
+
 Two limits follow. A key that is used again with other content gives the first outcome: the content is not compared.
 And a command that recorded nothing left no trace: a retry that comes after the effect was undone takes effect then.
 """
@@ -18,7 +21,7 @@ from msgspec.structs import asdict
 
 from commands import accounts, comments, communities, posts, votes
 from commands.ports import Append, Conflict, EventStore
-from commands.use_case import Act, Streams, UseCase
+from commands.use_case import Act, Decision, Streams, UseCase
 from domain.account import Register
 from domain.command import Command
 from domain.event import Id
@@ -66,7 +69,7 @@ class NotSignedIn(Exception):
 
 
 class Contended(Exception):
-    """Others wrote to the same stream first, at every one of ``Limits.attempts_max`` attempts; nothing was changed.
+    """Others wrote first to what was decided from, at each of ``Limits.attempts_max`` attempts; nothing was changed.
 
     The same command may be sent again.
     """
@@ -113,20 +116,20 @@ class Commands:
             decision = await case.decide(command, act, streams)
             if not decision.events:
                 return Outcome(subject_id, own[-1].position if own else 0)
-            self._refuse_too_many(command, own)  # not before it is decided that the caller sees what it is about
-            appends = [
-                Append(other_id, streams.version(other_id), events) for other_id, events in decision.others if events
-            ]
-            appends.append(Append(stream_id, streams.version(stream_id), decision.events))
+            self._refuse_too_many(command, act, own)  # not before it is decided that the caller sees what it is about
             try:
-                return Outcome(subject_id, await self._store.append(appends, _metadata(act, caller)))
+                position = await self._store.append(_appends(stream_id, decision, streams), _metadata(act, caller))
             except Conflict:
                 continue  # somebody was first: what they wrote may change the decision
+            return Outcome(subject_id, position)
         raise Contended(f"{type(command).__name__} met other writers {self._limits.attempts_max} times")
 
-    def _refuse_too_many(self, command: Command, own: Sequence[Recorded]) -> None:
-        if len(own) >= self._limits.changes_max and not command.ends:
-            message = f"This was changed {len(own)} times already. It can only be ended or deleted now."
+    def _refuse_too_many(self, command: Command, act: Act, own: Sequence[Recorded]) -> None:
+        if len(own) < self._limits.changes_max or command.ends:
+            return
+        changes = sum(recorded.meta.actor_id == act.actor_id for recorded in own)
+        if changes >= self._limits.changes_max:
+            message = f"You changed this {changes} times already. You can only end or delete it now."
             raise Refusal(Code.TOO_MANY_CHANGES, message)
 
     def _act(self, command: Command, caller: Caller) -> Act:
@@ -151,6 +154,13 @@ def _refuse_other_types(command: Command) -> None:
         field = path.rstrip("`")
         message = f"The {field.replace('_', ' ')} is nothing that it can be ({why}). Choose another value."
         raise Refusal(Code.INVALID_VALUE, message, field) from None
+
+
+def _appends(stream_id: Id, decision: Decision, streams: Streams) -> list[Append]:
+    """What is decided, the command's own stream last, and before it a guard for each stream that was only read."""
+    events = {other_id: events for other_id, events in decision.others if events} | {stream_id: decision.events}
+    guards = [Append(read_id, streams.version(read_id), ()) for read_id in streams.others(events)]
+    return guards + [Append(written_id, streams.version(written_id), said) for written_id, said in events.items()]
 
 
 def _metadata(act: Act, caller: Caller) -> Metadata:

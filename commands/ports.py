@@ -10,7 +10,10 @@ from schemas.envelope import Metadata, Recorded
 
 
 class Append(Struct, frozen=True):
-    """Events for one stream, given that it stands at ``expected_version`` (0: it does not exist yet)."""
+    """Events for one stream, given that it stands at ``expected_version`` (0: it does not exist yet).
+
+    Without ``events`` it is a guard: nothing is recorded there, and the stream must stand so all the same.
+    """
 
     stream_id: Id
     expected_version: int
@@ -40,6 +43,9 @@ class EventStore(Protocol):
 
     async def append(self, appends: Sequence[Append], meta: Metadata) -> int:
         """Record all of it or nothing, durably, with the store's own time as ``recorded_at``.
+
+        All streams stand as expected at the moment at which it is recorded, also those that are only guarded. Who
+        guards a stream is in nobody's way, neither of others who guard it nor of who appends to it.
 
         Gives the position of the last event. Raises ``Conflict``.
         """

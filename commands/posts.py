@@ -2,8 +2,9 @@
 
 from commands import standing
 from commands.use_case import Act, Decision, Streams, UseCases
-from domain import post
-from domain.event import Id
+from domain import post, stickies
+from domain.event import Event, Id
+from domain.ids import stickies_id
 from domain.post import DeletePost, EditPost, LockPost, StickyPost, SubmitPost, UnlockPost, UnstickyPost
 
 cases = UseCases()
@@ -39,5 +40,23 @@ async def _(command: Change, act: Act, streams: Streams) -> Decision:
     await streams.fetch(*standing.access_streams(community_id, act.actor_id))
     access = standing.access(streams, community_id, act.actor_id)
     if isinstance(command, EditPost | DeletePost):
-        return Decision(post.decide_own(command, state, actor_id=act.actor_id, access=access, limits=act.limits))
-    return Decision(post.decide_moderation(command, state, actor_id=act.actor_id, access=access))
+        events = post.decide_own(command, state, actor_id=act.actor_id, access=access, limits=act.limits)
+    else:
+        events = post.decide_moderation(command, state, actor_id=act.actor_id, access=access)
+    if not events or state is None or not isinstance(command, StickyPost | UnstickyPost | DeletePost):
+        return Decision(events)
+    return Decision(events, others=await _listed(command, state, act, streams))
+
+
+async def _listed(
+    command: StickyPost | UnstickyPost | DeletePost, state: post.Post, act: Act, streams: Streams
+) -> tuple[tuple[Id, tuple[Event, ...]], ...]:
+    """What becomes of the list of sticky posts. Raises ``TOO_MANY_STICKIES``."""
+    if isinstance(command, DeletePost) and not state.sticky:
+        return ()
+    list_id, about = stickies_id(state.community_id), {"community_id": state.community_id, "post_id": state.post_id}
+    await streams.fetch(list_id)
+    post_ids = streams.state(stickies, list_id)
+    if isinstance(command, StickyPost):
+        return ((list_id, stickies.listed(post_ids, **about, limits=act.limits)),)
+    return ((list_id, stickies.delisted(post_ids, **about)),)

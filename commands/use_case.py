@@ -15,7 +15,7 @@ Each command has one stream of its own, known before anything is loaded. Its eve
 append, so whether a command was already carried out, and where the log stood then, is read from that stream.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -104,6 +104,10 @@ class Streams:
         """The version at which a loaded stream stood; 0 if it does not exist."""
         events = self._streams[stream_id]
         return events[-1].version if events else 0
+
+    def others(self, stream_ids: Collection[Id]) -> Iterator[Id]:
+        """The streams that are loaded and none of these."""
+        return (stream_id for stream_id in self._streams if stream_id not in stream_ids)
 
     def state(self, aggregate: Aggregate[S], stream_id: Id | None) -> S:
         """The state of a loaded stream; that of an empty one for ``None``, or if it is of another aggregate."""

@@ -35,6 +35,11 @@ class CastVote(Command, frozen=True):
     target_id: Id
     value: Value
 
+    @property
+    def ends(self) -> bool:
+        """A vote can always be withdrawn."""
+        return self.value == 0
+
 
 START: Value = 0
 

@@ -68,6 +68,12 @@ class EditCommunity(Command, frozen=True):
     visibility: Visibility | None = None
     anonymous_allowed: bool | None = None
 
+    @property
+    def ends(self) -> bool:
+        """A community can always be closed to strangers and to anonymous posts."""
+        said = self.title is not None or self.description is not None
+        return not said and self.visibility in (None, "private") and self.anonymous_allowed is not True
+
 
 class Community(Struct, frozen=True):
     """A community, as decisions need it."""

@@ -48,3 +48,8 @@ def save_id(account_id: Id, target_id: Id) -> Id:
 def moderators_id(community_id: Id) -> Id:
     """The stream of the list of one community's moderators."""
     return derived("moderators", community_id)
+
+
+def stickies_id(community_id: Id) -> Id:
+    """The stream of the list of one community's sticky posts."""
+    return derived("stickies", community_id)

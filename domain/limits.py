@@ -1,10 +1,13 @@
 """Every limit of the rules, by name. The settings build one of these; the defaults are what a site starts with."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
 Positive = Annotated[int, Meta(ge=1)]
+
+LEADING_POSTS_MAX: Final = 4
+"""Sticky posts that lead a feed: more would push what is new off the first screen."""
 
 
 class Limits(Struct, frozen=True):
@@ -37,9 +40,12 @@ class Limits(Struct, frozen=True):
     and is in an index of PostgreSQL, whose entries hold about 2,700 bytes."""
     moderators_max: Positive = 100
     """Moderators of one community; their list is one small stream."""
+    stickies_max: Annotated[int, Meta(ge=1, le=LEADING_POSTS_MAX)] = LEADING_POSTS_MAX
+    """Sticky posts of one community at a time: as many as lead its Hot feed, so that each of them does."""
     changes_max: Positive = 500
-    """Events in one stream, after which only what ends something is still taken. Whoever votes on a post loads its
-    stream, so its author must not be able to make it long."""
+    """Events that one account records in one stream, after which only what ends something is taken from it there.
+    Whoever votes on a post loads its stream, so its author must not be able to make it long. Nor must he be able to
+    take it from the moderators: what others changed does not count."""
     attempts_max: Positive = 16
-    """Times that a command is decided again because somebody else wrote to the same stream first. Each time one
-    of those who collide gets through, so this is how many may write to one stream at the same moment."""
+    """Times that a command is decided again because somebody else wrote first to what it was decided from. Each time
+    one of those who collide gets through, so this is how many may write to one stream at the same moment."""

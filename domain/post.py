@@ -96,7 +96,7 @@ class PostUnlocked(Event, frozen=True):
 
 
 class PostStickied(Event, frozen=True):
-    """The post stays on top of its community's feed."""
+    """The post leads its community's Hot feed."""
 
     post_id: Id
     community_id: Id
@@ -145,11 +145,12 @@ class LockPost(Command, frozen=True):
 class UnlockPost(Command, frozen=True):
     """As a moderator, open it again."""
 
+    ends: ClassVar[bool] = True
     post_id: Id
 
 
 class StickyPost(Command, frozen=True):
-    """As a moderator, keep a post on top of the community's feed."""
+    """As a moderator, have a post lead the community's Hot feed, of which a few can."""
 
     post_id: Id
 
@@ -157,6 +158,7 @@ class StickyPost(Command, frozen=True):
 class UnstickyPost(Command, frozen=True):
     """As a moderator, let it take its ordinary place again."""
 
+    ends: ClassVar[bool] = True
     post_id: Id
 
 

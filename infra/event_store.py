@@ -96,7 +96,7 @@ class GroupCommitStore:
         """Record all of it or nothing, durably. Gives the position of the last event.
 
         Raises ``Conflict``, ``StoreUnavailable`` (also ``StoreOverloaded``), ``EventTooLarge``, ``AuthorErased``, or
-        ``ValueError`` for what is no append: no events, a stream twice, an id that is no UUID in canonical form.
+        ``ValueError`` for what is no append: no events at all, a stream twice, an id that is no UUID in canonical form.
         """
         began_ns = time.time_ns() if tracing.enabled() else 0
         keys: Keys | None = self.codec.keyring.cached(authors := self._authors(appends))
@@ -222,7 +222,7 @@ class GroupCommitStore:
     def _job(self, appends: Sequence[Append], meta: Metadata, keys: Keys) -> _Job:
         raw_meta = self.codec.encode_meta(msgspec.structs.replace(meta, recorded_at=self._clock()))
         job = tuple(self._entry(append, raw_meta, keys) for append in appends)
-        if not job:
+        if not any(entry.records for entry in job):
             raise ValueError("nothing to append")
         if len(job) > 1 and len({entry.stream_id for entry in job}) < len(job):
             raise ValueError("a stream is named twice in one append")
@@ -232,8 +232,8 @@ class GroupCommitStore:
         stream_id = append.stream_id
         if not _CANONICAL_ID.fullmatch(stream_id):
             raise ValueError(f"{stream_id!r} is no stream id: it must be a UUID in canonical form")
-        if not append.events or not 0 <= append.expected_version <= _VERSION_MAX:
-            raise ValueError(f"nothing to append to {stream_id}, or no version that a stream can have")
+        if not 0 <= append.expected_version <= _VERSION_MAX:
+            raise ValueError(f"{append.expected_version} is no version that stream {stream_id} can have")
         records = tuple([self.codec.encode(stream_id, event, raw_meta, keys) for event in append.events])
         for topic, state in records:
             if len(state) > self._limits.event_bytes_max:
@@ -241,18 +241,28 @@ class GroupCommitStore:
         return Entry(stream_id, append.expected_version, records)
 
     def _record(self, jobs: Sequence[_Job]) -> list[int | Exception]:
-        """The outcome of each job, in rounds: in one transaction a stream is appended to by one job at most."""
+        """The outcome of each job, in rounds: in one transaction a stream is appended to by one job at most.
+
+        Versions are checked before anything of a round is recorded. So who guards a stream may be in one round with
+        who appends to it, if he comes first, and with any number of others who guard it.
+        """
         outcomes: dict[int, int | Exception] = {}
         waiting = list(enumerate(jobs))
         while waiting:
-            taken: set[Id] = set()
+            written: set[Id] = set()
+            held: set[Id] = set()  # guarded by what is held back
             now: list[tuple[int, _Job]] = []
             later: list[tuple[int, _Job]] = []
             for number, job in waiting:
                 streams = {entry.stream_id for entry in job}
+                writes = {entry.stream_id for entry in job if entry.records} if len(job) > 1 else streams
                 # What is held back holds back what comes after it on the same streams, so order is kept.
-                (later if streams & taken else now).append((number, job))
-                taken |= streams
+                if streams & written or writes & held:
+                    later.append((number, job))
+                    held |= streams - writes
+                else:
+                    now.append((number, job))
+                written |= writes
             for (number, _), outcome in zip(now, self._transact([job for _, job in now]), strict=True):
                 outcomes[number] = outcome
             waiting = self._still_possible(now, later, outcomes)

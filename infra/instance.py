@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,10 @@ from msgspec import Struct
 from infra.failures import Failure
 
 FILE_NAME = "up.lock"
+LOOKS_MAX = 50
+"""Times that a claim is tried while others only look whether there is one: they hold the lock for an instant."""
+LOOK_SECONDS = 0.01
+"""Between two of these times."""
 
 
 class AlreadyServed(Failure):
@@ -47,9 +52,7 @@ def claim(data_dir: Path) -> Iterator[Claim]:
     """Hold the claim until the block is left. Raises ``AlreadyServed``."""
     descriptor = os.open(data_dir / FILE_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(descriptor):
             other = _read(descriptor)
             who = f"process {other.pid}" if other else "another process"
             where = f" at {other.graphql}" if other and other.graphql else ""
@@ -58,7 +61,7 @@ def claim(data_dir: Path) -> Iterator[Claim]:
                 "Two would write to the same views.",
                 f"Use that one, stop it ({f'kill {other.pid}' if other else 'Ctrl-C where it runs'}), "
                 "or serve another folder: ./task up --data-dir FOLDER",
-            ) from None
+            )
         held = Claim(descriptor)
         held.publish(Instance(os.getpid()))
         try:
@@ -67,6 +70,25 @@ def claim(data_dir: Path) -> Iterator[Claim]:
             os.truncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock, unless somebody serves."""
+    for _ in range(LOOKS_MAX):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        # Nobody serves, or this lock could not be shared: somebody looks.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        time.sleep(LOOK_SECONDS)
+    return False
 
 
 def running(data_dir: Path) -> Instance | None:

@@ -1,7 +1,8 @@
 """The keys that encrypt what people wrote: one AES-256 key per author, itself encrypted with the master key.
 
-Destroying an author's key erases everything the author ever wrote from the log and all its copies and backups,
-without touching them. A destroyed key leaves a fence behind: its author is never given another.
+Destroying an author's key makes everything the author ever wrote unreadable in the log and in its copies on Kafka,
+without touching them. It does not reach the views, which hold plain text, nor a backup of the database from before,
+which holds the key. A destroyed key leaves a fence behind: its author is never given another.
 
 Keys are wrapped with AES-256-GCM under the master key (NIST SP 800-38D), a random nonce of 12 bytes first, bound to
 the author's id. A key is durable before anything encrypted with it is: ``ensure`` returns after its commit.

@@ -37,7 +37,10 @@ logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """What one command appends to one stream, encoded: wire names and envelopes, after the expected version."""
+    """What one command appends to one stream, encoded: wire names and envelopes, after the expected version.
+
+    No ``records``: it only guards the stream.
+    """
 
     stream_id: Id
     expected_version: int
@@ -45,7 +48,7 @@ class Entry(Struct, frozen=True, gc=False):
 
 
 Batch = Sequence[Sequence[Entry]]
-"""The entries of each of several commands. No stream occurs twice in a batch."""
+"""The entries of each of several commands. No stream is named again in a batch after somebody appended to it."""
 Outcome = int | tuple[Id, ...]
 """Of one command: the position of its last event, or the streams that were not at the expected version."""
 
@@ -154,7 +157,7 @@ def _row(position: int, event: StoredEvent) -> Row:
 
 
 def _last(entries: Sequence[Entry]) -> tuple[Id, int, bytes]:
-    entry = entries[-1]
+    entry = next(entry for entry in reversed(entries) if entry.records)
     return entry.stream_id, entry.expected_version + len(entry.records), entry.records[-1][1]
 
 

@@ -278,7 +278,10 @@ class Settings(FleetSettings, WorkerSettings, KafkaSettings, ViewSettings):
         32, "hashes", "Sign-ins that may wait for theirs, about three seconds; the next is told to come back.", ge=0
     )
     access_token_seconds: int = setting(
-        15 * 60, "seconds", "Life of an access token: short, as it is not looked up.", ge=1
+        15 * 60,
+        "seconds",
+        "Life of an access token. Its session is looked up with each request, so signing out does not wait for it.",
+        ge=1,
     )
     access_token_skew_seconds: int = setting(10, "seconds", "How far clocks may be apart when a token is judged.", ge=0)
     refresh_token_seconds: int = setting(

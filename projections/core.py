@@ -6,7 +6,8 @@ A projection is a table that is a function of the log. It is declared once::
 
     @scores.on(VoteCast, key=lambda e: e.target_id)
     def _(row: Score, e: VoteCast) -> Score:
-        return row.moved(e.previous, e.value)
+        up, down = (e.value > 0) - (e.previous > 0), (e.value < 0) - (e.previous < 0)
+        return Score(row.target_id, row.up + up, row.down + down)
 
 and run everywhere by ``stepping.step``: live, in a bulk rebuild, up to a past position. A fold takes the row as it is
 (or a new one with nothing but its key) and the event, and gives the row as it is after it, or ``None`` when there is

@@ -29,6 +29,7 @@ from domain.post import (
     PostUnstickied,
 )
 from domain.save import ItemSaved, ItemUnsaved
+from domain.stickies import StickyDelisted, StickyListed
 from projections.bulk import Alike
 from projections.core import Projection, Row
 from schemas.envelope import Recorded
@@ -67,6 +68,8 @@ TOUCHED: dict[type[Event], tuple[str, ...]] = {
     PostUnlocked: ("post_id", "community_id", "moderator_id"),
     PostStickied: ("post_id", "community_id", "moderator_id"),
     PostUnstickied: ("post_id", "community_id", "moderator_id"),
+    StickyListed: ("community_id", "post_id"),
+    StickyDelisted: ("community_id", "post_id"),
     CommentSubmitted: ("comment_id", "post_id", "community_id", "author_id", "parent_id", "replied_to_id"),
     CommentImported: ("comment_id", "post_id", "community_id", "author_id", "parent_id"),
     CommentAttached: ("comment_id", "post_id"),

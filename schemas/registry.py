@@ -12,7 +12,20 @@ from msgspec import Struct
 from msgspec.inspect import Metadata as FieldMetadata
 from msgspec.inspect import StructType, Type, UnionType, type_info
 
-from domain import account, ballot, block, comment, community, follow, membership, moderators, name, post, save
+from domain import (
+    account,
+    ballot,
+    block,
+    comment,
+    community,
+    follow,
+    membership,
+    moderators,
+    name,
+    post,
+    save,
+    stickies,
+)
 from domain.event import Event
 
 WIRE: dict[str, type[Event]] = {
@@ -42,6 +55,8 @@ WIRE: dict[str, type[Event]] = {
     "post.unlocked@1": post.PostUnlocked,
     "post.stickied@1": post.PostStickied,
     "post.unstickied@1": post.PostUnstickied,
+    "sticky.listed@1": stickies.StickyListed,
+    "sticky.delisted@1": stickies.StickyDelisted,
     "comment.submitted@1": comment.CommentSubmitted,
     "comment.imported@1": comment.CommentImported,
     "comment.attached@1": comment.CommentAttached,

@@ -13,7 +13,20 @@ from typing import Final
 
 from msgspec import Struct
 
-from domain import account, ballot, block, comment, community, follow, membership, moderators, name, post, save
+from domain import (
+    account,
+    ballot,
+    block,
+    comment,
+    community,
+    follow,
+    membership,
+    moderators,
+    name,
+    post,
+    save,
+    stickies,
+)
 from domain.event import Event, Id
 from schemas.envelope import Recorded
 
@@ -74,6 +87,8 @@ KEYS: Final[dict[type[Event], tuple[Topic, str | None]]] = {
     membership.ModeratorAppointed: (COMMUNITIES, "community_id"),
     moderators.ModeratorListed: (COMMUNITIES, "community_id"),
     moderators.ModeratorDelisted: (COMMUNITIES, "community_id"),
+    stickies.StickyListed: (COMMUNITIES, "community_id"),
+    stickies.StickyDelisted: (COMMUNITIES, "community_id"),
     post.PostSubmitted: (THREADS, "post_id"),
     post.PostImported: (THREADS, "post_id"),
     post.PostEdited: (THREADS, "post_id"),

@@ -4,9 +4,9 @@ Reads the view of comments to find out which, and decides by their streams: noth
 is in its place already, so this may run at any time, and again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from msgspec import Struct
@@ -35,19 +35,45 @@ class _Orphan(Struct, frozen=True):
     parent_path: bytes
 
 
-def attach(store: GroupCommitStore, connection: Connection[Any], *, run_id: Id, at: datetime, limits: Limits) -> int:
-    """Give all imported comments their place below parents that have arrived. Returns how many moved.
+def attach(
+    store: GroupCommitStore,
+    connection: Connection[Any],
+    catch_up: Callable[[], object],
+    *,
+    run_id: Id,
+    at: datetime,
+    limits: Limits,
+) -> int:
+    """Give all imported comments their place below parents that have arrived. Returns how many comments moved.
 
-    The view of comments must have caught up with the import. ``run_id`` becomes the correlation id, ``at`` is now.
+    ``catch_up`` waits until the view of comments stands where the log ends; it is called before each look. ``run_id``
+    becomes the correlation id, ``at`` is now. Whoever replies to a comment while it moves may have been told its old
+    place: the threads in which something moved are looked through until each comment is below its parent.
     """
+    depth_max = limits.comment_depth_max
     moved = 0
-    batch: list[CommentAttached] = []
-    for attached in _attachments(connection, limits.comment_depth_max):
-        batch.append(attached)
-        if len(batch) >= BATCH_EVENTS:
-            moved += _record(store, batch, run_id, at)
-            batch = []
-    return moved + _record(store, batch, run_id, at)
+    threads: set[Id] = set()
+    while True:
+        catch_up()
+        now = _recorded(store, _attachments(connection, depth_max), threads, run_id, at)
+        if not now:
+            looked_at, threads = threads, set()
+            now = _recorded(store, _misplaced(connection, looked_at, depth_max), threads, run_id, at)
+        if not now:
+            return moved
+        moved += now
+
+
+def _recorded(
+    store: GroupCommitStore, attachments: Iterator[CommentAttached], threads: set[Id], run_id: Id, at: datetime
+) -> int:
+    """Record what is news, a batch at a time; gives how much that was, and adds the posts of it to ``threads``."""
+    count = 0
+    while batch := list(islice(attachments, BATCH_EVENTS)):
+        found = _record(store, batch, run_id, at)
+        threads.update(attached.post_id for attached in found)
+        count += len(found)
+    return count
 
 
 def _attachments(connection: Connection[Any], depth_max: int) -> Iterator[CommentAttached]:
@@ -63,14 +89,38 @@ def _attachments(connection: Connection[Any], depth_max: int) -> Iterator[Commen
         )
         for post_id, rows in groupby((_Orphan(*row) for row in cursor), lambda orphan: orphan.post_id):
             for old, new in _moves(list(rows), depth_max).items():
-                below_it = connection.execute(
-                    "SELECT comment_id, path FROM views.comments"
-                    " WHERE post_id = %s AND path >= %s AND path < %s ORDER BY path",
-                    (post_id, old, old[:-1] + bytes([old[-1] + 1]) if old[-1] < 255 else old + b"\xff"),
-                )
-                for comment_id, path in below_it:
-                    place = _under(new, path[len(old) :], depth_max)
-                    yield CommentAttached(comment_id=comment_id, post_id=post_id, path=place.path, depth=place.depth)
+                yield from _moved(connection, post_id, old, new, depth_max)
+
+
+def _misplaced(connection: Connection[Any], threads: Collection[Id], depth_max: int) -> Iterator[CommentAttached]:
+    """Where each comment of these threads belongs that is not below its parent, and all that stands below it."""
+    rows = connection.execute(
+        "SELECT c.post_id, c.path, p.path FROM views.comments c"
+        " JOIN views.comments p ON p.comment_id = c.parent_id AND p.post_id = c.post_id"
+        " WHERE c.post_id = ANY(%(threads)s::uuid[]) AND NOT c.orphan"
+        " AND c.submitted_at IS NOT NULL AND p.submitted_at IS NOT NULL"
+        " AND substr(c.path, 1, length(c.path) - %(own)s) <> substr(p.path, 1, %(most)s) ORDER BY c.post_id, c.path",
+        {"threads": list(threads), "own": SEGMENT_BYTES, "most": (depth_max - 1) * SEGMENT_BYTES},
+    ).fetchall()
+    done: tuple[Id | None, bytes] = (None, b"")
+    for post_id, old, above in rows:
+        if post_id == done[0] and old.startswith(done[1]):
+            continue  # it moves with what is above it; if that is not enough, the next look tells
+        done = post_id, old
+        yield from _moved(connection, post_id, old, below(Place(above, 0), old[-SEGMENT_BYTES:], depth_max), depth_max)
+
+
+def _moved(
+    connection: Connection[Any], post_id: Id, old: bytes, new: Place, depth_max: int
+) -> Iterator[CommentAttached]:
+    """The new places of a comment and of all that stands below it."""
+    below_it = connection.execute(
+        "SELECT comment_id, path FROM views.comments WHERE post_id = %s AND path >= %s AND path < %s ORDER BY path",
+        (post_id, old, old[:-1] + bytes([old[-1] + 1]) if old[-1] < 255 else old + b"\xff"),
+    )
+    for comment_id, path in below_it:
+        place = _under(new, path[len(old) :], depth_max)
+        yield CommentAttached(comment_id=comment_id, post_id=post_id, path=place.path, depth=place.depth)
 
 
 def _moves(orphans: Sequence[_Orphan], depth_max: int) -> dict[bytes, Place]:
@@ -103,27 +153,36 @@ def _under(place: Place, rest: bytes, depth_max: int) -> Place:
     return place
 
 
-def _record(store: GroupCommitStore, batch: Sequence[CommentAttached], run_id: Id, at: datetime) -> int:
-    """Record those of the places that are news to their comments; how many were."""
-    streams = store.load_sync([attached.comment_id for attached in batch])
-    commands: list[tuple[Sequence[Append], Metadata]] = []
-    for attached in batch:
-        events = streams.get(attached.comment_id, ())
-        comment = comments.START
-        for recorded in events:
-            comment = comments.evolve(comment, recorded.event)
-        if comment is None or (comment.path == attached.path and not _waits(events[-1].event)):
-            continue
-        meta = Metadata(
-            command_id=derived("attach", run_id, attached.comment_id),
-            correlation_id=run_id,
-            causation_id=run_id,
-            actor_id=None,
-            occurred_at=at,
-            recorded_at=at,
-        )
-        commands.append(([Append(attached.comment_id, len(events), (attached,))], meta))
-    return sum(not isinstance(outcome, Conflict) for outcome in store.append_many(commands))
+def _record(
+    store: GroupCommitStore, batch: Sequence[CommentAttached], run_id: Id, at: datetime
+) -> list[CommentAttached]:
+    """Record those of the places that are news to their comments; gives these. Each conflict is decided again."""
+    found: list[CommentAttached] = []
+    while batch:
+        streams = store.load_sync([attached.comment_id for attached in batch])
+        news: list[CommentAttached] = []
+        commands: list[tuple[Sequence[Append], Metadata]] = []
+        for attached in batch:
+            events = streams.get(attached.comment_id, ())
+            comment = comments.START
+            for recorded in events:
+                comment = comments.evolve(comment, recorded.event)
+            if comment is None or (comment.path == attached.path and not _waits(events[-1].event)):
+                continue
+            meta = Metadata(
+                command_id=derived("attach", run_id, attached.comment_id),
+                correlation_id=run_id,
+                causation_id=run_id,
+                actor_id=None,
+                occurred_at=at,
+                recorded_at=at,
+            )
+            news.append(attached)
+            commands.append(([Append(attached.comment_id, len(events), (attached,))], meta))
+        outcomes = list(zip(news, store.append_many(commands), strict=True))
+        found += [attached for attached, outcome in outcomes if not isinstance(outcome, Conflict)]
+        batch = [attached for attached, outcome in outcomes if isinstance(outcome, Conflict)]
+    return found
 
 
 def _waits(event: object) -> bool:

@@ -34,7 +34,7 @@ BATCH_RECORDS = 2_000
 KNOWN_NAMES_MAX = 100_000
 """Authors and communities remembered as imported, about 200 bytes each."""
 KNOWN_PLACES_MAX = 100_000
-"""Comments whose place in their thread is remembered for their replies, about 200 bytes each."""
+"""Comments whose place in their thread is remembered for their replies, about 300 bytes each."""
 
 _T = TypeVar("_T")
 _Strangers = dict[Id, tuple[Author | Community, Submission | Reply]]
@@ -70,6 +70,13 @@ class Place(Struct, frozen=True, gc=False):
 
     path: bytes
     depth: int
+
+
+class _Known(Struct, frozen=True, gc=False):
+    """A comment that is in the log, or is about to be."""
+
+    post_id: Id
+    place: Place
 
 
 def below(parent: Place, own: bytes, depth_max: int) -> Place:
@@ -122,7 +129,7 @@ class Importer:
         self._at = at
         self._depth_max = limits.comment_depth_max
         self._names: _Recent[bool] = _Recent(KNOWN_NAMES_MAX)
-        self._places: _Recent[Place] = _Recent(KNOWN_PLACES_MAX)
+        self._places: _Recent[_Known] = _Recent(KNOWN_PLACES_MAX)
 
     def run(
         self,
@@ -221,7 +228,7 @@ class Importer:
         for recorded in events:
             comment = comments.evolve(comment, recorded.event)
         if comment is not None:
-            self._places.put(stream_id, Place(comment.path, comment.depth))
+            self._places.put(stream_id, _Known(comment.post_id, Place(comment.path, comment.depth)))
 
     # -- authors and communities -------------------------------------------------------------------------------
 
@@ -285,8 +292,11 @@ class Importer:
     def _reply(self, record: Reply) -> CommentImported:
         own = segment(record.comment_id, record.submitted_at)
         parent = None if record.parent_id is None else self._places.get(record.parent_id)
-        place = Place(own, 1) if parent is None else below(parent, own, self._depth_max)
-        self._places.put(record.comment_id, place)
+        if parent is not None and parent.post_id != record.post_id:
+            parent = None  # an archive that has it below a comment of another post is wrong: it would be shown nowhere
+        place = Place(own, 1) if parent is None else below(parent.place, own, self._depth_max)
+        # A thread's comments share its id, which is most of what is remembered of each.
+        self._places.put(record.comment_id, _Known(record.post_id if parent is None else parent.post_id, place))
         return CommentImported(
             comment_id=record.comment_id,
             post_id=record.post_id,

@@ -18,6 +18,7 @@ and it would rather sort the thousand posts of a block than read one through the
 from enum import Enum
 from functools import cache
 
+from domain.limits import LEADING_POSTS_MAX
 from infra.queries import formulas
 from infra.queries.rows import KNOWN, as_of, columns, not_blocked, sees_known
 from projections.posts import Post
@@ -25,8 +26,9 @@ from projections.ranking import HOT_AGE_MAX, RISING_WINDOW, Sort
 
 SMALL_POSTS_MAX = 2000
 """A community with at most that many posts in the window is ranked whole: cheaper than walking its blocks."""
-LEAD_POSTS_MAX = 4
-"""Sticky posts that lead a community's Hot feed, the newest of them; others keep their ordinary place."""
+LEAD_POSTS_MAX = LEADING_POSTS_MAX
+"""Sticky posts that lead a community's Hot feed, the newest of them; others, of a time when there could be more, keep
+their ordinary place."""
 
 
 class Scope(Enum):

@@ -117,7 +117,7 @@ class LagCollector(Collector):
     def _ask(self) -> Lag | None:
         try:
             if self._connection is None:
-                # The server ends what takes too long itself; through a network that swallows packets nobody hears of it.
+                # The server ends what takes too long; through a network that swallows packets nobody hears of it.
                 self._connection = bounded(STATEMENT_SECONDS_MAX + 0.5).connect(
                     self._database_url,
                     autocommit=True,

@@ -100,9 +100,12 @@ class Account(Node):
         """Whether it came with an archive."""
         return self.row.imported
 
-    @strawberry.field(description="When it was registered or imported.")
+    @strawberry.field(
+        description="When it was registered. Where it came with an archive, the time of the first of its posts and "
+        "comments that the import met, which need not be the oldest."
+    )
     def created_at(self) -> datetime | None:
-        """When it was registered or imported."""
+        """When it was registered, or the time of what the import met it with."""
         return self.row.created_at
 
     @strawberry.field(description="How many follow it.")

@@ -106,9 +106,12 @@ class Community(Node):
         """Whether it came with an archive."""
         return self.row.imported
 
-    @strawberry.field(description="When it was opened or imported.")
+    @strawberry.field(
+        description="When it was opened. Where it came with an archive, the time of the first of its posts and "
+        "comments that the import met, which need not be the oldest."
+    )
     def created_at(self) -> datetime | None:
-        """When it was opened or imported."""
+        """When it was opened, or the time of what the import met it with."""
         return self.row.created_at
 
     @strawberry.field(description="How many members it has.")

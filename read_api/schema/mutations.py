@@ -323,7 +323,9 @@ class PostAndCommentMutations:
         """``UnlockPost``."""
         return await _answer(info, input, PostPayload, lambda: UnlockPost(post_id=_post(input)))
 
-    @strawberry.mutation(description="Keep a post on top of its community's feed. Moderators only.")
+    @strawberry.mutation(
+        description="Have a post lead its community's Hot feed, of which a few can at a time. Moderators only."
+    )
     async def sticky_post(self, info: Info, input: PostInput) -> PostPayload:
         """``StickyPost``."""
         return await _answer(info, input, PostPayload, lambda: StickyPost(post_id=_post(input)))

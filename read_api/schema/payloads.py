@@ -68,7 +68,9 @@ class Payload:
 class AccountPayload(Payload):
     """About an account."""
 
-    @strawberry.field(description="The account as it is now; null if nothing was done.")
+    @strawberry.field(
+        description="The account as it is now; null if nothing was done, or not seen by the views in time."
+    )
     async def account(self, info: Info) -> Account | None:
         """The account as it is now."""
         subject = await self.subject(info)
@@ -79,7 +81,10 @@ class AccountPayload(Payload):
 class CommunityPayload(Payload):
     """About a community."""
 
-    @strawberry.field(description="The community as it is now; null if nothing was done, or it is hidden from you now.")
+    @strawberry.field(
+        description="The community as it is now; null if nothing was done, or it is hidden from you now, "
+        "or not seen by the views in time."
+    )
     async def community(self, info: Info) -> Community | None:
         """The community as it is now."""
         subject = await self.subject(info)
@@ -104,7 +109,7 @@ class MemberPayload(CommunityPayload):
 class PostPayload(Payload):
     """About a post."""
 
-    @strawberry.field(description="The post as it is now; null if nothing was done.")
+    @strawberry.field(description="The post as it is now; null if nothing was done, or not seen by the views in time.")
     async def post(self, info: Info) -> Post | None:
         """The post as it is now."""
         subject = await self.subject(info)
@@ -115,7 +120,9 @@ class PostPayload(Payload):
 class CommentPayload(Payload):
     """About a comment."""
 
-    @strawberry.field(description="The comment as it is now; null if nothing was done.")
+    @strawberry.field(
+        description="The comment as it is now; null if nothing was done, or not seen by the views in time."
+    )
     async def comment(self, info: Info) -> Comment | None:
         """The comment as it is now."""
         subject = await self.subject(info)
@@ -126,7 +133,9 @@ class CommentPayload(Payload):
 class TargetPayload(Payload):
     """About a post or a comment."""
 
-    @strawberry.field(description="The post or comment as it is now; null if nothing was done.")
+    @strawberry.field(
+        description="The post or comment as it is now; null if nothing was done, or not seen by the views in time."
+    )
     async def target(self, info: Info) -> Votable | None:
         """The post or comment as it is now."""
         subject = await self.subject(info)

@@ -125,9 +125,9 @@ class Post(Node):
         """Whether only moderators may comment."""
         return self.row.locked
 
-    @strawberry.field(description="Whether it stays on top of its community's feed.")
+    @strawberry.field(description="Whether a moderator has it lead its community's Hot feed.")
     def sticky(self) -> bool:
-        """Whether it stays on top."""
+        """Whether it leads its community's Hot feed."""
         return self.row.sticky
 
     @strawberry.field(description="Whether its text, or where it leads, is held back because you block its author.")

@@ -3,6 +3,7 @@
 It keeps the passwords of the accounts that it made, and which post was the last, in a file of the data directory.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -24,6 +25,8 @@ from streams.cli.console import Refused
 FILE_NAME = "client.json"
 SECONDS_MAX = 30.0
 """How long one answer may take."""
+VIEWS_ATTEMPTS = 5
+"""Times that what was changed is asked for while the views have not seen it; the API waits for them each time."""
 
 _SIGN_IN = """
 mutation ($input: SignInInput!) { signIn(input: $input) { accessToken errors { code message } } }
@@ -43,6 +46,9 @@ class Saved(Struct):
     passwords: dict[str, str] = field(default_factory=dict)
     account: str = "ada"
     post_id: str = ""
+    wish: str = ""
+    """What was asked for last, as a hash, until its answer is shown; with ``wish_key`` it happens once."""
+    wish_key: str = ""
 
 
 class Client:
@@ -83,6 +89,9 @@ class Client:
         password = self.saved.passwords.get(name.lower())
         if password is not None:
             answer = self.ask(_SIGN_IN, {"input": {"nameOrEmail": name, "password": password}})["signIn"]
+            # The data directory may be new and the password an old one's: then the name is free to be signed up.
+            if [code_of(error) for error in answer["errors"]] != ["CREDENTIALS_INVALID"]:
+                refuse(answer["errors"], "Wait a moment and run this again.")
             self.token = answer["accessToken"]
         if self.token is None:
             password = secrets.token_urlsafe(18)
@@ -97,6 +106,28 @@ class Client:
         self.saved.account = name
         self.save()
         return name
+
+    def carry_out(self, mutation: str, form: dict[str, Any], changed: str, fix: str) -> dict[str, Any]:
+        """The answer to a mutation that has one field and takes ``$input``. Raises ``Refused`` with that ``fix``.
+
+        What is wished for by one command happens once, also when that is run again because its answer was lost.
+        ``changed`` names what the answer shows of it: ``None`` after ``VIEWS_ATTEMPTS`` if the views have not seen it.
+        """
+        said = json.dumps([self.saved.account, mutation, form], sort_keys=True)
+        wish = hashlib.sha256(said.encode()).hexdigest()
+        if self.saved.wish != wish:
+            self.saved.wish, self.saved.wish_key = wish, secrets.token_urlsafe(18)
+            self.save()
+        for _ in range(VIEWS_ATTEMPTS):
+            asked = {"input": form | {"idempotencyKey": self.saved.wish_key}}
+            (answer,) = self.ask(mutation, asked).values()
+            if answer["errors"] or answer[changed] is not None:
+                self.saved.wish = self.saved.wish_key = ""
+                self.save()
+                refuse(answer["errors"], fix)
+                break
+        found: dict[str, Any] = answer
+        return found
 
     def ask(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
         """The data of one operation. Raises ``Refused`` for an error of the whole request, ``OSError`` for none."""

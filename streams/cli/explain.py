@@ -1,7 +1,7 @@
 """``moot explain``: the events behind the score of a post or comment, its author's karma and its place."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,15 +12,13 @@ from msgspec import Struct
 from psycopg import Connection
 from rich.markup import escape
 
-from domain.ballot import VoteCast
-from domain.comment import CommentDeleted, CommentImported, CommentSubmitted
 from domain.event import Id
-from domain.post import PostDeleted, PostImported, PostStickied, PostSubmitted, PostUnstickied
 from infra.event_store import GroupCommitStore
 from infra.failures import Failure
 from infra.postgres import connect, connect_async
 from infra.queries import formulas
 from infra.queries import log as log_queries
+from infra.queries.feed_sql import LEAD_POSTS_MAX
 from infra.secrets import load_secrets
 from projections import ranking
 from schemas.envelope import Recorded
@@ -29,19 +27,21 @@ from streams.cli.decoded import wire_of
 from streams.cli.events import open_log
 from streams.cli.reasons import (
     CommentStanding,
-    Effect,
-    Why,
+    Told,
+    add_up,
     comment_effect,
     comment_standing,
     lines_of,
+    post_effect,
     signed,
-    vote_effect,
 )
 from streams.cli.session import engines
 from streams.cli.subjects import find_subject
 
-EVENTS_MAX = 100_000
-"""Events of one post that are looked at."""
+POSITIONS_AT_ONCE = 100_000
+"""Positions of events that one query gives."""
+EVENTS_AT_ONCE = 10_000
+"""Events that are in memory at a time."""
 
 
 class NotExplained(Failure):
@@ -49,7 +49,10 @@ class NotExplained(Failure):
 
 
 class Standing(Struct, frozen=True):
-    """Where the sums put the post now. ``place`` counts from 1 in its community's Hot feed, stickied posts apart."""
+    """Where the sums put the post now.
+
+    ``place`` counts from 1 in its community's Hot feed, after the sticky posts that lead it. Those have none.
+    """
 
     up: int
     down: int
@@ -82,12 +85,12 @@ def explain_post(
 ) -> int:
     """Show the events behind a post's score, its author's karma and its place in the feed."""
     with _events_of("post", name, data_dir) as (post_id, events, connection):
-        reasons = _reasons(post_id, events, _effect)
-        standing = _standing(connection, post_id, reasons, parked=_parked(connection, events))
+        told = add_up(post_id, events, post_effect)
+        standing = _standing(connection, post_id, told, parked=_parked(connection, events))
     if output is Output.JSON:
-        show_json({"post_id": post_id, "events": [_plain(reason) for reason in reasons], "now": _plain(standing)})
+        show_json({"post_id": post_id, **_events(told), "now": _plain(standing)})
     else:
-        _show(reasons, standing)
+        _show(told, standing)
     return OK
 
 
@@ -98,18 +101,18 @@ def explain_comment(
 ) -> int:
     """Show the events behind a comment's score, its author's karma and its place among its siblings by Best."""
     with _events_of("comment", name, data_dir) as (comment_id, events, connection):
-        reasons = _reasons(comment_id, events, comment_effect)
-        standing = comment_standing(connection, comment_id, reasons, parked=_parked(connection, events))
+        told = add_up(comment_id, events, comment_effect)
+        standing = comment_standing(connection, comment_id, told, parked=_parked(connection, events))
     if output is Output.JSON:
-        show_json({"comment_id": comment_id, "events": [_plain(why) for why in reasons], "now": _plain(standing)})
+        show_json({"comment_id": comment_id, **_events(told), "now": _plain(standing)})
     else:
-        _show_reasons(reasons)
+        _show_events(told)
         _show_lines(standing, lines_of(standing))
     return OK
 
 
 @contextmanager
-def _events_of(kind: str, name: str, data_dir: Path | None) -> Iterator[tuple[Id, list[Recorded], Connection[Any]]]:
+def _events_of(kind: str, name: str, data_dir: Path | None) -> Iterator[tuple[Id, "_Events", Connection[Any]]]:
     """The events that touch what is named, and a connection to its views. Raises ``NotExplained``."""
     with engines(data_dir) as settings, open_log(settings) as log:
         database_url, _ = settings.engine_urls()
@@ -118,9 +121,26 @@ def _events_of(kind: str, name: str, data_dir: Path | None) -> Iterator[tuple[Id
         _check_kind(kind, name, own)
         positions = asyncio.run(_positions(database_url, subject_id))
         # Its own events also where the index of subjects has not seen them, or could not take them.
-        events = {recorded.position: recorded for recorded in (*own, *_read(log, positions))}
+        positions = sorted({*positions, *(recorded.position for recorded in own)})
         with connect(database_url) as connection:
-            yield subject_id, [events[position] for position in sorted(events)], connection
+            yield subject_id, _Events(log, positions), connection
+
+
+class _Events:
+    """The events at those positions of the log, in order, read as they are asked for."""
+
+    def __init__(self, log: GroupCommitStore, positions: Sequence[int]) -> None:
+        self._log = log
+        self.positions = positions
+
+    def __iter__(self) -> Iterator[Recorded]:
+        start, positions = 0, self.positions
+        for end in range(1, len(positions) + 1):
+            # Neighbours in one query.
+            last = end == len(positions) or positions[end] != positions[end - 1] + 1
+            if last or end - start == EVENTS_AT_ONCE:
+                yield from self._log.read_sync(positions[start] - 1, end - start)
+                start = end
 
 
 def _check_kind(kind: str, name: str, own: Sequence[Recorded]) -> None:
@@ -136,88 +156,51 @@ def _check_kind(kind: str, name: str, own: Sequence[Recorded]) -> None:
         )
 
 
-def _parked(connection: Connection[Any], events: Sequence[Recorded]) -> bool:
+def _parked(connection: Connection[Any], events: _Events) -> bool:
     """Whether a view that this command reads has one of the events among its dead letters."""
     row = connection.execute(
         "SELECT EXISTS (SELECT FROM views.dead_letters WHERE projection = ANY(%s) AND position = ANY(%s))",
-        (["feed", "comments", "scores", "subjects"], [recorded.position for recorded in events]),
+        (["feed", "comments", "scores", "subjects"], list(events.positions)),
     ).fetchone()
     return row is not None and bool(row[0])
 
 
-async def _positions(database_url: str, post_id: Id) -> Sequence[int]:
+async def _positions(database_url: str, subject_id: Id) -> Sequence[int]:
+    found: list[int] = []
     connection = await connect_async(database_url)
     async with connection:
-        return await log_queries.positions(connection, post_id, limit=EVENTS_MAX)
+        while True:
+            after = found[-1] if found else 0
+            page = await log_queries.positions(connection, subject_id, after=after, limit=POSITIONS_AT_ONCE)
+            found += page
+            if len(page) < POSITIONS_AT_ONCE:
+                return found
 
 
-def _read(log: GroupCommitStore, positions: Sequence[int]) -> list[Recorded]:
-    """The events at these positions, neighbours in one query."""
-    found: list[Recorded] = []
-    start = 0
-    for end in range(1, len(positions) + 1):
-        if end == len(positions) or positions[end] != positions[end - 1] + 1:
-            found += log.read_sync(positions[start] - 1, end - start)
-            start = end
-    return found
-
-
-def _reasons(subject_id: Id, events: Sequence[Recorded], effect_of: Callable[[Id, Any], Effect | None]) -> list[Why]:
-    reasons: list[Why] = []
-    score = 0
-    for recorded in events:
-        effect = effect_of(subject_id, recorded.event)
-        if effect is None:
-            continue
-        up, down, comments, karma, said = effect
-        score += up - down
-        reasons.append(
-            Why(recorded.position, recorded.occurred_at, wire_of(recorded), up, down, comments, karma, said, score)
-        )
-    return reasons
-
-
-def _effect(post_id: Id, event: Any) -> Effect | None:
-    """What an event adds to up votes, down votes, comments and karma, and in words; ``None``: nothing of the post."""
-    if getattr(event, "post_id", None) != post_id:
-        return None
-    match event:
-        case VoteCast(target_id=target) if target == post_id:
-            return vote_effect(event)
-        case PostImported():
-            karma = event.up - event.down if event.author_id is not None else 0
-            return event.up, event.down, 0, karma, "imported with its archive's totals"
-        case CommentSubmitted() | CommentImported():
-            return 0, 0, 1, 0, "a comment"
-        case CommentDeleted():
-            return 0, 0, -1, 0, "a comment less"
-    return (0, 0, 0, 0, _SAID[type(event)]) if type(event) in _SAID else None
-
-
-_SAID: dict[type[Any], str] = {
-    PostSubmitted: "submitted; Hot counts its age from here",
-    PostStickied: "on top of its community's feed from here",
-    PostUnstickied: "in its ordinary place again",
-    PostDeleted: "in no feed any more",
-}
 _FEED_ROW = """
 SELECT community_id::text, submitted_at, up, down, comments, sticky, deleted
 FROM views.feed WHERE post_id = %(post)s::uuid
 """
 _PLACE = f"""
-SELECT count(*), count(*) FILTER (WHERE (rank, submitted_at, post_id) > (%(hot)s, %(at)s, %(post)s::uuid)) + 1
+WITH shown AS (
+    SELECT post_id, submitted_at, up, down, sticky FROM views.feed
+    WHERE community_id = %(community)s::uuid AND submitted_at IS NOT NULL AND NOT deleted
+), lead AS (
+    SELECT post_id FROM shown WHERE sticky ORDER BY submitted_at DESC, post_id DESC LIMIT {LEAD_POSTS_MAX}
+)
+SELECT count(*),
+    count(*) FILTER (WHERE (rank, submitted_at, post_id) > (%(hot)s, %(at)s, %(post)s::uuid)) + 1,
+    EXISTS (SELECT FROM lead WHERE post_id = %(post)s::uuid)
 FROM (
     SELECT {formulas.hot("up", "down", "submitted_at", "%(now)s::timestamptz")} AS rank, submitted_at, post_id
-    FROM views.feed
-    WHERE community_id = %(community)s::uuid AND submitted_at IS NOT NULL AND NOT deleted AND NOT sticky
+    FROM shown WHERE post_id NOT IN (SELECT post_id FROM lead)
 ) AS ranked
 """  # noqa: S608 - our own formulas; everything else is a parameter
 
 
-def _standing(connection: Connection[Any], post_id: Id, reasons: Sequence[Why], *, parked: bool) -> Standing:
+def _standing(connection: Connection[Any], post_id: Id, told: Told, *, parked: bool) -> Standing:
     now = datetime.now(UTC)
-    up, down = sum(reason.up for reason in reasons), sum(reason.down for reason in reasons)
-    comments, karma = sum(reason.comments for reason in reasons), sum(reason.karma for reason in reasons)
+    up, down, comments, karma = told.up, told.down, told.comments, told.karma
     row = connection.execute(_FEED_ROW, {"post": post_id}).fetchone()
     if row is None:
         return Standing(
@@ -230,7 +213,7 @@ def _standing(connection: Connection[Any], post_id: Id, reasons: Sequence[Why], 
         asked = {"hot": hot, "at": submitted_at, "post": post_id, "community": community_id, "now": now}
         found = connection.execute(_PLACE, asked).fetchone()
         assert found is not None
-        of, place = found[0], None if sticky else found[1]
+        of, place = found[0], None if found[2] else found[1]
     agrees = counted == [up, down, comments]
     return Standing(
         up,
@@ -248,7 +231,7 @@ def _standing(connection: Connection[Any], post_id: Id, reasons: Sequence[Why], 
     )
 
 
-def _show_reasons(reasons: Sequence[Why]) -> None:
+def _show_events(told: Told) -> None:
     columns = ("position", "occurred", "event", "up", "down", "comments", "karma", "score", "effect")
     rows = [
         (
@@ -259,14 +242,16 @@ def _show_reasons(reasons: Sequence[Why]) -> None:
             reason.score,
             reason.effect,
         )
-        for reason in reasons
+        for reason in told.shown
     ]
+    if told.earlier:
+        out.print(f"{told.earlier:,} earlier events, added up below", highlight=False)
     show_table(columns, rows, right=("position", "up", "down", "comments", "karma", "score"))
     out.print()
 
 
-def _show(reasons: Sequence[Why], now: Standing) -> None:
-    _show_reasons(reasons)
+def _show(told: Told, now: Standing) -> None:
+    _show_events(told)
     lines = {
         "score": f"{now.up - now.down} = {now.up} up - {now.down} down",
         "karma": f"{now.karma:+} for the author from this post",
@@ -294,8 +279,14 @@ def _place(now: Standing) -> str:
         f"Hot {now.hot:.6f} = log10({score}) / (hours since {now.submitted_at:%Y-%m-%d %H:%M:%S} UTC"
         f" + {ranking.HOT_HOURS_ADDED:g})^{ranking.HOT_GRAVITY:g}"
     )
-    where = "stickied, on top" if now.sticky else f"place {now.place:,} of {now.of:,} in its community"
+    where = (
+        "sticky, it leads its community" if now.place is None else f"place {now.place:,} of {now.of:,} in its community"
+    )
     return f"{where}; {formula}"
+
+
+def _events(told: Told) -> dict[str, Any]:
+    return {"events": [_plain(why) for why in told.shown], "earlier_events": told.earlier}
 
 
 def _plain(value: Struct) -> dict[str, Any]:

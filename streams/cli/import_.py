@@ -11,7 +11,6 @@ import psycopg
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from domain.event import Id
 from domain.ids import derived
 from infra.composition import utc_now
 from infra.event_store import GroupCommitStore, postgres_store
@@ -84,7 +83,7 @@ def import_archives(
                 outcomes = [_import(path, importer, Bookmarks(connection), settings) for path in files]
                 # What it remembers of names and places is memory that the views need now.
                 del importer
-                attached = _attach(store, connection, views, run_id, settings)
+                attached = attach(store, connection, views.catch_up, run_id=run_id, at=utc_now(), limits=settings.rules)
         except (KeyboardInterrupt, SystemExit):
             words.print("Interrupted. What was imported is kept. The same command goes on from there.")
             raise
@@ -154,19 +153,6 @@ def _import(path: Path, importer: Importer, bookmarks: Bookmarks, settings: Sett
             bookmarks.keep(mark, path, outcome.done.lines, finished=True)
         outcome.rejected_in = rejects.written
     return outcome
-
-
-def _attach(
-    store: GroupCommitStore, connection: psycopg.Connection[Any], views: "_Views", run_id: Id, settings: Settings
-) -> int:
-    """Give comments that came before their parents their place, until none is left; the views are up afterwards."""
-    attached = 0
-    while True:
-        views.catch_up()
-        moved = attach(store, connection, run_id=run_id, at=utc_now(), limits=settings.rules)
-        attached += moved
-        if not moved:
-            return attached
 
 
 class _Views:

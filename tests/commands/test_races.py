@@ -8,19 +8,21 @@ import pytest
 
 from commands.handling import Caller, Contended, Outcome
 from commands.ports import Append, Conflict
-from domain import moderators, name, relation
+from domain import moderators, name, relation, stickies
 from domain.account import Register
 from domain.ballot import CastVote, VoteCast
 from domain.block import Block
 from domain.command import Command
-from domain.community import CreateCommunity
+from domain.comment import SubmitComment
+from domain.community import CommunityEdited, CreateCommunity, EditCommunity
 from domain.event import Event, Id
 from domain.follow import Follow
 from domain.ids import moderators_id, relation_id
 from domain.limits import Limits
-from domain.membership import AppointModerator, JoinCommunity, LeaveCommunity
-from domain.post import EditPost, PostEdited, SubmitPost
+from domain.membership import AppointModerator, InviteMember, JoinCommunity, LeaveCommunity, MemberLeft
+from domain.post import EditPost, LockPost, PostEdited, PostLocked, StickyPost, SubmitPost
 from domain.refusal import Code, Refusal
+from domain.save import SaveItem
 from infra.event_store import GroupCommitStore, memory_store, postgres_store
 from infra.migrate import migrate
 from schemas.envelope import Metadata, Recorded
@@ -29,18 +31,26 @@ from tests.domain.world import (
     ALICE,
     BOB,
     CAROL,
+    COMMENT,
     NOW,
+    OTHER_POST,
     PLACE,
     POST,
+    REPLY,
+    blocked,
     caller,
     commands_over,
+    comment_deleted,
+    commented,
     joined,
     log_of,
     moderating,
     place,
+    post_deleted,
     posted,
     put,
     stream_of,
+    voted,
 )
 
 
@@ -83,12 +93,14 @@ class Together:
             raise
 
 
-def race(store: GroupCommitStore, *asked: tuple[Command, Caller]) -> list[Outcome | Refusal]:
+def race(
+    store: GroupCommitStore, *asked: tuple[Command, Caller], limits: Limits | None = None
+) -> list[Outcome | Refusal]:
     """What became of each command. All decided on what was there before; the first was recorded first."""
 
     async def run() -> tuple[list[Outcome | BaseException], int]:
         together = Together(store, len(asked))
-        commands = commands_over(together)
+        commands = commands_over(together, limits)
         outcomes = await asyncio.gather(*(commands.execute(*one) for one in asked), return_exceptions=True)
         return outcomes, together.conflicts
 
@@ -147,6 +159,15 @@ def test_the_last_two_moderators_cannot_both_leave(store: GroupCommitStore) -> N
     assert len(new(store, moderators.ModeratorDelisted)) == 1
 
 
+def test_the_last_sticky_post_is_one_of_two(store: GroupCommitStore) -> None:
+    put(store, (*ACCOUNTS, *place(), posted(), posted(post_id=OTHER_POST)))
+    limits = Limits(stickies_max=1)
+    asked = ((StickyPost(POST), caller(CAROL)), (StickyPost(OTHER_POST), caller(CAROL, "another")))
+    outcomes = race(store, *asked, limits=limits)
+    assert [outcome.code for outcome in outcomes if isinstance(outcome, Refusal)] == [Code.TOO_MANY_STICKIES]
+    assert len(new(store, stickies.StickyListed)) == 1
+
+
 def test_nobody_is_appointed_by_somebody_who_leaves(store: GroupCommitStore) -> None:
     """Whichever comes first, whoever is on the list has the standing, and the list is not empty."""
     put(store, (*ACCOUNTS, *place(), *moderating(BOB), joined(ALICE)))
@@ -185,6 +206,85 @@ def test_as_many_as_there_are_attempts_may_meet(store: GroupCommitStore) -> None
     many = Limits().attempts_max
     race(store, *((EditPost(POST, str(number)), caller(ALICE, str(number))) for number in range(many)))
     assert len(store.load_sync([POST])[POST]) == 1 + many
+
+
+LOCKED = PostLocked(post_id=POST, community_id=PLACE, moderator_id=CAROL)
+CLOSED = CommunityEdited(
+    community_id=PLACE, editor_id=CAROL, title="", description="", visibility="private", anonymous_allowed=False
+)
+LEFT = MemberLeft(community_id=PLACE, account_id=CAROL)
+
+
+class Meanwhile:
+    """A store in which something happens between the first decision and its append."""
+
+    def __init__(self, store: GroupCommitStore, *events: Event) -> None:
+        self._store = store
+        self._events: tuple[Event, ...] = events
+        self.decisions = 0
+
+    async def load(self, stream_ids: Sequence[Id]) -> Mapping[Id, Sequence[Recorded]]:
+        """As the store does."""
+        return await self._store.load(stream_ids)
+
+    async def append(self, appends: Sequence[Append], meta: Metadata) -> int:
+        """As the store does, too late."""
+        self.decisions += 1
+        events, self._events = self._events, ()
+        put(self._store, events)
+        return await self._store.append(appends, meta)
+
+
+@pytest.mark.parametrize(
+    ("command", "by", "meanwhile", "code"),
+    [
+        (SubmitComment(POST, None, "Hi"), BOB, LOCKED, Code.POST_LOCKED),
+        (SubmitComment(POST, None, "Hi"), BOB, post_deleted(), Code.POST_DELETED),
+        (SubmitComment(POST, None, "Hi"), BOB, blocked(ALICE, BOB), Code.BLOCKED),
+        (SubmitComment(POST, None, "Hi"), BOB, CLOSED, Code.POST_NOT_FOUND),
+        (SubmitComment(POST, COMMENT, "Hi"), BOB, comment_deleted(), Code.COMMENT_DELETED),
+        (CastVote(POST, 1), BOB, post_deleted(), Code.POST_DELETED),
+        (CastVote(POST, 1), BOB, blocked(BOB, ALICE), Code.BLOCKED),
+        (CastVote(COMMENT, 1), BOB, CLOSED, Code.TARGET_NOT_FOUND),
+        (SaveItem(POST), BOB, post_deleted(), Code.POST_DELETED),
+        (SubmitPost(PLACE, kind="text", title="A"), BOB, CLOSED, Code.COMMUNITY_NOT_FOUND),
+        (JoinCommunity(PLACE), BOB, CLOSED, Code.COMMUNITY_NOT_FOUND),
+        (LockPost(POST), CAROL, LEFT, Code.NOT_MODERATOR),
+        (EditCommunity(PLACE, title="New"), CAROL, LEFT, Code.NOT_MODERATOR),
+        (InviteMember(PLACE, BOB), CAROL, LEFT, Code.NOT_MODERATOR),
+    ],
+)
+def test_a_decision_holds_against_what_it_only_read(
+    store: GroupCommitStore, command: Command, by: Id, meanwhile: Event, code: Code
+) -> None:
+    put(store, (*ACCOUNTS, *place(), posted(), commented()))
+    late = Meanwhile(store, meanwhile)
+    with pytest.raises(Refusal) as refusal:
+        asyncio.run(commands_over(late).execute(command, caller(by)))
+    assert refusal.value.code is code
+    assert log_of(store)[-1].event == meanwhile
+    assert late.decisions == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [CastVote(POST, 1), CastVote(COMMENT, 1), SubmitComment(POST, None, "Hi"), SubmitComment(POST, COMMENT, "Hi")],
+)
+def test_what_many_do_with_one_post_is_not_decided_again_for_one_another(
+    store: GroupCommitStore, command: Command
+) -> None:
+    put(store, (*ACCOUNTS, *place(), posted(), commented()))
+    busy = Meanwhile(
+        store,
+        voted(CAROL, 1),
+        voted(ALICE, -1),
+        commented(CAROL, comment_id=REPLY),
+        joined(ALICE),
+        posted(post_id=OTHER_POST),
+        blocked(ALICE, CAROL),
+    )
+    asyncio.run(commands_over(busy).execute(command, caller(BOB)))
+    assert busy.decisions == 1
 
 
 class AlwaysLate:

@@ -223,7 +223,7 @@ def test_one_key_serves_one_command_of_each_kind_and_caller() -> None:
         (StickyPost(POST), CAROL),
         (UnlockPost(POST), CAROL),
     ):
-        assert len(there.when(command, by=by).recorded) == 1, command
+        assert there.when(command, by=by).recorded, command
 
 
 def test_another_text_under_the_same_key_is_a_retry() -> None:

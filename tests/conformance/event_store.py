@@ -171,6 +171,7 @@ class EventStoreConformance:
         bad: list[tuple[list[Append], type[Exception]]] = [
             ([], ValueError),
             ([Append(stream_id, 0, ())], ValueError),
+            ([*one(stream_id), Append(stream_id, 0, ())], ValueError),
             ([Append(stream_id, -1, (claimed(),))], ValueError),
             ([Append(stream_id, 2**63, (claimed(),))], ValueError),
             ([*one(stream_id), *one(stream_id)], ValueError),

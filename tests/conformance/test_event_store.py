@@ -33,6 +33,7 @@ from tests.conformance.event_store import (
     outcomes,
     run,
 )
+from tests.conformance.guards import GuardsConformance
 from tests.conformance.proxy import Proxy
 
 MASTER_KEY = bytes(range(32))
@@ -40,13 +41,13 @@ TOLD = StoreLimits(poll_seconds=1e6)
 """Nobody ever looks for himself: what works then works by being told."""
 
 
-class TestMemory(EventStoreConformance):
+class TestMemory(EventStoreConformance, GuardsConformance):
     @pytest.fixture
     def store(self) -> GroupCommitStore:
         return memory_store(clock=lambda: RECORDED_AT, limits=TOLD)
 
 
-class TestMemoryThreaded(EventStoreConformance):
+class TestMemoryThreaded(EventStoreConformance, GuardsConformance):
     """The in-memory recorder behind the threads of group commit."""
 
     @pytest.fixture
@@ -59,7 +60,7 @@ class TestMemoryThreaded(EventStoreConformance):
         store.close()
 
 
-class TestPostgres(EventStoreConformance):
+class TestPostgres(EventStoreConformance, GuardsConformance):
     @pytest.fixture
     def store(self, database: str) -> Iterator[GroupCommitStore]:
         migrate(database)

@@ -167,3 +167,20 @@ def test_a_block_ends_the_following_in_both_directions() -> None:
         AccountUnfollowed(follower_id=BOB, followed_id=ALICE),
         AccountBlocked(blocker_id=ALICE, blocked_id=BOB),
     )
+
+
+def test_changes_by_one_do_not_count_against_the_other() -> None:
+    """Who follows and unfollows somebody again and again takes nothing from them."""
+    there = AccountFollowed(follower_id=BOB, followed_id=ALICE)
+    ended = AccountUnfollowed(follower_id=BOB, followed_id=ALICE)
+    limits = Limits(changes_max=4)
+    pestered = given(*[there, ended] * 4)
+    for number, command in enumerate((Block(BOB), Unblock(BOB), Follow(BOB))):
+        assert pestered.when(command, by=ALICE, key=str(number), limits=limits).refusal is None
+    pestered.when(Follow(ALICE), by=BOB, limits=limits).then_refused(Code.TOO_MANY_CHANGES)
+
+
+def test_one_can_always_block() -> None:
+    often = given(*[blocked(ALICE, BOB), AccountUnblocked(blocker_id=ALICE, blocked_id=BOB)] * 2)
+    often.when(Block(BOB), limits=Limits(changes_max=4)).then(blocked(ALICE, BOB))
+    often.when(Unblock(BOB), limits=Limits(changes_max=4)).then_refused(Code.TOO_MANY_CHANGES)

@@ -1,5 +1,7 @@
 """Communities, and who belongs to them."""
 
+from typing import Any
+
 import pytest
 
 from domain.community import CommunityCreated, CommunityEdited, CommunityImported, CreateCommunity, EditCommunity
@@ -119,6 +121,18 @@ def test_only_moderators_edit() -> None:
     given(*place(), joined(ALICE)).when(EditCommunity(PLACE, title="Mine")).then_refused(Code.NOT_MODERATOR)
     given(*place("private")).when(EditCommunity(PLACE, title="Mine")).then_refused(Code.COMMUNITY_NOT_FOUND)
     given().when(EditCommunity(PLACE, title="Mine")).then_refused(Code.COMMUNITY_NOT_FOUND, "community_id")
+
+
+@pytest.mark.parametrize("more", [{"title": "x"}, {"visibility": "public"}, {"anonymous_allowed": True}])
+def test_a_community_that_was_edited_too_often_can_only_be_closed(more: dict[str, Any]) -> None:
+    limits = Limits(changes_max=3)
+    often = given(*place(anonymous_allowed=True))
+    for number in range(3):
+        often.when(EditCommunity(PLACE, title=str(number)), by=CAROL, key=str(number))
+    often.when(EditCommunity(PLACE, title="3"), by=CAROL, limits=limits).then_refused(Code.TOO_MANY_CHANGES)
+    closed = EditCommunity(PLACE, visibility="private", anonymous_allowed=False)
+    assert often.when(closed, by=CAROL, limits=limits).refusal is None
+    often.when(EditCommunity(PLACE, **more), by=CAROL, key="more", limits=limits).then_refused(Code.TOO_MANY_CHANGES)
 
 
 def test_an_imported_community_is_public_and_has_no_moderator() -> None:

@@ -25,11 +25,13 @@ from domain.post import (
     UnstickyPost,
 )
 from domain.refusal import Code
+from domain.stickies import StickyDelisted, StickyListed
 from tests.domain.world import (
     ALICE,
     BOB,
     CAROL,
     NOBODY,
+    OTHER_POST,
     PLACE,
     POST,
     commented,
@@ -208,8 +210,31 @@ MODERATION: list[tuple[Command, type[Event], tuple[Event, ...]]] = [
 @pytest.mark.parametrize(("command", "kind", "before"), MODERATION)
 def test_moderators_moderate(command: Command, kind: type[Event], before: tuple[Event, ...]) -> None:
     happened = kind(post_id=POST, community_id=PLACE, moderator_id=CAROL)
-    given(*place(), posted(), *before).when(command, by=CAROL).then(happened)
-    given(*place(), posted(), *before, happened).when(command, by=CAROL).then_nothing()
+    listed = (StickyListed(community_id=PLACE, post_id=POST),) if kind is PostStickied else ()
+    given(*place(), posted(), *before).when(command, by=CAROL).then(*listed, happened)
+    given(*place(), posted(), *before, *listed, happened).when(command, by=CAROL).then_nothing()
+
+
+@pytest.mark.parametrize("undo", [UnstickyPost(POST), DeletePost(POST)])
+def test_sticky_posts_are_few(undo: Command) -> None:
+    limits = Limits(stickies_max=1)
+    crowd = given(*place(), posted(), posted(post_id=OTHER_POST))
+    assert crowd.when(StickyPost(POST), by=CAROL, limits=limits).refusal is None
+    crowd.when(StickyPost(OTHER_POST), by=CAROL, limits=limits).then_refused(Code.TOO_MANY_STICKIES, "post_id")
+    ended = crowd.when(undo, by=CAROL).recorded
+    assert next(recorded.event for recorded in ended) == StickyDelisted(community_id=PLACE, post_id=POST)
+    assert crowd.when(StickyPost(OTHER_POST), by=CAROL, limits=limits).refusal is None
+
+
+def test_sticky_posts_of_other_communities_do_not_count() -> None:
+    elsewhere = StickyListed(community_id=NOBODY, post_id=OTHER_POST)
+    here = given(*place(), posted(), elsewhere).when(StickyPost(POST), by=CAROL, limits=Limits(stickies_max=1))
+    assert here.refusal is None
+
+
+def test_a_post_that_was_sticky_before_there_was_a_list_can_be_let_go() -> None:
+    sticky = PostStickied(post_id=POST, community_id=PLACE, moderator_id=CAROL)
+    given(*place(), posted(), sticky).when(DeletePost(POST), by=CAROL).then(post_deleted())
 
 
 @pytest.mark.parametrize(("command", "_kind", "before"), MODERATION)
@@ -243,3 +268,15 @@ def test_a_post_that_was_changed_too_often_can_only_be_deleted() -> None:
     often.when(DeletePost(POST), limits=limits).then(
         PostDeleted(post_id=POST, community_id=PLACE, author_id=ALICE, deleter_id=ALICE)
     )
+
+
+@pytest.mark.parametrize(("command", "undo"), [(LockPost, UnlockPost), (StickyPost, UnstickyPost)])
+def test_changes_by_the_author_do_not_count_against_moderators(
+    command: type[LockPost | StickyPost], undo: type[UnlockPost | UnstickyPost]
+) -> None:
+    limits = Limits(changes_max=3)
+    often = given(*place(), posted(), edited("1"), edited("2"), edited("3"))
+    for number, kind in enumerate((command, undo, command)):
+        assert often.when(kind(POST), by=CAROL, key=str(number), limits=limits).refusal is None
+    assert often.when(undo(POST), by=CAROL, key="the last", limits=limits).refusal is None  # it ends something
+    often.when(command(POST), by=CAROL, key="too many", limits=limits).then_refused(Code.TOO_MANY_CHANGES)

@@ -167,10 +167,12 @@ def test_a_block_does_not_tell_who_wrote_an_anonymous_post() -> None:
     assert hidden.when(CastVote(POST, 1), by=BOB).refusal is None
 
 
-def test_a_vote_that_was_changed_too_often_stays() -> None:
+def test_a_vote_that_was_changed_too_often_can_only_be_withdrawn() -> None:
     limits = Limits(changes_max=2)
     fickle = given(*place(), posted(), voted(BOB, 1), voted(BOB, -1, previous=1))
     fickle.when(CastVote(POST, 1), by=BOB, limits=limits).then_refused(Code.TOO_MANY_CHANGES)
+    fickle.when(CastVote(POST, 0), by=BOB, limits=limits).then(voted(BOB, 0, previous=-1))
+    fickle.when(CastVote(POST, 1), by=BOB, key="again", limits=limits).then_refused(Code.TOO_MANY_CHANGES)
 
 
 def saved(target_id: Id = POST) -> ItemSaved:

@@ -13,10 +13,23 @@ from typing import Any
 
 from commands.handling import Caller, Commands, Outcome
 from commands.ports import Append
-from domain import account, ballot, block, comment, community, follow, membership, moderators, name, post, save
+from domain import (
+    account,
+    ballot,
+    block,
+    comment,
+    community,
+    follow,
+    membership,
+    moderators,
+    name,
+    post,
+    save,
+    stickies,
+)
 from domain.command import Command
 from domain.event import Event, Id
-from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id
+from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id, stickies_id
 from domain.limits import Limits
 from domain.name import claim_id
 from domain.refusal import Code, Refusal
@@ -60,6 +73,8 @@ def stream_of(event: Event) -> Id:
             return relation_id(e.blocker_id, e.blocked_id)
         case moderators.ModeratorListed() | moderators.ModeratorDelisted():
             return moderators_id(e.community_id)
+        case stickies.StickyListed() | stickies.StickyDelisted():
+            return stickies_id(e.community_id)
         case (
             membership.MemberInvited()
             | membership.MemberJoined()
@@ -84,13 +99,25 @@ def caller(by: Id | None, key: str | None = "key") -> Caller:
     return Caller(account_id=by, correlation_id=derived("test", "request"), idempotency_key=key)
 
 
-def metadata(at: datetime = EARLIER) -> Metadata:
+_ACTORS = (
+    "moderator_id", "deleter_id", "editor_id", "inviter_id", "appointer_id", "creator_id", "voter_id", "blocker_id",
+    "follower_id", "author_id", "account_id",
+)  # fmt: skip
+"""The fields that tell whose act an event is; the first that it has."""
+
+
+def actor_of(event: Event) -> Id | None:
+    """Whose act the event is, from what it says."""
+    return next((getattr(event, name) for name in _ACTORS if hasattr(event, name)), None)
+
+
+def metadata(at: datetime = EARLIER, actor_id: Id | None = None) -> Metadata:
     """Of an event that was there before."""
     return Metadata(
         command_id=derived("test", "before"),
         correlation_id=derived("test", "before"),
         causation_id=None,
-        actor_id=None,
+        actor_id=actor_id,
         occurred_at=at,
         recorded_at=at,
     )
@@ -113,7 +140,7 @@ def put(store: GroupCommitStore, events: Iterable[Event | Claimed]) -> None:
         stream_id = event.stream_id if isinstance(event, Claimed) else stream_of(event)
         said = event.event if isinstance(event, Claimed) else event
         version = versions.setdefault(stream_id, len(store.load_sync([stream_id])[stream_id]))
-        store.append_sync([Append(stream_id, version, (said,))], metadata())
+        store.append_sync([Append(stream_id, version, (said,))], metadata(actor_id=actor_of(said)))
         versions[stream_id] += 1
 
 

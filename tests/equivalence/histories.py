@@ -6,10 +6,23 @@ from random import Random
 
 from msgspec import Struct
 
-from domain import account, ballot, block, comment, community, follow, membership, moderators, name, post, save
+from domain import (
+    account,
+    ballot,
+    block,
+    comment,
+    community,
+    follow,
+    membership,
+    moderators,
+    name,
+    post,
+    save,
+    stickies,
+)
 from domain.comment import segment
 from domain.event import Event, Id
-from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id
+from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id, stickies_id
 
 MIXED: dict[str, int] = {
     "vote": 1600,
@@ -338,4 +351,7 @@ class World:
             yield self._happened(where, edited, who)
             return
         kind = self.random.choice([post.PostLocked, post.PostUnlocked, post.PostStickied, post.PostUnstickied])
+        listing = {post.PostStickied: stickies.StickyListed, post.PostUnstickied: stickies.StickyDelisted}.get(kind)
+        if listing is not None:
+            yield self._happened(stickies_id(what.community_id), listing(what.community_id, what.id), who)
         yield self._happened(what.id, kind(what.id, what.community_id, who), who)

@@ -2,8 +2,9 @@
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from commands.archive import comment_id, post_id
 from commands.ports import Append
 from domain import name
+from domain.comment import CommentEdited, CommentSubmitted, segment
+from domain.event import Id
 from domain.ids import derived
 from domain.limits import Limits
 from infra.event_store import GroupCommitStore, postgres_store
@@ -43,20 +46,21 @@ class Site:
         self.runner.start()
         self.rejected: list[Rejected] = []
 
-    def load(self, content: Iterable[bytes], filename: str = "archive", **options: Any) -> Imported:
+    def load(
+        self, content: Iterable[bytes], filename: str = "archive", *, attached: bool = True, **options: Any
+    ) -> Imported:
         """Import these lines and attach what can be attached; the views have caught up afterwards."""
         with ArchiveFile(write(self.folder / filename, content)) as archive:
             importer = Importer(self.store, name_key=KEY, run_id=RUN, at=NOW, limits=Limits())
             done = importer.run(archive, on_reject=self.rejected.append, **options)
         self.catch_up()
-        self.attach()
+        if attached:
+            self.attach()
         return done
 
-    def attach(self) -> int:
+    def attach(self, store: Any = None) -> int:
         """Attach orphans."""
-        moved = attach(self.store, self.connection, run_id=RUN, at=NOW, limits=Limits())
-        self.catch_up()
-        return moved
+        return attach(store or self.store, self.connection, self.catch_up, run_id=RUN, at=NOW, limits=Limits())
 
     def catch_up(self) -> None:
         """Wait until the views stand at the head of the log."""
@@ -118,15 +122,17 @@ def test_importing_again_adds_nothing(site: Site) -> None:
     assert site.load([*content[:5], *content[:5]]).known == 10
 
 
-@pytest.mark.parametrize("order", ["comments first", "backwards", "later month first", "shuffled"])
+@pytest.mark.parametrize(
+    "order", ["comments first", "backwards", "later month first", "replies first", "in order", "shuffled"]
+)
 def test_the_order_of_files_and_lines_makes_no_difference(site: Site, order: str) -> None:
     may, june = list(lines(records(MAY))), list(lines(records(JUNE)))
     links = [
-        {"id": "cjune0", "link_id": f"t3_{first['id']}", "parent_id": f"t1_{last['id']}", "body": "late", "score": 1}
+        {"id": "cjune0", "link_id": first["link_id"], "parent_id": f"t1_{first['id']}", "body": "late", "score": 1}
         | {"subreddit": first["subreddit"], "author": "late", "created_utc": "1402000000"}
-        for first, last in [(next(MAY.submissions()), next(MAY.comments()))]
-        if last["link_id"] == f"t3_{first['id']}"
+        for first in [next(MAY.comments())]
     ]
+    links += _astray(links[0])
     straight = [*may, *june, *lines(links)]
     expected = Expected(straight)
     if order == "comments first":
@@ -135,6 +141,10 @@ def test_the_order_of_files_and_lines_makes_no_difference(site: Site, order: str
         content = straight[::-1]
     elif order == "later month first":
         content = [*june, *lines(links), *may]
+    elif order == "replies first":
+        content = [*may, *june, *lines(links[::-1])]
+    elif order == "in order":
+        content = straight
     else:
         content = random.Random(4).sample(straight, len(straight))
     half = len(content) // 2
@@ -142,6 +152,13 @@ def test_the_order_of_files_and_lines_makes_no_difference(site: Site, order: str
     site.load(content[half:], "second.zst")
     assert tree(site) == expected.tree()
     assert site.attach() == 0
+
+
+def _astray(link: dict[str, Any]) -> list[dict[str, Any]]:
+    """An answer to a comment of another post, as no real archive should have it, and an answer to that."""
+    other = next(post for post in MAY.submissions() if f"t3_{post['id']}" != link["link_id"])
+    stray = link | {"id": "cstray0", "link_id": f"t3_{other['id']}", "parent_id": f"t1_{link['id']}"}
+    return [stray, stray | {"id": "cstray1", "parent_id": f"t1_{stray['id']}"}]
 
 
 class Expected:
@@ -155,7 +172,7 @@ class Expected:
         for own, record in self.comments.items():
             parent = record["parent_id"]
             path = self.path(own)
-            orphan = parent.startswith("t1_") and parent[3:] not in self.comments
+            orphan = parent.startswith("t1_") and self.parent(record) is None
             body = "" if record["body"] in ("[deleted]", "[removed]") else record["body"].replace("&gt;", ">").strip()
             parent_id = comment_id(parent[3:]) if parent.startswith("t1_") else None
             rows.append((comment_id(own), parent_id, path, len(path) // 10, orphan, body))
@@ -163,10 +180,16 @@ class Expected:
 
     def path(self, own: str) -> bytes:
         record = self.comments[own]
-        parent = record["parent_id"][3:] if record["parent_id"].startswith("t1_") else None
-        above = self.path(parent) if parent in self.comments else b""
+        parent = self.parent(record)
+        above = b"" if parent is None else self.path(parent)
         milliseconds = int(record["created_utc"]) * 1000
         return above[:990] + milliseconds.to_bytes(6, "big") + bytes.fromhex(comment_id(own)[:8])
+
+    def parent(self, record: dict[str, Any]) -> str | None:
+        """The comment of the same post that it answers, if there is one."""
+        found: str = record["parent_id"].removeprefix("t1_")
+        same = found in self.comments and self.comments[found]["link_id"] == record["link_id"]
+        return found if same else None
 
 
 def test_a_reply_in_a_later_file_needs_no_attaching(site: Site) -> None:
@@ -189,6 +212,68 @@ def test_a_chain_deeper_than_the_limit_is_kept_at_the_limit(site: Site) -> None:
     site.load(content[::-1])
     assert tree(site) == Expected(content).tree()
     assert max(depth for *_, depth, _, _ in tree(site)) == 100
+
+
+class Meanwhile:
+    """The store of a site, where something happens between what attaching has read and what it records first."""
+
+    def __init__(self, store: GroupCommitStore, happen: Callable[[], object]) -> None:
+        self._store = store
+        self._happen: Callable[[], object] | None = happen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def append_many(self, commands: Sequence[Any]) -> Any:
+        """As the store does, too late."""
+        if commands and self._happen is not None:
+            happen, self._happen = self._happen, None
+            happen()
+        return self._store.append_many(commands)
+
+
+LATE = {"link_id": "t3_x", "subreddit": "a", "created_utc": 1400000000, "author": "x", "body": "b"}
+
+
+@pytest.fixture
+def waiting(site: Site) -> Site:
+    """A site with an imported comment, ``t1_child``, whose parent, ``t1_parent``, has just arrived."""
+    site.load(lines([LATE | {"id": "child", "parent_id": "t1_parent"}]))
+    site.load(lines([LATE | {"id": "parent", "parent_id": "t3_x"}]), attached=False)
+    return site
+
+
+def under(site: Site, *chain: Id) -> bool:
+    """Whether each of these comments stands directly below the one before."""
+    found = dict(site.rows("SELECT comment_id, path FROM views.comments"))
+    return all(found[below][:-10] == found[above] for above, below in pairwise(chain))
+
+
+def test_a_comment_that_is_edited_meanwhile_finds_its_place(waiting: Site) -> None:
+    site, child = waiting, comment_id("child")
+    edited = CommentEdited(comment_id=child, post_id=post_id("x"), community_id=RUN, author_id=RUN, body="new")
+    meta = Metadata(RUN, RUN, None, None, NOW, NOW)
+    store = Meanwhile(site.store, lambda: site.store.append_sync([Append(child, 1, (edited,))], meta))
+    assert site.attach(store) == 1
+    assert under(site, comment_id("parent"), child)
+    assert site.attach() == 0
+
+
+def test_replies_that_are_written_meanwhile_follow_what_they_reply_to(waiting: Site) -> None:
+    site, child = waiting, comment_id("child")
+    reply, answer = derived("test", "reply"), derived("test", "answer")
+    meta = Metadata(RUN, RUN, None, None, NOW, NOW)
+
+    def write() -> None:
+        path = bytes(site.rows("SELECT path FROM views.comments WHERE comment_id = %s", child)[0][0])
+        for depth, (above, own) in enumerate(((child, reply), (reply, answer)), 2):
+            path += segment(own, NOW)
+            said = CommentSubmitted(own, post_id("x"), RUN, RUN, above, None, path, depth, "live")
+            site.store.append_sync([Append(own, 0, (said,))], meta)
+
+    assert site.attach(Meanwhile(site.store, write)) == 3
+    assert under(site, comment_id("parent"), child, reply, answer)
+    assert site.attach() == 0
 
 
 def test_comments_that_are_each_others_parents_stay_where_they_are(site: Site) -> None:

@@ -21,6 +21,7 @@ from domain.save import SaveItem, UnsaveItem
 
 DEPTH_MAX = 3
 MODERATORS_MAX = 2
+STICKIES_MAX = 1
 
 
 class No(Exception):
@@ -57,6 +58,11 @@ class Model:
     def score(self, target_id: Id) -> int:
         """Up votes less down votes."""
         return sum(value for (_, target), value in self.votes.items() if target == target_id)
+
+    def stickies(self, community_id: Id) -> set[Id]:
+        """The posts that lead the community."""
+        posts = self.posts.items()
+        return {one for one, it in posts if it["community"] == community_id and it["sticky"] and not it["deleted"]}
 
     def karma(self, account_id: Id) -> int:
         """What others' votes on all that is under the account's name come to."""
@@ -228,26 +234,29 @@ class Model:
     def _DeletePost(self, c: DeletePost, by: Id, _: Id | None) -> None:
         self._delete(self.posts.get(c.post_id), by, Code.POST_NOT_FOUND)
 
-    def _moderate(self, post_id: Id, by: Id, field: str, value: bool) -> None:
+    def _moderated_post(self, post_id: Id, by: Id) -> dict[str, Any]:
         post = self.posts.get(post_id)
         if post is None or not self._sees(post["community"], by):
             raise No(Code.POST_NOT_FOUND)
         self._moderated(post["community"], by)
         if post["deleted"]:
             raise No(Code.POST_DELETED)
-        post[field] = value
+        return post
 
     def _LockPost(self, c: LockPost, by: Id, _: Id | None) -> None:
-        self._moderate(c.post_id, by, "locked", True)
+        self._moderated_post(c.post_id, by)["locked"] = True
 
     def _UnlockPost(self, c: UnlockPost, by: Id, _: Id | None) -> None:
-        self._moderate(c.post_id, by, "locked", False)
+        self._moderated_post(c.post_id, by)["locked"] = False
 
     def _StickyPost(self, c: StickyPost, by: Id, _: Id | None) -> None:
-        self._moderate(c.post_id, by, "sticky", True)
+        post = self._moderated_post(c.post_id, by)
+        if not post["sticky"] and len(self.stickies(post["community"])) == STICKIES_MAX:
+            raise No(Code.TOO_MANY_STICKIES)
+        post["sticky"] = True
 
     def _UnstickyPost(self, c: UnstickyPost, by: Id, _: Id | None) -> None:
-        self._moderate(c.post_id, by, "sticky", False)
+        self._moderated_post(c.post_id, by)["sticky"] = False
 
     def _SubmitComment(self, c: SubmitComment, by: Id, new_id: Id) -> None:
         post = self.posts.get(c.post_id)

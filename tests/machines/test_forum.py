@@ -18,14 +18,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from commands.handling import Commands, Outcome
 from commands.ports import Append, StoreUnavailable
-from domain import account, ballot, comment, community, membership, moderators, post, relation, save
+from domain import account, ballot, comment, community, membership, moderators, post, relation, save, stickies
 from domain.account import Register
 from domain.ballot import CastVote, VoteCast
 from domain.command import Command
 from domain.comment import SubmitComment
 from domain.community import CreateCommunity
 from domain.event import Event, Id
-from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id
+from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id, stickies_id
 from domain.limits import Limits
 from domain.membership import AppointModerator, InviteMember, JoinCommunity
 from domain.post import SubmitPost
@@ -33,10 +33,10 @@ from domain.refusal import Code, Refusal
 from infra.event_store import memory_store
 from schemas.envelope import Metadata, Recorded
 from tests.domain.world import NAME_KEY, NOW, caller
-from tests.machines.model import DEPTH_MAX, MODERATORS_MAX, Model, No
+from tests.machines.model import DEPTH_MAX, MODERATORS_MAX, STICKIES_MAX, Model, No
 from tests.machines.wishes import CHANGING, KINDS, RELATING, STANDING, Whim, Wish, fitted, whims
 
-LIMITS = Limits(comment_depth_max=DEPTH_MAX, moderators_max=MODERATORS_MAX)
+LIMITS = Limits(comment_depth_max=DEPTH_MAX, moderators_max=MODERATORS_MAX, stickies_max=STICKIES_MAX)
 
 
 AT_ONCE = st.one_of(
@@ -282,6 +282,7 @@ def expectations(model: Model) -> Iterator[tuple[Any, Id, Any]]:
         about = place["title"], "", place["visibility"], place["anonymous_allowed"]
         yield community, one, community.Community(one, *about)
         yield moderators, moderators_id(one), place["moderators"]
+        yield stickies, stickies_id(one), model.stickies(one)
         for who in model.accounts:
             standing = [who in place[role] for role in ("invited", "members", "moderators")]
             yield membership, membership_id(one, who), membership.Membership(*standing)
