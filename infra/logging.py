@@ -84,6 +84,9 @@ def _file(path: Path, size_max: int, json_lines: logging.Formatter) -> logging.H
 def _words(path: Path, shared: Sequence[structlog.typing.Processor]) -> logging.Handler:
     words = logging.StreamHandler(sys.stderr)
     words.setLevel(logging.ERROR)
+    # This client of Kafka calls an error what it tries again, and a new broker gives it some. The worker says in a
+    # sentence what it waits for; the file has everything.
+    words.addFilter(lambda record: not record.name.startswith("aiokafka"))
     words.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

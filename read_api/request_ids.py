@@ -64,11 +64,15 @@ class Envelope:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
+                recording.set("http.response.status_code", message["status"])
+                if message["status"] >= 500:
+                    recording.set("error.type", str(message["status"]))
                 given = {name for name, _ in message["headers"]}
                 more = [header for header in self._fixed if header[0] not in given]
                 message["headers"] = [*message["headers"], *more, (HEADER, request_id)]
             await send(message)
 
         trace = correlation_id(request_id.decode("ascii")).replace("-", "")
-        with tracing.request("http.request", trace, parent_of(scope), method=scope["method"], path=scope["path"]):
+        about = {"http.request.method": scope["method"], "url.path": scope["path"]}
+        with tracing.request("http.request", trace, parent_of(scope), **about) as recording:
             await self._app(scope, receive, sending)

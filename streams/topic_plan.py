@@ -59,7 +59,7 @@ def plan(
         state = wanted(topic, replicas=replicas, record_bytes_max=record_bytes_max)
         found = there.get(topic.name)
         if found is None:
-            what = f"{topic.partitions} partitions, {replicas} copies, kept for ever"
+            what = f"{topic.partitions} partitions, {replicas} {'copy' if replicas == 1 else 'copies'}, kept for ever"
             changes.append(Change(topic.name, "create", what, state.config))
             continue
         if found.partitions != topic.partitions:

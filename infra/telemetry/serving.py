@@ -27,6 +27,9 @@ Ready = Callable[[], Mapping[str, str]]
 REQUEST_SECONDS_MAX: Final = 10.0
 """How long a client may take to send its request, before its thread is given back."""
 
+_ANSWERS: Final = ("api", "up")
+"""The roles that answer requests, in whose traces their queries are shown. What others do is in batches, for many."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -51,6 +54,7 @@ def telemetry(
                 ratio=settings.trace_ratio,
                 batch_max=settings.trace_batch_max,
                 endpoint=settings.otlp_endpoint,
+                queries=role in _ANSWERS,
             )
             stack.callback(tracing.close_tracing)
         if settings.metrics_port is None:

@@ -24,6 +24,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from opentelemetry.context import Context
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span, Tracer
 
@@ -80,12 +81,16 @@ def configure_tracing(
     batch_max: int,
     endpoint: str = "",
     exporter: "SpanExporter | None" = None,
+    queries: bool = False,
 ) -> None:
-    """Record spans from now on and send them to the collector, or to ``exporter`` at once."""
+    """Record spans from now on and send them to the collector, or to ``exporter`` at once.
+
+    With ``queries``, also of what PostgreSQL and Redis are asked in the course of a request: for whoever answers some.
+    """
     from infra.telemetry.exporting import open_tracer  # noqa: PLC0415 - the libraries are read only where they are used
 
     close_tracing()
-    _state.tracer, _state.close = open_tracer(role, endpoint, exporter)
+    _state.tracer, _state.close = open_tracer(role, endpoint, exporter, queries=queries)
     _state.kept_below = round(ratio * 2**_RANDOM_BITS)
     _state.batch_max = batch_max
 
@@ -140,36 +145,44 @@ def parsed(traceparent: str) -> Place | None:
 class _Recording:
     """A span that is current while the block runs."""
 
-    __slots__ = ("_attributes", "_name", "_parent", "_span", "_token")
+    __slots__ = ("_answers", "_attributes", "_entered", "_name", "_parent", "_span", "_token")
 
-    def __init__(self, name: str, parent: Place, attributes: Mapping[str, Value]) -> None:
+    def __init__(self, name: str, parent: Place, attributes: Mapping[str, Value], *, answers: bool = False) -> None:
         self._name = name
         self._parent = parent
         self._attributes = attributes
+        self._answers = answers
+        self._entered: Token[Context] | None = None
         self._span: Span | None = None
         self._token: Token[Place | None] | None = None
 
     def __enter__(self) -> Self:
-        self._span = _started(self._name, self._parent, self._attributes)
+        self._span = _started(self._name, self._parent, self._attributes, answers=self._answers)
         if self._span is not None:
+            from infra.telemetry.exporting import enter  # noqa: PLC0415 - see above
+
             context = self._span.get_span_context()
             self._token = _place.set(Place(context.trace_id, context.span_id))
+            self._entered = enter(self._span)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._span is None or self._token is None:
+        if self._span is None or self._token is None or self._entered is None:
             return
+        from infra.telemetry.exporting import leave  # noqa: PLC0415 - see above
+
+        leave(self._entered)
         _place.reset(self._token)
         if error is not None:
             self._span.set_attribute("error.type", type(error).__name__)
         self._span.end()
 
     def set(self, name: str, value: Value) -> None:
-        """Say something more of it."""
+        """Say something more of it; a name without a dot is one of ours."""
         if self._span is not None:
-            self._span.set_attribute(f"moot.{name}", value)
+            self._span.set_attribute(name if "." in name else f"moot.{name}", value)
 
 
 class _Nothing:
@@ -223,7 +236,7 @@ def _in_request(name: str, trace: str, parent: Place | None, attributes: Mapping
             return
         if parent is None or parent.trace_id != trace_id:
             parent = Place(trace_id, 0)
-        with _Recording(name, parent, attributes) as recording:
+        with _Recording(name, parent, attributes, answers=True) as recording:
             yield recording
     finally:
         _trace.reset(token)
@@ -252,7 +265,13 @@ def appended(correlation_id: str, command_id: str, began_ns: int, **attributes: 
 
 
 def _started(
-    name: str, parent: Place, attributes: Mapping[str, Value], began_ns: int | None = None, span_id: int = 0
+    name: str,
+    parent: Place,
+    attributes: Mapping[str, Value],
+    began_ns: int | None = None,
+    span_id: int = 0,
+    *,
+    answers: bool = False,
 ) -> "Span | None":
     tracer = _state.tracer
     if tracer is None:  # closed meanwhile
@@ -267,6 +286,7 @@ def _started(
         parent_id=parent.span_id,
         span_id=span_id,
         began_ns=began_ns,
+        answers=answers,
     )
 
 

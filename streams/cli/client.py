@@ -37,7 +37,7 @@ mutation ($input: SignUpInput!) { signUp(input: $input) { accessToken errors { c
 
 
 class NotServing(Failure):
-    """No ``moot up`` serves this folder."""
+    """No ``moot up`` serves this folder, or no API answers where one was named."""
 
 
 class Saved(Struct):
@@ -130,7 +130,7 @@ class Client:
         return found
 
     def ask(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The data of one operation. Raises ``Refused`` for an error of the whole request, ``OSError`` for none."""
+        """The data of one operation. Raises ``Refused`` for an error of the whole request, ``NotServing`` for none."""
         body = json.dumps({"query": query, "variables": variables or {}}).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.token is not None:
@@ -140,10 +140,29 @@ class Client:
             with urllib.request.urlopen(request, timeout=SECONDS_MAX) as response:  # noqa: S310
                 answer = json.load(response)
         except urllib.error.HTTPError as error:
-            answer = json.load(error)
+            answer = self._refusal(error)
+        except urllib.error.URLError as error:
+            raise self._nobody("Nothing answers", f"{error.reason}") from error
+        except ValueError as error:
+            raise self._nobody("Something else than Moot answers", "It is no JSON.") from error
         refuse(answer.get("errors") or [], "See what the server says: moot doctor")
         data: dict[str, Any] = answer["data"]
         return data
+
+    def _refusal(self, error: urllib.error.HTTPError) -> Any:
+        """What the API said with an HTTP status of its own."""
+        try:
+            answer = json.load(error)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict) or "errors" not in answer:
+            raise self._nobody("Something else than Moot answers", f"HTTP {error.code} {error.reason}.") from error
+        return answer
+
+    def _nobody(self, what: str, why: str) -> NotServing:
+        named = self.settings.api_url is not None
+        fix = "Start it (moot api), or correct MOOT_API_URL." if named else "Start it: ./task up"
+        return NotServing(f"{what} at {self.instance.graphql}.", why, fix)
 
     def _load(self) -> Saved:
         try:

@@ -52,6 +52,11 @@ DataDir = Annotated[
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to write the data.")]
 
 
+def counted(number: int, what: str) -> str:
+    """So many of something, in words: ``1 view``, ``2 views``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def explain_error(error: Exception, *, internal: bool) -> int:
     """Say what happened, why, and the fix. Gives the exit code."""
     if isinstance(error, Failure):

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import psycopg
 import redis
+from psycopg.errors import InvalidSchemaName, UndefinedColumn, UndefinedFunction, UndefinedTable
 
 from infra.event_log import LogUnavailable, TopicsMissing
 from infra.failures import Failure
@@ -21,6 +22,7 @@ from infra.settings import Settings
 from infra.telemetry.lag import read_lag
 from projections.catalogue import ALL
 from schemas.topics import TOPICS
+from streams.cli.console import counted
 from streams.cli.findings import CLOCK_SECONDS_MAX, Finding
 from streams.topic_plan import plan
 from streams.views import list_views
@@ -45,6 +47,8 @@ def _safely(name: str, check: Check, settings: Settings) -> Finding:
     """A check that cannot be made is a finding too."""
     try:
         return check(settings)
+    except (UndefinedTable, UndefinedColumn, UndefinedFunction, InvalidSchemaName):
+        return Finding(name, False, "the schema is not there, or is an older one", "moot migrate")
     except (psycopg.Error, redis.RedisError, LogUnavailable, OSError) as error:
         return Finding(name, False, f"{type(error).__name__}: {error}".strip(), _AWAY.get(name, _AWAY["postgresql"]))
     except TopicsMissing as error:
@@ -136,7 +140,7 @@ def _schema(settings: Settings) -> Finding:
     missing = pending(_url(settings))
     newest = max((migration.number for migration in available()), default=0)
     if missing:
-        return Finding("schema", False, f"{len(missing)} migrations are missing", "moot migrate")
+        return Finding("schema", False, f"{counted(len(missing), 'migration')} to make", "moot migrate")
     return Finding("schema", True, f"up to migration {newest:03}")
 
 

@@ -10,7 +10,7 @@ from infra.postgres import connect
 from infra.secret_proofs import check_secrets
 from infra.settings import SettingsError, load_settings
 from projections.catalogue import ALL
-from streams.cli.console import OK, PENDING, DataDir, Output, OutputOption, show_json, show_table, words
+from streams.cli.console import OK, PENDING, DataDir, Output, OutputOption, counted, show_json, show_table, words
 from streams.cli.session import set_up
 
 
@@ -44,8 +44,8 @@ def migrate(
     elif check:
         return PENDING
     applied = [] if check else set_up(url, settings.secrets_place)
-    if applied:
-        words.print(f"Done: {len(applied)} migrations.")
+    if (found or views) and not check:
+        words.print(f"Done: {counted(len(applied), 'migration')}, {counted(len(views), 'view')}.")
     return OK
 
 

@@ -67,7 +67,7 @@ def run(long: bool) -> list[dict[str, Any]]:
             migrate(engines.database_url)
             load_or_create_secrets(Path(folder), has_data=False)
             site = uvloop.run(_fill(engines.settings))
-            with _server(engines.settings) as port:
+            with server(engines.settings) as port:
                 ours, stock = uvloop.run(_measure(port, site, LONG if long else 1))
     wanted = (("p50_1", 1, 50), ("p99_1", 1, 99), ("p99_100", 100, 99), ("p99_1000", 1000, 99))
     return [
@@ -103,7 +103,8 @@ async def _fill(settings: Settings) -> Site:
 
 
 @contextmanager
-def _server(settings: Settings) -> Iterator[int]:
+def server(settings: Settings) -> Iterator[int]:
+    """A process that answers and keeps the views; its port."""
     database_url, redis_url = settings.engine_urls()
     environment = {
         **os.environ,
@@ -166,9 +167,30 @@ class Voting:
     """Votes over one HTTP connection, so that each changes the score."""
 
     def __init__(self, port: int, site: Site) -> None:
-        self._port = port
+        self._asking = Asking(port)
         self._site = site
         self._number = 0
+
+    async def open(self) -> None:
+        """Connect."""
+        await self._asking.open()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._asking.close()
+
+    async def vote(self) -> float:
+        """Cast the next vote; when it was acknowledged."""
+        rounds, voter = divmod(self._number, len(self._site.tokens))
+        self._number += 1
+        return await self._asking.vote(self._site.tokens[voter], self._site.post, "DOWN" if rounds % 2 else "UP")
+
+
+class Asking:
+    """One HTTP connection that does as little as it can, for one request at a time."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
 
     async def open(self) -> None:
         """Connect."""
@@ -178,15 +200,13 @@ class Voting:
         """Disconnect."""
         self._writer.close()
 
-    async def vote(self) -> float:
-        """Cast the next vote; when it was acknowledged."""
-        rounds, voter = divmod(self._number, len(self._site.tokens))
-        self._number += 1
-        variables = {"input": {"targetId": self._site.post, "value": "DOWN" if rounds % 2 else "UP"}}
+    async def vote(self, token: str, post: str, value: str) -> float:
+        """Cast a vote; when it was acknowledged."""
+        variables = {"input": {"targetId": post, "value": value}}
         body = json.dumps({"query": VOTE, "variables": variables}).encode()
         head = (
             "POST /graphql HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nAuthorization: Bearer {self._site.tokens[voter]}\r\n\r\n"
+            f"Content-Length: {len(body)}\r\nAuthorization: Bearer {token}\r\n\r\n"
         )
         self._writer.write(head.encode() + body)
         answered = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), SECONDS_MAX)
@@ -213,7 +233,7 @@ class Crowd:
         self.arrivals = []
         self._all.clear()
 
-    def arrived(self) -> None:
+    def arrived(self, _: bytes) -> None:
         """One more has it."""
         self.arrivals.append(time.perf_counter())
         if len(self.arrivals) == len(self._members):
@@ -241,7 +261,7 @@ class Subscriber(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, path: str, post: str, arrived: Callable[[], None]) -> None:
+    def __init__(self, path: str, post: str, arrived: Callable[[bytes], None]) -> None:
         self._path = path
         self._post = post
         self._arrived = arrived
@@ -286,7 +306,7 @@ class Subscriber(asyncio.Protocol):
 
     def _take(self, payload: bytes) -> None:
         if b'"next"' in payload:
-            self._arrived()
+            self._arrived(payload)
         elif b'"connection_ack"' in payload:
             self._send({"id": "1", "type": "subscribe", "payload": {"query": QUERY, "variables": {"id": self._post}}})
         elif b'"ping"' in payload:

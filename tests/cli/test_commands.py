@@ -4,14 +4,18 @@ import json
 import signal
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psycopg
 import pytest
 
 from infra.embedded import start_engines
 from infra.settings import ROOT, load_settings
+from infra.stack.ports import free_ports
 from read_api.ids import parse_id
+from streams.cli import doctor_fleet
 from streams.cli.client import Client
 from tests.serving import Up, environment, moot
 
@@ -276,3 +280,32 @@ def test_a_database_of_a_newer_moot_is_refused_untouched(folder: Path) -> None:
             connection.execute("DELETE FROM public.migrations WHERE number = 999")
     assert found.returncode == 1
     assert "last used by a newer version of Moot (migration 999_future)" in found.stderr
+
+
+def test_an_api_that_does_not_answer_is_named_and_so_is_something_else_in_its_place(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    there = f"http://127.0.0.1:{port}"
+    gone = moot("post", "Hello", "--data-dir", str(tmp_path), MOOT_API_URL=there)
+    assert gone.returncode == 1
+    assert f"Nothing answers at {there}/graphql." in gone.stderr
+    assert "fix: Start it (moot api), or correct MOOT_API_URL." in gone.stderr
+    with HTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler) as other:
+        thread = Thread(target=other.handle_request)
+        thread.start()
+        found = moot("post", "Hello", "--data-dir", str(tmp_path), MOOT_API_URL=there)
+        thread.join()
+    assert found.returncode == 1
+    assert f"Something else than Moot answers at {there}/graphql." in found.stderr
+    assert "HTTP 501" in found.stderr
+
+
+def test_a_database_without_a_schema_is_said_to_need_one(database: str) -> None:
+    variables = {
+        "MOOT_DATABASE_URL": database,
+        "MOOT_REDIS_URL": "redis://127.0.0.1:1",
+        "MOOT_KAFKA_URL": "127.0.0.1:1",
+    }
+    settings = load_settings(variables)
+    for name in ("relay", "views", "dead letters", "clock"):
+        found = doctor_fleet._safely(name, doctor_fleet.CHECKS[name], settings)
+        assert (found.ok, found.fix) == (False, "moot migrate"), found

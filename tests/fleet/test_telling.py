@@ -114,6 +114,8 @@ def logging_again() -> Iterator[None]:
     yield
     for handler in root.handlers[:]:
         root.removeHandler(handler)
+        if handler not in before:
+            handler.close()
     for handler in before:
         root.addHandler(handler)
     root.setLevel(level)
@@ -138,6 +140,23 @@ def test_containers_log_json_lines_with_the_trace_id_of_their_request(
         ("outside", None),
     ]
     assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.usefixtures("logging_again")
+def test_what_the_client_of_kafka_tries_again_is_in_the_file_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = configure_logging(load_settings({}, data_dir=tmp_path), name="worker")
+    logging.getLogger("aiokafka.consumer.group_coordinator").error("no coordinator yet")
+    logging.getLogger("of.a.library").error("of interest")
+    assert path is not None
+    assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == [
+        "no coordinator yet",
+        "of interest",
+    ]
+    said = capsys.readouterr().err
+    assert "of interest" in said
+    assert "coordinator" not in said
 
 
 def test_the_api_counts_what_it_answers(stack: Stack) -> None:

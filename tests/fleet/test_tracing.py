@@ -1,11 +1,15 @@
 """One mutation is one trace: through the API, the store, the relay, Kafka's headers, a worker and to the subscriber."""
 
 import asyncio
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from uuid import uuid4
 
+import psycopg
 import pytest
+from opentelemetry.trace import SpanKind, StatusCode
 
 from domain.ids import derived
 from infra.embedded import Engines
@@ -13,6 +17,7 @@ from infra.log_memory import MemoryLog
 from infra.log_records import EVENT_TOPICS, TRACEPARENT, names
 from infra.migrate import migrate
 from infra.postgres import connect
+from infra.settings import ROOT
 from infra.telemetry import tracing
 from infra.telemetry.tracing import Place
 from projections.catalogue import ALL
@@ -25,6 +30,7 @@ from tests.live.forum import a_community, submit_post, vote
 from tests.live.socket import signed_in
 from tests.live.watching import SCORE, told
 from tests.relay.world import History, declare, reached, relaying, store_of
+from tests.serving import environment
 
 
 @pytest.fixture
@@ -85,6 +91,69 @@ def test_the_request_id_of_an_answer_leads_to_its_trace(stack: Stack, collected:
     assert traced.headers["x-request-id"].replace("-", "") == trace
     assert named.headers["x-request-id"] == "somebodys-own-word"
     assert collected.wait(derived("request", "somebodys-own-word").replace("-", ""), "http.request")
+
+
+NAME = "nobody_of_that_name"
+SIGN_IN = "mutation($i: SignInInput!) { signIn(input: $i) { errors { code } } }"
+
+
+def test_the_queries_of_a_request_are_below_its_span_without_their_values(engines: Engines) -> None:
+    trace = uuid4().hex
+    connect_before = vars(psycopg.AsyncConnection)["connect"]
+    with collecting(queries=True) as collected:
+        with served(engines) as running, Client(running) as visitor:
+            visitor.http.headers["traceparent"] = f"00-{trace}-00f067aa0ba902b7-01"
+            visitor.ask(SIGN_IN, i={"nameOrEmail": NAME, "password": NAME})
+        spans = collected.of(trace)
+        every = collected.all()
+    (request,) = [span for span in spans if span.name == "http.request"]
+    assert request.kind is SpanKind.SERVER
+    assert request.attributes is not None
+    assert request.attributes["http.request.method"] == "POST"
+    assert request.attributes["url.path"] == "/graphql"
+    assert request.attributes["http.response.status_code"] == 200
+    below = [span for span in spans if span.parent is not None and span.parent.span_id == request.context.span_id]
+    systems = {span.attributes["db.system.name"] for span in below if span.attributes and span.kind is SpanKind.CLIENT}
+    assert systems == {"postgresql", "redis"}
+    texts = {
+        str(span.attributes["db.query.text"]) for span in below if span.attributes and span.kind is SpanKind.CLIENT
+    }
+    assert any("FROM people.credentials" in text for text in texts)
+    assert not any(NAME in span.to_json() for span in every)
+    # What nobody's request has asked for - the runner, probes of connections, subscriptions - is in no trace.
+    assert all(span.parent is not None for span in every if span.kind is SpanKind.CLIENT)
+    assert vars(psycopg.AsyncConnection)["connect"] is connect_before
+
+
+def test_a_query_that_fails_tells_how_without_what_it_was_about(database: str) -> None:
+    trace = uuid4().hex
+    with collecting(queries=True) as collected, connect(database) as connection:
+        with pytest.raises(psycopg.DataError, match=NAME), tracing.request("http.request", trace):
+            connection.execute("SELECT %s::integer", (NAME,))
+        query = next(span for span in collected.of(trace) if span.kind is SpanKind.CLIENT)
+    assert query.attributes is not None
+    assert query.attributes["error.type"] == "InvalidTextRepresentation"
+    assert query.status.status_code is StatusCode.ERROR
+    assert NAME not in query.to_json()
+
+
+def test_a_trace_that_is_not_kept_has_no_queries_either(engines: Engines) -> None:
+    with collecting(queries=True, ratio=0.0) as collected:
+        with served(engines) as running, Client(running) as visitor:
+            visitor.ask(SIGN_IN, i={"nameOrEmail": NAME, "password": NAME})
+        assert collected.all() == []
+
+
+def test_without_a_collector_the_libraries_are_not_even_read() -> None:
+    script = """
+import sys
+import read_api.app, streams.cli, streams.cli.api, streams.cli.worker, streams.serving
+print(*(name for name in sys.modules if name.startswith((
+    "opentelemetry.instrumentation", "opentelemetry.sdk.trace", "opentelemetry.exporter", "wrapt"))))
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", script], cwd=ROOT, env=environment(PYTHONPATH=str(ROOT)),
+                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
 def test_the_relay_sends_the_trace_along_and_a_worker_goes_on_with_it(database: str, collected: Collected) -> None:

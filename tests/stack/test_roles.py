@@ -14,6 +14,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from infra.stack import Stack
 from tests.api.stack import Client
@@ -107,6 +108,9 @@ def test_a_fleet_is_set_up_watched_and_followed_through_all_of_its_processes(
             ("worker", "view.fold"), ("worker", "view.commit"), ("worker", "signal"), ("api", "push"),
         }  # fmt: skip
         spans = until(lambda: (found := collector.of(trace)) and found.keys() >= wanted and found)
+        queries = {span.name for role, span in collector.spans if span.kind == Span.SPAN_KIND_CLIENT and role == "api"}
+        assert {"SELECT", "EVALSHA"} <= queries
+        assert not any(span.kind == Span.SPAN_KIND_CLIENT for role, span in collector.spans if role != "api")
         assert spans["relay", "relay.send"].parent_span_id == spans["api", "store.append"].span_id
         folds = {span.span_id for role, span in collector.spans if span.name == "view.fold"}
         sent = spans["relay", "relay.send"].span_id
