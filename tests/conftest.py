@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -15,6 +16,10 @@ from infra.migrate import migrate
 from infra.secrets import load_or_create_secrets
 from infra.settings import Settings, load_settings
 from tests.reporting import pytest_addoption, pytest_sessionfinish, pytest_unconfigure
+
+# How long an example takes says something about the machine alone.
+hypothesis.settings.register_profile("moot", deadline=None)
+hypothesis.settings.load_profile("moot")
 
 __all__ = ["pytest_addoption", "pytest_sessionfinish", "pytest_unconfigure"]
 
