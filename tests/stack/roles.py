@@ -131,9 +131,9 @@ class Roles:
             assert done.returncode == 0, done.stderr
         return self
 
-    def api(self) -> Role:
-        """One more API process; it answers."""
-        role = self._begin("api", "api", "--output", "json")
+    def api(self, **more: str) -> Role:
+        """One more API process, with these variables besides; it answers."""
+        role = self._begin("api", "api", "--output", "json", **more)
         role.url = role.line()["api"]
         return role
 
@@ -149,8 +149,8 @@ class Roles:
         """What the doctor finds, by check."""
         return {found["check"]: found for found in json.loads(self.run("doctor", "--output", "json").stdout)}
 
-    def _begin(self, name: str, *words: str) -> Role:
-        role = Role(f"{name}-{len(self.roles)}", list(words), self.variables, self.folder / "roles")
+    def _begin(self, name: str, *words: str, **more: str) -> Role:
+        role = Role(f"{name}-{len(self.roles)}", list(words), self.variables | more, self.folder / "roles")
         self.roles.append(role)
         return role
 
