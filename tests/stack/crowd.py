@@ -30,6 +30,8 @@ PAUSE_SECONDS = 0.02
 RETRY_SECONDS = 0.2
 GIVES_UP = 0.1
 """The share of people who, once without an answer, do not ask again."""
+ASKS_AGAIN = 0.1
+"""The share of commands that are sent once more although they were acknowledged, as a client does that crashed."""
 MORE_SECONDS_MAX = 60.0
 
 MADE = {
@@ -129,6 +131,10 @@ class Person(Thread):
             if gives_up or self._crowd.stopping.is_set():
                 break
             self._crowd.stopping.wait(RETRY_SECONDS)
+        if wish.told == "done" and self._random.random() < ASKS_AGAIN:
+            position = wish.position
+            self._ask(wish, self._ways[(turn + wish.asked + 1) % len(self._ways)])
+            assert (wish.told, wish.position) == ("done", position), f"another reply to the same command: {wish}"
         if wish.told != "done" and wish.kind == "CastVote":
             # Whether it counts is not known, so what would be another value is not, either.
             self._posts.remove(wish.given["targetId"])

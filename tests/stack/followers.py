@@ -28,6 +28,7 @@ class Follower:
                 await socket.subscribe("f", self._query, variables=self._given)
                 for _ in range(self._messages):
                     (event,) = (await socket.next("f")).values()
+                    assert event["cursor"] != self._given["after"], "the last one once more"
                     self.heard.append(event)
                     self._given["after"] = event["cursor"]
                     if last(event):

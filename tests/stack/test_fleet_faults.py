@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import Any
 from uuid import uuid4
@@ -14,10 +15,14 @@ import httpx
 import pytest
 import redis
 
+from commands.handling import Caller, Commands
 from domain.account import AccountRegistered
 from domain.ballot import VoteCast
 from domain.comment import CommentSubmitted
-from domain.post import PostSubmitted
+from domain.event import Id
+from domain.ids import derived
+from domain.post import PostSubmitted, SubmitPost
+from infra.event_store import postgres_store
 from infra.postgres import connect
 from infra.stack import Stack
 from read_api.cursors import open_position
@@ -37,6 +42,8 @@ SAID_TO_THREE = 3
 """Wrong passwords that the fleet takes for one name before it wants none for a while."""
 HAPPENINGS = 24
 """Comments, and as many votes and posts, by each of two writers while others reconnect."""
+HOURS_2 = 7200.0
+"""Seconds. A broker refuses records of an hour ahead unless it is told not to, and with them all that come after."""
 FOLLOWING_SECONDS_MAX = 60.0
 SUBMIT = """mutation($input: SubmitPostInput!) {
     made: submitPost(input: $input) { post { id title } position errors { code } } }"""
@@ -146,8 +153,8 @@ def appending_waits(whole: Whole) -> Iterator[Any]:
         holding.execute("LOCK TABLE log.stored_events IN EXCLUSIVE MODE")
 
         def waiting(count: int) -> None:
-            asked = "SELECT count(*) FROM pg_locks WHERE relation = 'log.stored_events'::regclass AND NOT granted"
-            until(lambda: looking.execute(asked).fetchone() == (count,))
+            asked = "SELECT count(*) >= %s FROM pg_locks WHERE relation = 'log.stored_events'::regclass AND NOT granted"
+            until(lambda: looking.execute(asked, (count,)).fetchone() == (True,))
 
         yield waiting
         holding.rollback()
@@ -340,3 +347,28 @@ def test_followers_who_change_the_process_at_every_cursor(whole: Whole) -> None:
         for event, place in zip(one.heard, one.places(), strict=True):
             values = {r.event.voter_id: r.event.value for r in votes if r.position <= place}
             assert event["score"] == {"up": [*values.values()].count(1), "down": [*values.values()].count(-1)}
+
+
+def test_an_api_process_whose_clock_is_wrong(whole: Whole) -> None:
+    before = whole.caught_up()
+    community, who = parse_id(whole.community)[1], parse_id(whole.people[0].id)[1]
+
+    async def submit(seconds: float) -> Id:
+        def clock() -> datetime:
+            return datetime.now(UTC) + timedelta(seconds=seconds)
+
+        store = postgres_store(whole.conninfo, whole.secrets.master_key, clock=clock)
+        commands = Commands(store, clock, whole.secrets.name_key)
+        try:
+            command = SubmitPost(community, "text", f"{seconds} s")
+            return (await commands.execute(command, Caller(who, derived("clock", str(seconds))))).subject_id
+        finally:
+            await asyncio.to_thread(store.close)
+
+    made = [asyncio.run(submit(seconds)) for seconds in (0, -5, HOURS_2, 0, -HOURS_2, 0)]
+    head = whole.caught_up()
+    log = whole.log()
+    assert [recorded.stream_id for recorded in log[before:]] == made
+    assert len(set(made)) == len(made)
+    whole.assert_topics(head)
+    whole.assert_views(log)
