@@ -55,6 +55,12 @@ class Whole:
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:
+        with self._opened:
+            self._begin()
+            self._opened = self._opened.pop_all()  # what began stays
+        return self
+
+    def _begin(self) -> None:
         self._opened.enter_context(self.fleet)
         behind_proxy = {
             "MOOT_DATABASE_URL": proxied(self.conninfo, self.stack),
@@ -68,7 +74,6 @@ class Whole:
         self.community = a_community(owner)
         self.locked = submit_post(owner, self.community)
         assert not owner.do("lockPost", kind_of_input="PostInput", postId=self.locked)["errors"]
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
