@@ -45,6 +45,7 @@ HAPPENINGS = 24
 HOURS_2 = 7200.0
 """Seconds. A broker refuses records of an hour ahead unless it is told not to, and with them all that come after."""
 FOLLOWING_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 15.0
 SUBMIT = """mutation($input: SubmitPostInput!) {
     made: submitPost(input: $input) { post { id title } position errors { code } } }"""
 VOTE = "mutation($input: CastVoteInput!) { made: castVote(input: $input) { position errors { code } } }"
@@ -372,3 +373,13 @@ def test_an_api_process_whose_clock_is_wrong(whole: Whole) -> None:
     assert len(set(made)) == len(made)
     whole.assert_topics(head)
     whole.assert_views(log)
+
+
+def test_a_worker_is_told_to_stop_before_it_has_joined_a_broker_that_is_gone(whole: Whole, stack: Stack) -> None:
+    worker = whole.fleet.worker("votes")
+    until(lambda: "FetchThread]: Starting" in worker.log.read_text(), pause=0.005)
+    stack.kafka.kill()
+    began = time.monotonic()
+    code, took = worker.stop(), time.monotonic() - began
+    whole.fleet.roles.remove(worker)
+    assert (code, took < STOP_SECONDS_MAX) == (0, True), took
