@@ -28,7 +28,11 @@ for i, key in ipairs(KEYS) do
   local capacity, refill = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
   local bucket = redis.call('HMGET', key, 'level', 'at')
   local level, at = tonumber(bucket[1] or capacity), tonumber(bucket[2] or now)
-  level = math.min(capacity, level + math.max(0, now - at) / refill)
+  if at > now then
+    redis.call('HSET', key, 'at', ARGV[1])
+    at = now
+  end
+  level = math.min(capacity, level + (now - at) / refill)
   levels[i] = level
   if level < 1 then wait = math.max(wait, math.ceil((1 - level) * refill)) end
 end
@@ -41,6 +45,8 @@ end
 return 0
 """
 """Takes one token from every bucket, or from none: gives 0, or the milliseconds until there is one in each.
+
+A bucket from the future, after a clock was set back, fills from now on: else it would stay as it is until then.
 
 ARGV: the time in ms, then capacity and ms per token of each bucket, then the longest life of a key in ms.
 """

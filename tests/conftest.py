@@ -26,7 +26,13 @@ __all__ = ["pytest_addoption", "pytest_sessionfinish", "pytest_unconfigure"]
 
 STACK = Path(__file__).with_name("stack")
 """The tests in this folder run on the real servers of the native stack: ``./task test:stack``."""
-FAULTS = ("test_dependencies.py", "test_relay_faults.py", "test_roles.py", "test_worker_faults.py")
+FAULTS = (
+    "test_dependencies.py",
+    "test_fleet_faults.py",
+    "test_relay_faults.py",
+    "test_roles.py",
+    "test_worker_faults.py",
+)
 """Those of them that take minutes, whole fleets under faults: ``-m "stack and not faults"`` leaves them out."""
 
 

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ import uvicorn
 from commands.handling import Caller, Outcome
 from domain.account import Register
 from domain.event import Id
-from infra.composition import Moot, open_moot
+from infra.composition import Moot, open_moot, utc_now
 from infra.sessions import Grant
 from infra.settings import Settings
 from projections.catalogue import ALL
@@ -40,13 +41,13 @@ class Stack:
 
 
 @contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[Stack]:
+def serving(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Iterator[Stack]:
     """The stack over running engines, until the block is left."""
     ready: threading.Event = threading.Event()
     found: list[Any] = []
 
     async def run() -> None:
-        async with open_moot(settings) as moot:
+        async with open_moot(settings, clock) as moot:
             runner = Runner(moot.database_url, moot.store, ALL.values(), moot.publisher)
             runner.start()
             listener = socket.socket()

@@ -68,6 +68,11 @@ def test_a_clock_set_back_locks_nobody_out(database: str, redis_url: str) -> Non
             with pytest.raises(TooManyAttempts) as caught:
                 await site.attempts.take([bucket("ada")])
             assert caught.value.retry_after_seconds == 10
+            site.clock.advance(-3600)
+            with pytest.raises(TooManyAttempts) as caught:
+                await site.attempts.take([bucket("ada")])
+            site.clock.advance(caught.value.retry_after_seconds)
+            await site.attempts.take([bucket("ada")])
 
     asyncio.run(scenario())
 

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from infra.composition import utc_now
 from infra.embedded import Engines
 from infra.migrate import migrate
 from infra.secrets import load_or_create_secrets
@@ -20,7 +22,9 @@ from tests.live.redis_server import RedisServer
 
 
 @contextmanager
-def served(engines: Engines, redis: RedisServer | None = None, **given: Any) -> Iterator[Stack]:
+def served(
+    engines: Engines, redis: RedisServer | None = None, clock: Callable[[], datetime] = utc_now, **given: Any
+) -> Iterator[Stack]:
     """The whole stack over a database of its own, with these settings."""
     name = f"live_{uuid4().hex}"
     with psycopg.connect(engines.database_url, autocommit=True) as connection:
@@ -32,7 +36,7 @@ def served(engines: Engines, redis: RedisServer | None = None, **given: Any) -> 
     # A Redis of its own: two runners must not speak on the same channels.
     with nullcontext(redis) if redis else RedisServer() as redis:
         settings = load_settings({}, data_dir=folder, **{"database_url": database, "redis_url": redis.url, **given})
-        with serving(settings) as running:
+        with serving(settings, clock) as running:
             yield running
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -131,9 +131,9 @@ class Roles:
             assert done.returncode == 0, done.stderr
         return self
 
-    def api(self) -> Role:
-        """One more API process; it answers."""
-        role = self._begin("api", "api", "--output", "json")
+    def api(self, **more: str) -> Role:
+        """One more API process, with these variables besides; it answers."""
+        role = self._begin("api", "api", "--output", "json", **more)
         role.url = role.line()["api"]
         return role
 
@@ -152,8 +152,8 @@ class Roles:
             found["postgresql"]["ok"] = True
         return found
 
-    def _begin(self, name: str, *words: str) -> Role:
-        role = Role(f"{name}-{len(self.roles)}", list(words), self.variables, self.folder / "roles")
+    def _begin(self, name: str, *words: str, **more: str) -> Role:
+        role = Role(f"{name}-{len(self.roles)}", list(words), self.variables | more, self.folder / "roles")
         self.roles.append(role)
         return role
 
