@@ -2,7 +2,7 @@
 
 import random
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,8 +22,8 @@ _TRIES_MAX = 1_000
 """Ports that are tried for each one wanted; more misses than this mean that none is to be had."""
 
 
-def free_ports(count: int) -> list[int]:
-    """So many different ports on which nobody listens.
+def free_ports(count: int, besides: Collection[int] = ()) -> list[int]:
+    """So many different ports on which nobody listens, ``besides`` those.
 
     None is of the range that the system gives to clients: while a server is down, some client's own end of a
     connection would take its port, and it could not start again.
@@ -35,7 +35,7 @@ def free_ports(count: int) -> list[int]:
             if len(chosen) == count:
                 return chosen
             port = random.randint(_LOWEST, highest)  # noqa: S311 - so that two stacks rarely try the same one
-            bound = _bind(port)
+            bound = _bind(port) if port not in besides else None
             if bound is not None:
                 held.enter_context(bound)
                 chosen.append(port)

@@ -171,12 +171,14 @@ class Stack:
                 )
             for name in KINDS:
                 book.change(name, ports={})
+        # Another of these servers may not listen yet where it will.
+        given = {port for name in KINDS for port in book.entry(name).ports.values()}
         for name, kind in KINDS.items():
             missing = [port for port in kind.port_names if port not in book.entry(name).ports]
             if missing:
-                book.change(
-                    name, ports=book.entry(name).ports | dict(zip(missing, free_ports(len(missing)), strict=True))
-                )
+                found = free_ports(len(missing), besides=given)
+                given.update(found)
+                book.change(name, ports=book.entry(name).ports | dict(zip(missing, found, strict=True)))
             if kind.has_password and not book.entry(name).password:
                 book.change(name, password=secrets.token_urlsafe(_PASSWORD_BYTES))
         for server in self.servers.values():
