@@ -12,7 +12,7 @@ from typing import Final
 from domain.event import Event, Id
 from infra.bulk_log import KindColumns, LogPage, TooBare
 from infra.codec import Codec
-from infra.event_log import EventLog, LogRecord, Partition, last_records
+from infra.event_log import EventLog, LogRecord, Partition, last_records, settled
 from infra.log_records import EVENT_TOPICS, POSITION, names, position_of, row_of
 from schemas.registry import WIRE
 from schemas.topics import KEYS
@@ -37,9 +37,11 @@ class TopicPages:
         self._page_events = page_events
         self.bare: Collection[type[Event]] = ()
         self._unwanted = frozenset(wire for wire, kind in WIRE.items() if kind not in kinds)
-        every = log.ends(names(EVENT_TOPICS))
+        # What a relay sends meanwhile may be in some partitions only: what was there before must be in all of them.
+        topics_read = names(EVENT_TOPICS)
+        self.head = max(map(position_of, last_records(log, settled(log, topics_read)).values()), default=0)
+        every = settled(log, topics_read)
         last = {place: position_of(record) for place, record in last_records(log, every).items()}
-        self.head = max(last.values(), default=0)
         topics = {KEYS[kind][0].name for kind in kinds}
         self._last = {place: position for place, position in last.items() if place[0] in topics}
         self._spans = {place: every[place] for place in self._last}

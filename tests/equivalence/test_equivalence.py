@@ -9,7 +9,10 @@ import pytest
 
 from domain.event import Id
 from infra import migrate
+from infra.event_log import Partition, Span
 from infra.event_store import postgres_store
+from infra.log_memory import MemoryLog
+from infra.log_records import EVENT_TOPICS, names
 from infra.postgres import connect
 from infra.rows import create_missing, transaction
 from infra.rows_memory import MemoryViews
@@ -221,3 +224,41 @@ def test_a_rebuild_from_topics_gives_the_rows_of_a_straight_fold(views: str, lim
     log = recorded(history)
     assert {view.position for view in summary.views} == {len(log)}
     assert all_rows(views) == straight(log)
+
+
+class DecidedLate:
+    """A log of which the last writes are decided in some partitions, and only later in the others."""
+
+    def __init__(self, log: MemoryLog, before: Mapping[Partition, Span]) -> None:
+        self._log = log
+        self._late = dict(sorted(before.items())[::2])
+        self._answers = 3
+
+    def ends(self, topics: Sequence[str], *, decided: bool = True) -> Mapping[Partition, Span]:
+        found = self._log.ends(topics, decided=decided)
+        if not decided or not self._answers:
+            return found
+        self._answers -= 1
+        return {place: self._late.get(place, span) for place, span in found.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+
+def test_a_rebuild_from_topics_waits_until_what_is_written_there_is_decided_everywhere(views: str) -> None:
+    history = list(World(8).happen(EVENTS))
+    store = postgres_store(views, bytes(32))
+    topics = log_of_topics()
+    try:
+        with connect(views) as connection:
+            filler = Filler(connection, store.codec)
+            half = filler.fill(history[: EVENTS // 2])
+            relay_all(topics, store.recorder.page(0, half))
+            before = topics.ends(names(EVENT_TOPICS))
+            whole = filler.fill(history[EVENTS // 2 :])
+            relay_all(topics, store.recorder.page(half, whole))
+        late: Any = DecidedLate(topics, before)
+        rebuild(views, store, list(ALL.values()), topics=late)
+    finally:
+        store.close()
+    assert all_rows(views) == straight(recorded(history))
