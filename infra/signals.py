@@ -126,6 +126,11 @@ class MemorySignals:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._deliver, {**channels, PROGRESS: position})
 
+    def say_lost(self) -> None:
+        """Wake every watcher. From any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._watchers.wake_all)
+
     def _deliver(self, signals: Mapping[str, int | None]) -> None:
         for channel, position in signals.items():
             self._watchers.wake(channel, position)
@@ -334,6 +339,11 @@ class RedisPublisher:
         else:
             self._lost = False
             announcement.told()
+
+    def say_lost(self) -> None:
+        """Wake every watcher of every process: what was to be published may not have been."""
+        self._lost = True
+        self.publish({}, None)
 
 
 def _is_away(error: BaseException) -> bool:

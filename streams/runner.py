@@ -46,6 +46,10 @@ class Publisher(Protocol):
         """
         ...
 
+    def say_lost(self) -> None:
+        """Have everybody look at everything: who kept the views before may have ended before it had said so."""
+        ...
+
 
 class RunnerLimits(Struct, frozen=True):
     """The limits of a runner.

@@ -85,6 +85,7 @@ class Folding:
         kinds = {kind for projection in projections for kind in projection.handlers}
         self._others = frozenset(wire for wire, kind in WIRE.items() if kind not in kinds)
         self._connection: Connection[Any] | None = None
+        self._looked_for: frozenset[int] = frozenset()
 
     @property
     def partitions(self) -> list[int]:
@@ -104,10 +105,15 @@ class Folding:
     def look(self, partitions: Collection[int]) -> dict[int, Start]:
         """Where to read those partitions from; all others are forgotten."""
         try:
-            return self._folder.look(self._connected(), partitions)
+            starts = self._folder.look(self._connected(), partitions)
         except AWAY:
             self._disconnect()
             raise
+        if self._publisher is not None and not self._looked_for.issuperset(partitions):
+            # Whoever had them may have been killed between a commit and its signals.
+            self._publisher.say_lost()
+        self._looked_for = frozenset(partitions)
+        return starts
 
     def fold(self, reads: Sequence[Read], events_max: int) -> Folded:
         """Fold what was read, a partition at most once, so many events at a time at most.

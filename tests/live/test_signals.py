@@ -19,6 +19,8 @@ SECONDS = 10.0
 class Publisher(Protocol):
     def publish(self, channels: Mapping[str, int], position: int) -> None: ...
 
+    def say_lost(self) -> None: ...
+
 
 Opened = Callable[[], "asynccontextmanager[tuple[Signals, Publisher]]"]
 
@@ -89,6 +91,21 @@ def test_a_watcher_is_woken_with_the_position_of_its_channel_alone(opened: Opene
                 await asyncio.to_thread(publisher.publish, {"score:2": 8}, 8)
                 await other.until(8)
                 assert 8 not in [await mine.next() for _ in range(mine.pending)]
+
+    asyncio.run(scenario())
+
+
+def test_what_may_have_been_lost_wakes_every_watcher(opened: Opened) -> None:
+    async def scenario() -> None:
+        async with opened() as (signals, publisher):
+            mine, other = Woken(), Woken()
+            async with signals.watch("score:1", mine), signals.watch("score:2", other):
+                await asyncio.to_thread(publisher.publish, {"score:1": 7, "score:2": 8}, 8)
+                await mine.until(7)
+                await other.until(8)
+                await asyncio.to_thread(publisher.say_lost)
+                await mine.until(None)
+                await other.until(None)
 
     asyncio.run(scenario())
 

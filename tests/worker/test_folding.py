@@ -1,6 +1,6 @@
 """What of the records of a partition is folded, and what is left out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from random import Random
 
 import msgspec
@@ -121,3 +121,26 @@ def test_an_event_that_the_codec_itself_fails_on_parks_its_stream(
     assert [one.first_position for one in parked] == [sick]
     assert "RecursionError" in parked[0].error
     made.close()
+
+
+class Heard:
+    """A publisher that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+
+    def publish(self, channels: Mapping[str, int], position: int | None) -> None:
+        pass
+
+    def say_lost(self) -> None:
+        self.lost += 1
+
+
+def test_who_takes_partitions_over_has_everybody_look(database: str, store: GroupCommitStore) -> None:
+    heard = Heard()
+    folding = Folding(database, GROUPS["votes"], store.codec, heard)
+    first, second, *_ = folding.partitions
+    for partitions, lost in ([first], 1), ([first], 1), ([first, second], 2), ([second], 2), ([first, second], 3):
+        folding.look(partitions)
+        assert heard.lost == lost
+    folding.close()
