@@ -239,6 +239,9 @@ class WorkerApp(faust.App):
         channel = self.topic(*topics, schema=FetchSchema(), acks=False)
         self.agent(channel, name=f"{keeper.group}", concurrency=1)(self._follow)
 
+    async def on_first_start(self) -> None:
+        """Makes no folders, as Faust does in the working directory for its tables: there are none."""
+
     def _new_transport(self) -> Any:
         return FetchTransport(self.conf.broker_consumer, self)
 
