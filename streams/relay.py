@@ -164,6 +164,7 @@ class Relay:
         while not self.stopping:
             if store.elected(self._limits.silent_seconds_max):
                 return True
+            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)  # it asks nothing of Kafka
             self._say(state="standing by", trouble="another relay leads")
             self._stopping.wait(self._limits.election_seconds)
         return False
@@ -174,6 +175,7 @@ class Relay:
         writer = self._target.writer(partial(self._giving_up, store))
         try:
             position = self._resume(store)
+            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)
             self._keys.start_over()
             self._say(state="leading", position=position, trouble=None)
             while not self.stopping:

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from domain.event import Id
+from infra.breaker import State
 from infra.event_log import LogRecord
 from infra.log_memory import MemoryLog
 from infra.log_records import row_of
 from infra.migrate import migrate
 from infra.postgres import connect
 from infra.relay_store import LOCK
+from infra.telemetry import metrics
 from schemas.topics import AUTHOR_KEYS, TOPICS, place
 from streams.limits import RelayLimits
 from streams.relay import Relay
@@ -129,6 +131,19 @@ def test_a_log_that_is_away_is_waited_for(store: str, log: MemoryLog, history: H
         log.refuse = False
         reached(relay, head)
         assert (relay.status.state, relay.status.trouble) == ("leading", None)
+
+
+def test_a_log_that_is_back_is_told_to_be_though_there_is_nothing_to_send(store: str, log: MemoryLog) -> None:
+    def told() -> float | None:
+        return metrics.REGISTRY.get_sample_value("moot_breaker_state", {"dependency": "kafka"})
+
+    log.refuse = True
+    with relaying(store, log) as relay:
+        assert relay.wait(lambda status: status.failures > 1, SECONDS_MAX)
+        assert told() == State.OPEN
+        log.refuse = False
+        assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX)
+        assert told() == State.CLOSED
 
 
 def test_a_database_that_cuts_all_connections_is_waited_for(store: str, log: MemoryLog, history: History) -> None:
