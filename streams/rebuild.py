@@ -54,6 +54,10 @@ class SwitchFailed(RebuildFailure):
     """Readers or the runner held the live view for so long that its name could not be taken."""
 
 
+class OtherLog(RebuildFailure):
+    """The topics hold events that the event store does not."""
+
+
 class Progress(Struct, frozen=True):
     """Where a rebuild stands: which position of how many. ``phase`` is ``fold`` or ``index``."""
 
@@ -208,6 +212,11 @@ class _Rebuild:
         if self._topics is not None:
             pages = TopicPages(self._topics, self._log.codec, wanted, page_events=page_events)
             self._total = pages.head
+            if self._total > (end := self._log.head_sync()):
+                raise OtherLog(
+                    f"the topics go on to position {self._total}, and this event store ends at {end}: it was restored from"
+                    " a backup that is older than they are, or they are of another one (moot log restore brings back all)"
+                )
             return pages
         self._total = self._log.head_sync()
         return BulkLog(self._conninfo, self._log.codec, wanted, page_events=page_events)

@@ -23,7 +23,7 @@ from projections.stepping import step
 from schemas.envelope import Recorded
 from streams.batches import Batch, fold_batch
 from streams.limits import RebuildLimits
-from streams.rebuild import rebuild
+from streams.rebuild import OtherLog, rebuild
 from tests.equivalence.histories import World
 from tests.equivalence.recording import Filler, log_of_topics, recorded, relay_all
 
@@ -262,3 +262,19 @@ def test_a_rebuild_from_topics_waits_until_what_is_written_there_is_decided_ever
     finally:
         store.close()
     assert all_rows(views) == straight(recorded(history))
+
+
+def test_topics_that_hold_more_than_the_event_store_rebuild_nothing(views: str) -> None:
+    history = list(World(9).happen(300))
+    store = postgres_store(views, bytes(32))
+    topics = log_of_topics()
+    try:
+        with connect(views) as connection:
+            head = Filler(connection, store.codec).fill(history)
+            relay_all(topics, store.recorder.page(0, head))
+            connection.execute("DELETE FROM log.stored_events WHERE notification_id > %s", (head - 10,))
+        with pytest.raises(OtherLog, match=f"go on to position {head}, and this event store ends at {head - 10}"):
+            rebuild(views, store, list(ALL.values()), topics=topics)
+    finally:
+        store.close()
+    assert not any(all_rows(views).values())
