@@ -85,6 +85,16 @@ class PartitionFolder:
         """All partitions that any of the views is folded from."""
         return sorted(set().union(*self._reads.values()))
 
+    def looks_otherwise(self, connection: Connection[Any]) -> bool:
+        """Whether other views are stale by now than when it was looked: one was rebuilt, or a newer version did so."""
+        stale = {
+            name
+            for partition in self._stands
+            for name, at in read_checkpoints(connection, partition).items()
+            if name in self._reads and partition in self._reads[name] and at.version != self.projections[name].version
+        }
+        return stale != self.stale
+
     def look(self, connection: Connection[Any], partitions: Collection[int]) -> dict[int, Start]:
         """Learn where the views stand in those partitions, and say where to read each from. Forgets all others.
 

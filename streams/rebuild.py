@@ -214,8 +214,8 @@ class _Rebuild:
             self._total = pages.head
             if self._total > (end := self._log.head_sync()):
                 raise OtherLog(
-                    f"the topics go on to position {self._total}, and this event store ends at {end}: it was restored from"
-                    " a backup that is older than they are, or they are of another one (moot log restore brings back all)"
+                    f"the topics go on to position {self._total}, and this event store ends at {end}: it was restored"
+                    " from a backup that is older, or they are of another one (moot log restore brings back all)"
                 )
             return pages
         self._total = self._log.head_sync()

@@ -115,6 +115,14 @@ class Folding:
         self._looked_for = frozenset(partitions)
         return starts
 
+    def looks_otherwise(self) -> bool:
+        """Whether other views are stale by now than when it was looked."""
+        try:
+            return self._folder.looks_otherwise(self._connected())
+        except AWAY:
+            self._disconnect()
+            return False
+
     def fold(self, reads: Sequence[Read], events_max: int) -> Folded:
         """Fold what was read, a partition at most once, so many events at a time at most.
 

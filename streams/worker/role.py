@@ -141,8 +141,8 @@ class GroupWorker:
             await _first(stopping, _LOOK_SECONDS)
             if clock() >= due:
                 due = clock() + self._limits.watch_seconds
-                if keeper.folding.stale and isinstance(app.consumer, FetchConsumer) and not app.rebalancing:
-                    await keeper.place(app.consumer)
+                if isinstance(app.consumer, FetchConsumer) and not app.rebalancing:
+                    await keeper.place_if_rebuilt(app.consumer)
 
 
 class Worker:

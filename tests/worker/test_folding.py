@@ -144,3 +144,22 @@ def test_who_takes_partitions_over_has_everybody_look(database: str, store: Grou
         folding.look(partitions)
         assert heard.lost == lost
     folding.close()
+
+
+def test_it_looks_otherwise_once_a_stale_view_is_rebuilt(votes: Folding, database: str) -> None:
+    def version(change: int) -> None:
+        with connect(database) as connection:
+            connection.execute(
+                "UPDATE views.checkpoints SET version = version + %s WHERE projection = 'scores'", (change,)
+            )
+
+    assert not votes.looks_otherwise()
+    version(1)
+    assert votes.looks_otherwise()
+    votes.look([NUMBER])
+    assert votes.stale == {"scores"}
+    assert not votes.looks_otherwise()
+    version(-1)
+    assert votes.looks_otherwise()
+    votes.look([NUMBER])
+    assert not votes.stale
