@@ -180,13 +180,13 @@ def test_a_pool_whose_server_is_away_refuses_at_once_and_is_back_when_that_is(da
 def test_that_all_connections_are_busy_opens_no_breaker(database: str) -> None:
     async def scene() -> None:
         breaker = Breaker("busy", BreakerLimits(failures_max=1), refusal=PostgresAway)
-        pool = guarded_pool(database, max_size=1, wait_seconds_max=0.4, breaker=breaker)
+        pool = guarded_pool(database, max_size=1, wait_seconds_max=2.0, breaker=breaker)
         await pool.open(wait=True)
 
         async def busy() -> None:
-            for _ in range(8):
+            for _ in range(2):
                 async with pool.connection() as connection:
-                    await connection.execute("SELECT pg_sleep(0.15)")
+                    await connection.execute("SELECT pg_sleep(0.3)")
 
         given_up: list[PoolTimeout] = []
 
@@ -197,7 +197,7 @@ def test_that_all_connections_are_busy_opens_no_breaker(database: str) -> None:
                 given_up.append(error)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(6):
+            for _ in range(12):
                 group.create_task(tolerant())
         assert given_up, "or the test shows nothing"
         assert not metrics.REGISTRY.get_sample_value("moot_breaker_opened_total", {"dependency": "busy"})
