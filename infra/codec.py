@@ -8,7 +8,7 @@ reads as the empty string. Where there is no person (the subject is ``None``) th
 
 import os
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -165,13 +165,10 @@ class Codec:
             page.append(recorded := Recorded(position, stream_id, version, event, stored.meta))
             if kind.personal and kind.subject is not None and (author := getattr(event, kind.subject)) is not None:
                 sealed.append((recorded, kind, author))
-        keys = self.keyring.fetch({author for _, _, author in sealed}) if sealed else {}
-        # To make a cipher takes as long as to decrypt a comment, and many events of a page have the same author.
-        ciphers = {author: AESGCM(key) for author, key in keys.items() if key != DESTROYED}
+        ciphers = self._ciphers({author for _, _, author in sealed})
         for recorded, kind, author in sealed:
             try:
-                cipher = ciphers.get(author) or keys.get(author)
-                recorded.event = _decrypted(kind, recorded.stream_id, recorded.event, cipher)
+                recorded.event = _decrypted(kind, recorded.stream_id, recorded.event, ciphers.get(author))
             except ValueError as error:
                 recorded.event = Undecodable(kind.wire, str(error))
         for recorded, row in old:
@@ -195,14 +192,21 @@ class Codec:
 
     def _decrypt(self, kind: _Kind, subject: str, streams: Sequence[Id], found: Sequence[Stored[Event]]) -> None:
         authors = [getattr(stored.data, subject) for stored in found]
-        keys = self.keyring.fetch({author for author in authors if author is not None})
-        ciphers = {author: AESGCM(key) if key != DESTROYED else key for author, key in keys.items()}
+        ciphers = self._ciphers({author for author in authors if author is not None})
         for field in kind.personal:
             place = _place(kind.wire, field, Id(""))
             for stored, author, stream in zip(found, authors, streams, strict=True):
                 if author is not None and (text := getattr(stored.data, field)):
                     # Nobody else has seen the event yet; to make another one takes as long as to decrypt it.
                     force_setattr(stored.data, field, _open(text, ciphers.get(author), place + stream.encode()))
+
+    def _ciphers(self, authors: Collection[Id]) -> dict[Id, AESGCM | bytes]:
+        """The cipher of each author who has a key; ``DESTROYED`` in the place of one that is.
+
+        To make a cipher takes as long as to decrypt a comment, and many events of a page have the same author.
+        """
+        keys = self.keyring.fetch(authors) if authors else {}
+        return {author: key if key == DESTROYED else AESGCM(key) for author, key in keys.items()}
 
     def data_decoder(self, topic: str) -> Callable[[bytes], list[WithoutActors[Event]]] | None:
         """How to decode many, one a line, with nothing of the metadata but the time; ``None`` where that takes more.

@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg.errors import LockNotAvailable
 
 from infra.partitions import PartitionsFailure, PartitionsMissing, enter_fleet
-from infra.rows import read_checkpoints
+from infra.rows import Checkpoint, read_checkpoints
 from infra.tables import Table
 from projections.core import Projection, StaleCheckpoint
 from projections.stepping import Stepped
@@ -87,12 +87,9 @@ class PartitionFolder:
 
     def looks_otherwise(self, connection: Connection[Any]) -> bool:
         """Whether other views are stale by now than when it was looked: one was rebuilt, or a newer version did so."""
-        stale = {
-            name
-            for partition in self._stands
-            for name, at in read_checkpoints(connection, partition).items()
-            if name in self._reads and partition in self._reads[name] and at.version != self.projections[name].version
-        }
+        stale = set[str]()
+        for partition in self._stands:
+            stale |= self._stale(self._checkpoints(connection, partition))
         return stale != self.stale
 
     def look(self, connection: Connection[Any], partitions: Collection[int]) -> dict[int, Start]:
@@ -104,13 +101,8 @@ class PartitionFolder:
         starts, stale = {}, set[str]()
         self._stands = {}
         for partition in partitions:
-            found = read_checkpoints(connection, partition)
-            wanted = [name for name, reads in self._reads.items() if partition in reads]
-            for name in wanted:
-                if name not in found:
-                    raise PartitionsMissing(name, [partition])
-            mine = {name: found[name] for name in wanted}
-            stale.update(name for name, at in mine.items() if at.version != self.projections[name].version)
+            mine = self._checkpoints(connection, partition)
+            stale |= self._stale(mine)
             kept = {name: at for name, at in mine.items() if name not in stale}
             self._stands[partition] = {name: at.position for name, at in kept.items()}
             offsets = [at.offset for at in kept.values()]
@@ -122,6 +114,19 @@ class PartitionFolder:
             )
         self.stale = frozenset(stale)
         return starts
+
+    def _checkpoints(self, connection: Connection[Any], partition: int) -> dict[str, Checkpoint]:
+        """Of the views that are folded from the partition. Raises ``PartitionsMissing``."""
+        found = read_checkpoints(connection, partition)
+        wanted = [name for name, reads in self._reads.items() if partition in reads]
+        for name in wanted:
+            if name not in found:
+                raise PartitionsMissing(name, [partition])
+        return {name: found[name] for name in wanted}
+
+    def _stale(self, checkpoints: Mapping[str, Checkpoint]) -> set[str]:
+        """Those of the views that another version built."""
+        return {name for name, at in checkpoints.items() if at.version != self.projections[name].version}
 
     @property
     def looked_at(self) -> Collection[int]:

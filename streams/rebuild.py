@@ -19,11 +19,11 @@ from typing import Any, Final
 from msgspec import Struct
 from psycopg import Connection, Error
 
-from commands.ports import StoreUnavailable
 from domain.event import Event
 from infra.bulk_log import BulkLog, LogPage
-from infra.event_log import EventLog, LogUnavailable, TopicsMissing
+from infra.event_log import EventLog
 from infra.event_store import GroupCommitStore
+from infra.log_records import NotOurs
 from infra.postgres import connect
 from infra.shadow import Busy, Shadow
 from infra.topic_pages import TopicPages
@@ -55,7 +55,7 @@ class SwitchFailed(RebuildFailure):
 
 
 class OtherLog(RebuildFailure):
-    """The topics hold events that the event store does not."""
+    """The topics hold what the event store does not: events, or records that no relay of Moot has sent."""
 
 
 class Progress(Struct, frozen=True):
@@ -117,7 +117,8 @@ def rebuild(
     store.
 
     ``compare`` counts differences to the live view while it is held still: for large views that takes a while.
-    Raises ``RebuildFailure``, or what else is in ``FAILURES`` when the database or the topics fail. Views already
+    Raises ``RebuildFailure``; ``psycopg.Error``, ``StoreUnavailable``, ``LogUnavailable`` or ``TopicsMissing`` when the
+    database or the topics fail. Views already
     exchanged by then stay so, the others are as they were.
     """
     making = _Rebuild(
@@ -175,6 +176,8 @@ class _Rebuild:
             except _NotStored as error:
                 careful |= {error.name}
                 self._failed = None
+            except NotOurs as error:
+                raise OtherLog(str(error)) from error
 
     def _run(self, *, in_bulk: bool, careful: Collection[str]) -> RebuildSummary:
         with ExitStack() as stack, _no_collections():
@@ -413,7 +416,3 @@ def _no_collections() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-FAILURES = (RebuildFailure, Error, StoreUnavailable, LogUnavailable, TopicsMissing)
-"""What ``rebuild`` raises."""

@@ -4,10 +4,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import hypothesis
-import psycopg
 import pytest
 import redis
 
@@ -15,6 +13,7 @@ from infra.embedded import Engines, start_engines
 from infra.migrate import migrate
 from infra.secrets import load_or_create_secrets
 from infra.settings import Settings, load_settings
+from tests.databases import database_on
 from tests.reporting import pytest_addoption, pytest_sessionfinish, pytest_unconfigure
 
 # How long an example takes says something about the machine alone.
@@ -65,12 +64,8 @@ def postgres(engines: Engines) -> str:
 @pytest.fixture
 def database(postgres: str) -> Iterator[str]:
     """The conninfo of an empty database, dropped afterwards."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield psycopg.conninfo.make_conninfo(postgres, dbname=name)
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with database_on(postgres) as conninfo:
+        yield conninfo
 
 
 @pytest.fixture

@@ -26,9 +26,6 @@ from projections.ranking import HOT_AGE_MAX, RISING_WINDOW, Sort
 
 SMALL_POSTS_MAX = 2000
 """A community with at most that many posts in the window is ranked whole: cheaper than walking its blocks."""
-LEAD_POSTS_MAX = LEADING_POSTS_MAX
-"""Sticky posts that lead a community's Hot feed, the newest of them; others, of a time when there could be more, keep
-their ordinary place."""
 
 
 class Scope(Enum):
@@ -290,7 +287,7 @@ class _Statement:
         shown = f"{_LIVE} AND f.position <= {_P} AND {not_blocked('f.author_id')} AND {self.belongs()}"
         return f"""(SELECT f.post_id, f.submitted_at FROM views.feed f
             WHERE %(lead)s::uuid[] IS NULL AND f.community_id = %(community)s::uuid AND f.sticky AND {shown}
-            ORDER BY f.submitted_at DESC, f.post_id DESC LIMIT {LEAD_POSTS_MAX})
+            ORDER BY f.submitted_at DESC, f.post_id DESC LIMIT {LEADING_POSTS_MAX})
             UNION ALL SELECT f.post_id, f.submitted_at FROM views.feed f
             WHERE f.post_id = ANY(%(lead)s::uuid[]) AND {shown}"""
 

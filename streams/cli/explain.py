@@ -13,12 +13,12 @@ from psycopg import Connection
 from rich.markup import escape
 
 from domain.event import Id
+from domain.limits import LEADING_POSTS_MAX
 from infra.event_store import GroupCommitStore
 from infra.failures import Failure
 from infra.postgres import connect, connect_async
 from infra.queries import formulas
 from infra.queries import log as log_queries
-from infra.queries.feed_sql import LEAD_POSTS_MAX
 from infra.secrets import load_secrets
 from projections import ranking
 from schemas.envelope import Recorded
@@ -186,7 +186,7 @@ WITH shown AS (
     SELECT post_id, submitted_at, up, down, sticky FROM views.feed
     WHERE community_id = %(community)s::uuid AND submitted_at IS NOT NULL AND NOT deleted
 ), lead AS (
-    SELECT post_id FROM shown WHERE sticky ORDER BY submitted_at DESC, post_id DESC LIMIT {LEAD_POSTS_MAX}
+    SELECT post_id FROM shown WHERE sticky ORDER BY submitted_at DESC, post_id DESC LIMIT {LEADING_POSTS_MAX}
 )
 SELECT count(*),
     count(*) FILTER (WHERE (rank, submitted_at, post_id) > (%(hot)s, %(at)s, %(post)s::uuid)) + 1,

@@ -5,9 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
 
 from infra.embedded import Engines, start_engines
@@ -15,15 +13,13 @@ from infra.migrate import migrate
 from infra.secrets import load_or_create_secrets
 from infra.settings import load_settings
 from tests.api.stack import Client, Stack, serving
+from tests.databases import new_database
 
 
 @pytest.fixture(scope="session")
 def stack(engines: Engines) -> Iterator[Stack]:
     """The served stack, over a database of its own."""
-    name = f"api_{uuid4().hex}"
-    with psycopg.connect(engines.database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    database = psycopg.conninfo.make_conninfo(engines.database_url, dbname=name)
+    database = new_database(engines.database_url, "api")
     folder = Path(tempfile.mkdtemp(prefix="moot-api-"))
     migrate(database)
     load_or_create_secrets(folder, has_data=False)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -18,20 +17,16 @@ from infra.reads import ReadLimits, Reads
 from infra.telemetry import metrics
 from projections.catalogue import ALL
 from tests.api.stack import Client, serving
+from tests.databases import database_on
 from tests.live.forum import a_community, submit_post
 
 
 @pytest.fixture
 def replica(postgres: str) -> Iterator[str]:
     """A database that stands for a replica: as far behind as a test wants it."""
-    name = f"replica_{uuid4().hex}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    conninfo = psycopg.conninfo.make_conninfo(postgres, dbname=name)
-    migrate(conninfo)
-    yield conninfo
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with database_on(postgres, "replica") as conninfo:
+        migrate(conninfo)
+        yield conninfo
 
 
 def stands_at(conninfo: str, position: int) -> None:

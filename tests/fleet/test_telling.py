@@ -23,6 +23,7 @@ from infra.telemetry.serving import TelemetryFailure, telemetry
 from infra.version import VERSION
 from projections.catalogue import ALL
 from tests.api.stack import Client, Stack, serving
+from tests.databases import new_database
 from tests.relay.world import History
 
 
@@ -189,10 +190,7 @@ def stack(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     from infra.embedded import start_engines  # noqa: PLC0415 - of this alone
     from infra.secrets import load_or_create_secrets  # noqa: PLC0415
 
-    name = f"telling_{uuid4().hex}"
-    with psycopg.connect(engines.database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    database = psycopg.conninfo.make_conninfo(engines.database_url, dbname=name)
+    database = new_database(engines.database_url, "telling")
     folder = tmp_path_factory.mktemp("telling")
     migrate(database)
     load_or_create_secrets(folder, has_data=False)

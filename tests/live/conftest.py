@@ -7,9 +7,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import psycopg
 import pytest
 
 from infra.composition import utc_now
@@ -18,6 +16,7 @@ from infra.migrate import migrate
 from infra.secrets import load_or_create_secrets
 from infra.settings import load_settings
 from tests.api.stack import Client, Stack, serving
+from tests.databases import new_database
 from tests.live.redis_server import RedisServer
 
 
@@ -26,10 +25,7 @@ def served(
     engines: Engines, redis: RedisServer | None = None, clock: Callable[[], datetime] = utc_now, **given: Any
 ) -> Iterator[Stack]:
     """The whole stack over a database of its own, with these settings."""
-    name = f"live_{uuid4().hex}"
-    with psycopg.connect(engines.database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    database = psycopg.conninfo.make_conninfo(engines.database_url, dbname=name)
+    database = new_database(engines.database_url, "live")
     folder = Path(tempfile.mkdtemp(prefix="moot-live-"))
     migrate(database)
     load_or_create_secrets(folder, has_data=False)

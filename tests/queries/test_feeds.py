@@ -13,6 +13,7 @@ from domain.ballot import VoteCast
 from domain.block import AccountBlocked
 from domain.event import Id
 from domain.follow import AccountFollowed
+from domain.limits import LEADING_POSTS_MAX
 from domain.membership import MemberJoined
 from domain.post import PostDeleted, PostImported, PostStickied, PostSubmitted, PostUnstickied
 from infra.postgres import connect_async
@@ -102,7 +103,7 @@ class Oracle:
         gone_then = {r.event.post_id for r in self.site.log[:position] if isinstance(r.event, PostDeleted)}
         posts = self.posts(now, position)
         sticky = [(keys[i][1], i) for i in keys if posts[i].sticky and i not in gone_then]
-        for at, post_id in sorted(sticky, reverse=True)[: feed_sql.LEAD_POSTS_MAX]:
+        for at, post_id in sorted(sticky, reverse=True)[:LEADING_POSTS_MAX]:
             keys[post_id] = (float("inf"), at, post_id)
 
     def rank(self, known: Known, query: FeedQuery, now: datetime) -> float | None:

@@ -15,6 +15,7 @@ from infra.postgres import connect
 from schemas.topics import AUTHOR_KEYS, PEOPLE
 from streams.log_audit import Audit, audit
 from streams.log_restore import NotRestored, restore
+from tests.databases import database_on
 from tests.relay.world import MASTER_KEY, SECONDS_MAX, History, declare, reached, relaying, store_of, stored
 
 EVENTS = 500
@@ -162,14 +163,9 @@ def test_the_audit_looks_after_keys(site: Site) -> None:
 @pytest.fixture
 def empty(database: str) -> Iterator[str]:
     """A second, empty store."""
-    name = "restored_" + database.rpartition("dbname=")[2].split()[0][-20:]
-    with connect(database) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        conninfo = database.replace(connection.info.dbname, name)
-    migrate(conninfo)
-    yield conninfo
-    with connect(database) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with database_on(database, "restored") as conninfo:
+        migrate(conninfo)
+        yield conninfo
 
 
 def keyring(conninfo: str) -> Keyring:

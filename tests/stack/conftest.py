@@ -6,12 +6,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from uuid import uuid4
 
-import psycopg
 import pytest
 
 from infra.stack import SERVICES, Stack, start_stack
+from tests.databases import database_on
 from tests.stack.wire import CLIENTS, Connect
 
 StartStack = Callable[..., Stack]
@@ -64,13 +63,9 @@ def kafka_url(stack: Stack) -> str:
 @pytest.fixture
 def server_database(stack: Stack) -> Iterator[str]:
     """The conninfo of an empty database on the PostgreSQL server, dropped afterwards."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield psycopg.conninfo.make_conninfo(stack.postgres.url, dbname=name)
-    stack.postgres.start()
-    with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with database_on(stack.postgres.url) as conninfo:
+        yield conninfo
+        stack.postgres.start()  # a test may have stopped it
 
 
 @pytest.fixture

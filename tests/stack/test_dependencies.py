@@ -9,11 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import psycopg
 import pytest
 
 from infra.stack import Stack
 from tests.api.stack import Client
+from tests.databases import new_database
 from tests.live.forum import a_community, submit_post, vote
 from tests.live.socket import signed_in
 from tests.live.watching import SCORE, told
@@ -68,13 +68,9 @@ class Site:
 def whole(running_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site, for all tests of this module."""
     folder: Path = tmp_path_factory.mktemp("dependencies")
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(running_stack.postgres.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    direct = psycopg.conninfo.make_conninfo(running_stack.postgres.url, dbname=name)
     fleet = Roles(
         running_stack,
-        proxied(direct, running_stack),
+        proxied(new_database(running_stack.postgres.url), running_stack),
         folder,
         proxied=True,
         position_wait_seconds_max=5,

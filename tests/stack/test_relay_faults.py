@@ -11,12 +11,12 @@ from random import Random
 from secrets import token_bytes
 
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from infra.postgres import connect
 from infra.secrets import FILE_NAME, KEY_LENGTH, Secrets
 from infra.settings import ROOT
 from infra.stack import Stack
+from tests.databases import database_on
 from tests.relay.world import MASTER_KEY, stored
 from tests.stack.relays import Fleet
 
@@ -288,12 +288,8 @@ def keep_secrets(folder: Path) -> None:
 @pytest.fixture
 def empty(server_database: str) -> Iterator[str]:
     """A second database on the same server, with nothing in it."""
-    name = f"{server_database.rpartition('dbname=')[2].split()[0]}_restored"
-    with connect(server_database) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield make_conninfo(server_database, dbname=name)
-    with connect(server_database) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with database_on(server_database, "restored") as conninfo:
+        yield conninfo
 
 
 def test_a_lost_store_is_restored_and_its_views_with_it(start: Start, empty: str, tmp_path: Path) -> None:

@@ -6,10 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
-from uuid import uuid4
 
 import httpx
-import psycopg
 
 from infra.event_store import postgres_store
 from infra.postgres import connect
@@ -19,6 +17,7 @@ from projections.catalogue import ALL
 from read_api.cursors import Sealer
 from schemas.envelope import Recorded
 from tests.api.stack import Client
+from tests.databases import new_database
 from tests.equivalence.test_equivalence import all_rows, straight
 from tests.live.forum import a_community, submit_post
 from tests.stack.crowd import Crowd
@@ -34,10 +33,7 @@ class Whole:
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack = stack
-        name = f"test_{uuid4().hex}"
-        with psycopg.connect(stack.postgres.url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        self.conninfo = psycopg.conninfo.make_conninfo(stack.postgres.url, dbname=name)
+        self.conninfo = new_database(stack.postgres.url)
         self.fleet = Roles(
             stack,
             self.conninfo,
