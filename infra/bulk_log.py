@@ -100,17 +100,20 @@ class BulkLog:
         try:
             page = LogPage(columns, self._codec, self.bare)
         except TooBare:
-            # A kind was bare when the page was asked for and is not any more, or cannot be decoded without its stream.
-            page = LogPage(self._read(after, until, bare=frozenset()), self._codec, ())
+            # A kind was bare when the page was asked for and is not any more, or one of it cannot be decoded. The
+            # reader has the connection, so it is for the reader to read it again.
+            page = LogPage(self._reader.submit(self._read, after, until, frozenset()).result(), self._codec, ())
         yield page
 
     def _submit(self, after: int, until: int) -> "Future[list[KindColumns]]":
-        return self._reader.submit(self._read, after, until, bare=frozenset(self.bare))
+        return self._reader.submit(self._read, after, until, frozenset(self.bare))
 
-    def _read(self, after: int, until: int, *, bare: "frozenset[type[Event]]") -> "list[KindColumns]":
+    def _read(self, after: int, until: int, bare: "frozenset[type[Event]]") -> "list[KindColumns]":
         statement = self._statements.get(bare)
         if statement is None:
-            names = _names([wire for wire, kind in WIRE.items() if kind in bare])
+            # A kind with personal fields cannot be decrypted without its stream.
+            decodable = [wire for wire in WIRE if self._codec.data_decoder(wire) is not None]
+            names = _names([wire for wire in decodable if WIRE[wire] in bare])
             page = _PAGE.format(bare=names, unwanted=_names(self._unwanted))
             statement = self._statements[bare] = prepare(self._connection, page)
         rows = fetch_aside(self._connection, statement, [_INTEGER.pack(after), _INTEGER.pack(until)])

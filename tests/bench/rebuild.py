@@ -35,7 +35,7 @@ from streams.rebuild import Progress, RebuildSummary, rebuild
 from tests.equivalence.histories import Happened, World
 from tests.equivalence.recording import Filler
 
-VOTES, VOTES_LONG = 400_000, 4_000_000
+VOTES, VOTES_LONG = 1_000_000, 4_000_000
 MIXED, MIXED_LONG = 1_000_000, 4_000_000
 BASELINE_SECONDS = 3.0
 SCORES_GOAL = 400_000

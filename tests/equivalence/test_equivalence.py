@@ -206,6 +206,26 @@ def test_a_rebuild_gives_the_rows_of_a_straight_fold(views: str, limits: Rebuild
     assert all_rows(views) == straight(log)
 
 
+IN_PAGES = RebuildLimits(page_events=100)
+
+
+def test_each_view_can_be_rebuilt_alone(views: str) -> None:
+    """What is read of the log, and how, depends on the views that are rebuilt together."""
+    history = list(World(5).happen(EVENTS))
+    expected = straight(recorded(history))
+    store = postgres_store(views, bytes(32))
+    try:
+        with connect(views) as connection:
+            Filler(connection, store.codec).fill(history)
+        for name, projection in ALL.items():
+            rebuild(views, store, [projection], limits=IN_PAGES)
+            with connect(views) as connection:
+                connection.execute("SET timezone = 'UTC'")
+                assert table_rows(connection, projection) == expected[name], name
+    finally:
+        store.close()
+
+
 @pytest.mark.parametrize("limits", [RebuildLimits(), SPILLING], ids=["in memory", "spilling"])
 def test_a_rebuild_from_topics_gives_the_rows_of_a_straight_fold(views: str, limits: RebuildLimits) -> None:
     history = list(World(6).happen(EVENTS))
