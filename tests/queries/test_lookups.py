@@ -357,19 +357,25 @@ class Towns:
         self.site.fold()
 
     def by_size(self, position: int) -> list[tuple[int, Id]]:
-        """All that there were at that position, with how many were in them then, the largest first."""
+        """All that there were at that position, with how many were in them then, the largest first.
+
+        In a fleet a position can be between the events of a founding; then nobody is in the community yet.
+        """
         sizes: dict[Id, int] = {}
+        imported: set[Id] = set()
         for recorded in self.site.log[:position]:
             match recorded.event:
                 case CommunityCreated() | CommunityImported() as e:
                     sizes[e.community_id] = 0
+                    if isinstance(e, CommunityImported):
+                        imported.add(e.community_id)
                 case MemberJoined() as e:
                     sizes[e.community_id] += 1
                 case MemberLeft() as e:
                     sizes[e.community_id] -= 1
                 case _:
                     pass
-        return sorted(((size, place) for place, size in sizes.items()), reverse=True)
+        return sorted(((size, place) for place, size in sizes.items() if size or place in imported), reverse=True)
 
 
 @pytest.mark.parametrize("seed", range(6))
