@@ -19,7 +19,7 @@ from typing import Final
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import asdict
 
-from commands import accounts, comments, communities, posts, votes
+from commands import accounts, channels, comments, communities, posts, servers, votes
 from commands.ports import Append, Conflict, EventStore
 from commands.use_case import Act, Decision, Streams, UseCase
 from domain.account import Register
@@ -37,6 +37,8 @@ USE_CASES: Final[dict[type[Command], UseCase]] = {
     **posts.cases,
     **comments.cases,
     **votes.cases,
+    **servers.cases,
+    **channels.cases,
 }
 """Every command there is, and how it is carried out."""
 

@@ -1,12 +1,13 @@
 """What decisions of several use cases ask of the streams: access, items, blocks."""
 
 from commands.use_case import Streams
-from domain import comment, community, membership, post, relation
+from domain import comment, community, membership, post, relation, role, server, server_member
 from domain.access import Access
 from domain.event import Id
-from domain.ids import membership_id, relation_id
+from domain.ids import membership_id, relation_id, roles_id, server_member_id
 from domain.item import Item
 from domain.relation import NO_BLOCKS, Blocks
+from domain.server_member import Standing
 
 
 def item(streams: Streams, item_id: Id) -> Item | None:
@@ -38,3 +39,18 @@ def blocks(streams: Streams, actor_id: Id, other_id: Id | None) -> Blocks:
     if other_id is None:
         return NO_BLOCKS
     return streams.state(relation, relation_id(actor_id, other_id)).blocks(actor_id, other_id)
+
+
+def server_streams(server_id: Id, *account_ids: Id) -> tuple[Id, ...]:
+    """The streams that ``in_server`` reads for each of these accounts."""
+    return (server_id, roles_id(server_id), *(server_member_id(server_id, one) for one in account_ids))
+
+
+def in_server(streams: Streams, server_id: Id, account_id: Id) -> Standing:
+    """What the account is in the server, whose streams are loaded."""
+    return Standing(
+        account_id,
+        streams.state(server, server_id),
+        streams.state(role, roles_id(server_id)),
+        streams.state(server_member, server_member_id(server_id, account_id)),
+    )

@@ -53,3 +53,23 @@ def moderators_id(community_id: Id) -> Id:
 def stickies_id(community_id: Id) -> Id:
     """The stream of the list of one community's sticky posts."""
     return derived("stickies", community_id)
+
+
+def roles_id(server_id: Id) -> Id:
+    """The stream of the roles of one server."""
+    return derived("roles", server_id)
+
+
+def channels_id(server_id: Id) -> Id:
+    """The stream of the list of one server's channels."""
+    return derived("channels", server_id)
+
+
+def server_member_id(server_id: Id, account_id: Id) -> Id:
+    """The stream of one account's standing in one server."""
+    return derived("server_member", server_id, account_id)
+
+
+def invite_use_id(invite_id: Id, account_id: Id) -> Id:
+    """The stream of one account's use of one invite."""
+    return derived("invite_use", invite_id, account_id)

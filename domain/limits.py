@@ -42,6 +42,28 @@ class Limits(Struct, frozen=True):
     """Moderators of one community; their list is one small stream."""
     stickies_max: Annotated[int, Meta(ge=1, le=LEADING_POSTS_MAX)] = LEADING_POSTS_MAX
     """Sticky posts of one community at a time: as many as lead its Hot feed, so that each of them does."""
+    server_name_length_max: Positive = 100
+    """One line on top of the server's channels."""
+    server_description_length_max: Positive = 1_000
+    """Shown with an invite, so that people know where it leads."""
+    role_name_length_max: Positive = 50
+    """One line in a list of roles and beside a member."""
+    roles_max: Positive = 100
+    """Roles of one server; they are one small stream, which is loaded with every decision there."""
+    channel_name_length_max: Positive = 50
+    """One line in a narrow list."""
+    channel_topic_length_max: Positive = 1_000
+    """Shown above the channel; longer rules belong into a message."""
+    channels_max: Positive = 500
+    """Channels of one server: more are found by nobody, and their order is one small stream."""
+    overrides_max: Positive = 100
+    """Roles and members for whom one channel says otherwise; they are loaded with every message sent there."""
+    slow_mode_seconds_max: Positive = 21_600
+    """Six hours between two messages of one person; what is slower is an announcement channel."""
+    invite_uses_max: Positive = 100
+    """Uses of an invite that counts them: each is an event of its stream. More need one without a limit."""
+    reason_length_max: Positive = 500
+    """Why somebody was kicked or banned: a few sentences for the other moderators."""
     changes_max: Positive = 500
     """Events that one account records in one stream, after which only what ends something is taken from it there.
     Whoever votes on a post loads its stream, so its author must not be able to make it long. Nor must he be able to

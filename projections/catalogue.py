@@ -6,11 +6,14 @@ subtracting its later changes, so these must never be behind the scores. So does
 """
 
 from projections.blocks import blocks
+from projections.channel_overrides import channel_overrides
+from projections.channels import channels
 from projections.comments import comments
 from projections.communities import communities
 from projections.core import Projection
 from projections.feed import feed
 from projections.follows import follows
+from projections.invites import invites
 from projections.karma import karma
 from projections.member_changes import member_changes
 from projections.memberships import memberships
@@ -20,6 +23,10 @@ from projections.profiles import profiles
 from projections.saved import saved
 from projections.score_changes import score_changes
 from projections.scores import scores
+from projections.server_bans import server_bans
+from projections.server_members import server_members
+from projections.server_roles import server_roles
+from projections.servers import servers
 from projections.subjects import subjects
 from projections.votes import votes
 
@@ -41,6 +48,13 @@ ALL: dict[str, Projection] = {
         feed,
         comments,
         notifications,
+        servers,
+        server_roles,
+        server_members,
+        server_bans,
+        invites,
+        channels,
+        channel_overrides,
         subjects,
     )
 }
@@ -49,13 +63,14 @@ GROUPS: dict[str, tuple[Projection, ...]] = {
     "people": (profiles, follows, blocks),
     "content": (member_changes, communities, memberships, comments, notifications, saved),
     "votes": (score_changes, scores, posts, feed, votes, karma),
+    "servers": (servers, server_roles, server_members, server_bans, invites, channels, channel_overrides),
     "subjects": (subjects,),
 }
 """The projections by who keeps them in a fleet: each group reads the log once, by any number of workers of its own.
 
-Views that read other topics are apart (``people``), and so is what most events are about, and most work (``votes``),
-from what has least to do (``content``): a wave of votes delays no reply. ``subjects`` reads everything, and nobody
-waits for it. ``score_changes``, ``scores``, ``posts`` and ``feed`` are local and of one group, so they are in each
-partition at the same position: paging takes back from the ones what the other says, and shows what the ones rank by
-the other. ``member_changes`` and ``communities`` are neither local nor apart, to the same end.
+Views that read other topics are apart (``people``, ``servers``), and so is what most events are about, and most work
+(``votes``), from what has least to do (``content``): a wave of votes delays no reply. ``subjects`` reads everything,
+and nobody waits for it. ``score_changes``, ``scores``, ``posts`` and ``feed`` are local and of one group, so they are
+in each partition at the same position: paging takes back from the ones what the other says, and shows what the ones
+rank by the other. ``member_changes`` and ``communities`` are neither local nor apart, to the same end.
 """

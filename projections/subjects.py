@@ -1,4 +1,4 @@
-"""Which events touch a post, comment, account or community: the index behind ``moot explain``.
+"""Which events touch a post, comment, account, community or part of a server: the index behind ``moot explain``.
 
 Internal: it also leads from an anonymous author to the post, so nothing of it may reach another person.
 """
@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from domain.account import AccountImported, AccountRegistered, DisplayNameChanged
 from domain.ballot import VoteCast
 from domain.block import AccountBlocked, AccountUnblocked
+from domain.channel import ChannelCreated, ChannelDeleted, ChannelEdited, OverrideSet
+from domain.channel_list import ChannelDelisted, ChannelListed, ChannelPlaced
 from domain.comment import CommentAttached, CommentDeleted, CommentEdited, CommentImported, CommentSubmitted
 from domain.community import CommunityCreated, CommunityEdited, CommunityImported
 from domain.event import Event, Id
 from domain.follow import AccountFollowed, AccountUnfollowed
+from domain.invite import InviteCounted, InviteCreated, InviteRevoked, InviteUsed
 from domain.membership import InvitationDeclined, MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
 from domain.moderators import ModeratorDelisted, ModeratorListed
 from domain.name import NameClaimed
@@ -28,7 +31,18 @@ from domain.post import (
     PostUnlocked,
     PostUnstickied,
 )
+from domain.role import RoleCreated, RoleDeleted, RoleEdited, RoleRanked
 from domain.save import ItemSaved, ItemUnsaved
+from domain.server import ServerCreated, ServerDeleted, ServerEdited, ServerTransferred
+from domain.server_member import (
+    MemberBanned,
+    MemberKicked,
+    MemberUnbanned,
+    RoleGranted,
+    RoleRevoked,
+    ServerJoined,
+    ServerLeft,
+)
 from domain.stickies import StickyDelisted, StickyListed
 from projections.bulk import Alike
 from projections.core import Projection, Row
@@ -77,6 +91,32 @@ TOUCHED: dict[type[Event], tuple[str, ...]] = {
     CommentDeleted: ("comment_id", "post_id", "community_id", "author_id", "deleter_id"),
     ItemSaved: ("account_id", "target_id"),
     ItemUnsaved: ("account_id", "target_id"),
+    ServerCreated: ("server_id", "owner_id"),
+    ServerEdited: ("server_id", "editor_id"),
+    ServerTransferred: ("server_id", "owner_id", "account_id"),
+    ServerDeleted: ("server_id", "owner_id"),
+    RoleCreated: ("server_id", "role_id", "creator_id"),
+    RoleEdited: ("server_id", "role_id", "editor_id"),
+    RoleRanked: ("server_id", "role_id"),
+    RoleDeleted: ("server_id", "role_id", "deleter_id"),
+    ServerJoined: ("server_id", "account_id", "invite_id"),
+    ServerLeft: ("server_id", "account_id"),
+    MemberKicked: ("server_id", "account_id", "moderator_id"),
+    MemberBanned: ("server_id", "account_id", "moderator_id"),
+    MemberUnbanned: ("server_id", "account_id", "moderator_id"),
+    RoleGranted: ("server_id", "account_id", "role_id", "granter_id"),
+    RoleRevoked: ("server_id", "account_id", "role_id", "revoker_id"),
+    InviteCreated: ("server_id", "invite_id", "creator_id"),
+    InviteCounted: ("server_id", "invite_id", "account_id"),
+    InviteUsed: ("server_id", "invite_id", "account_id"),
+    InviteRevoked: ("server_id", "invite_id", "revoker_id"),
+    ChannelCreated: ("server_id", "channel_id", "creator_id"),
+    ChannelEdited: ("server_id", "channel_id", "editor_id"),
+    ChannelDeleted: ("server_id", "channel_id", "deleter_id"),
+    OverrideSet: ("server_id", "channel_id", "target_id", "editor_id"),
+    ChannelListed: ("server_id", "channel_id"),
+    ChannelPlaced: ("server_id", "channel_id"),
+    ChannelDelisted: ("server_id", "channel_id"),
 }
 """Which fields of each kind of event name a subject that it touches: every field that holds the id of one."""
 
@@ -103,7 +143,7 @@ class Subject(Row, frozen=True, gc=False):
 
 
 subjects = Projection(
-    "subjects", version=1, row=Subject, done=lambda row, position: row.bucket < Subject.bucket_of(position + 1)
+    "subjects", version=2, row=Subject, done=lambda row, position: row.bucket < Subject.bucket_of(position + 1)
 )
 
 

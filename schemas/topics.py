@@ -17,14 +17,20 @@ from domain import (
     account,
     ballot,
     block,
+    channel,
+    channel_list,
     comment,
     community,
     follow,
+    invite,
     membership,
     moderators,
     name,
     post,
+    role,
     save,
+    server,
+    server_member,
     stickies,
 )
 from domain.event import Event, Id
@@ -65,8 +71,9 @@ COMMUNITIES: Final = Topic("moot.communities", 2, 4)
 THREADS: Final = Topic("moot.threads", 3, 12)
 AUTHOR_KEYS: Final = Topic("moot.keys", 4, 1, compacted=True)
 """The wrapped key of each author, by his id; a tombstone once it is destroyed. Holds no events."""
+SERVERS: Final = Topic("moot.servers", 5, 4)
 
-TOPICS: Final = (PEOPLE, COMMUNITIES, THREADS, AUTHOR_KEYS)
+TOPICS: Final = (PEOPLE, COMMUNITIES, THREADS, SERVERS, AUTHOR_KEYS)
 
 KEYS: Final[dict[type[Event], tuple[Topic, str | None]]] = {
     account.AccountRegistered: (PEOPLE, "account_id"),
@@ -105,6 +112,32 @@ KEYS: Final[dict[type[Event], tuple[Topic, str | None]]] = {
     ballot.VoteCast: (THREADS, "post_id"),
     save.ItemSaved: (THREADS, None),
     save.ItemUnsaved: (THREADS, None),
+    server.ServerCreated: (SERVERS, "server_id"),
+    server.ServerEdited: (SERVERS, "server_id"),
+    server.ServerTransferred: (SERVERS, "server_id"),
+    server.ServerDeleted: (SERVERS, "server_id"),
+    role.RoleCreated: (SERVERS, "server_id"),
+    role.RoleEdited: (SERVERS, "server_id"),
+    role.RoleRanked: (SERVERS, "server_id"),
+    role.RoleDeleted: (SERVERS, "server_id"),
+    server_member.ServerJoined: (SERVERS, "server_id"),
+    server_member.ServerLeft: (SERVERS, "server_id"),
+    server_member.MemberKicked: (SERVERS, "server_id"),
+    server_member.MemberBanned: (SERVERS, "server_id"),
+    server_member.MemberUnbanned: (SERVERS, "server_id"),
+    server_member.RoleGranted: (SERVERS, "server_id"),
+    server_member.RoleRevoked: (SERVERS, "server_id"),
+    invite.InviteCreated: (SERVERS, "server_id"),
+    invite.InviteCounted: (SERVERS, "server_id"),
+    invite.InviteRevoked: (SERVERS, "server_id"),
+    invite.InviteUsed: (SERVERS, "server_id"),
+    channel.ChannelCreated: (SERVERS, "server_id"),
+    channel.ChannelEdited: (SERVERS, "server_id"),
+    channel.ChannelDeleted: (SERVERS, "server_id"),
+    channel.OverrideSet: (SERVERS, "server_id"),
+    channel_list.ChannelListed: (SERVERS, "server_id"),
+    channel_list.ChannelPlaced: (SERVERS, "server_id"),
+    channel_list.ChannelDelisted: (SERVERS, "server_id"),
 }
 """For each kind of event its topic and the field that is its key; ``None``: the id of its stream, as of a pair."""
 

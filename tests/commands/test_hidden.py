@@ -1,31 +1,55 @@
 """What a stranger may not see is, to every command, what does not exist: same code, same words, same field."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
+from commands import channels, servers
 from commands.handling import USE_CASES
+from domain.channel import CreateChannel, DeleteChannel, EditChannel, SetOverride
+from domain.channel_list import MoveChannel
 from domain.command import Command
 from domain.event import Event, Id
 from domain.ids import derived
+from domain.invite import CreateInvite, InviteCreated, InviteRevoked, JoinServer, RevokeInvite, code_of
 from domain.limits import Limits
 from domain.membership import MemberLeft
+from domain.name import keyed_id
 from domain.refusal import Code
+from domain.role import CreateRole, DeleteRole, EditRole, MoveRole
+from domain.server import DeleteServer, EditServer, TransferServer
+from domain.server_member import (
+    BanMember,
+    GrantRole,
+    KickMember,
+    LeaveServer,
+    MemberBanned,
+    RevokeRole,
+    ServerLeft,
+    UnbanMember,
+)
 from tests.domain.world import (
     ALICE,
     BOB,
     CAROL,
     COMMENT,
+    GENERAL,
+    MODS,
     NOBODY,
     PLACE,
     POST,
+    SERVER,
+    STAFF,
+    chat,
     commented,
     given,
     invited,
     joined,
     place,
     posted,
+    seated,
 )
 
 NAMING: dict[str, tuple[Id, ...]] = {
@@ -55,7 +79,8 @@ def asking(kind: type[Command], named: Id | None) -> list[Command]:
     ]
 
 
-ABOUT_SOMETHING = [kind for kind in USE_CASES if NAMING.keys() & set(kind.__struct_fields__)]
+CHAT = {**servers.cases, **channels.cases}
+ABOUT_SOMETHING = [kind for kind in USE_CASES if NAMING.keys() & set(kind.__struct_fields__) and kind not in CHAT]
 TOLD = {"COMMUNITY_NOT_FOUND", "POST_NOT_FOUND", "COMMENT_NOT_FOUND", "TARGET_NOT_FOUND"}
 
 
@@ -69,7 +94,8 @@ def told(events: tuple[Event, ...], command: Command, limits: Limits) -> tuple[C
 def test_every_command_that_names_something_is_here() -> None:
     assert len(ABOUT_SOMETHING) == 18
     without = {"Register", "ChangeDisplayName", "Follow", "Unfollow", "Block", "Unblock", "CreateCommunity"}
-    assert {kind.__name__ for kind in USE_CASES} - {kind.__name__ for kind in ABOUT_SOMETHING} == without
+    assert {kind.__name__ for kind in USE_CASES if kind not in {*ABOUT_SOMETHING, *CHAT}} == without
+    assert {kind.__name__ for kind in CHAT if kind not in IN_SERVERS} == {"CreateServer"}
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.__name__) for kind in ABOUT_SOMETHING])
@@ -89,6 +115,56 @@ def test_what_is_hidden_is_what_does_not_exist(
         (absent,) = {told((), one, limits) for one in asking(kind, NOWHERE)}
         assert absent[0].value in TOLD
         assert told((*HIDDEN, *standing), command, limits) == absent
+
+
+IN_SERVERS: dict[type[Command], Callable[[Id], Command]] = {
+    EditServer: lambda nowhere: EditServer(nowhere or SERVER, "Mine"),
+    TransferServer: lambda nowhere: TransferServer(nowhere or SERVER, ALICE),
+    DeleteServer: lambda nowhere: DeleteServer(nowhere or SERVER),
+    LeaveServer: lambda nowhere: LeaveServer(nowhere or SERVER),
+    CreateRole: lambda nowhere: CreateRole(nowhere or SERVER, "Mine"),
+    EditRole: lambda nowhere: EditRole(nowhere or SERVER, MODS, "Mine"),
+    MoveRole: lambda nowhere: MoveRole(nowhere or SERVER, MODS, STAFF),
+    DeleteRole: lambda nowhere: DeleteRole(nowhere or SERVER, MODS),
+    KickMember: lambda nowhere: KickMember(nowhere or SERVER, ALICE),
+    BanMember: lambda nowhere: BanMember(nowhere or SERVER, ALICE),
+    UnbanMember: lambda nowhere: UnbanMember(nowhere or SERVER, ALICE),
+    GrantRole: lambda nowhere: GrantRole(nowhere or SERVER, ALICE, MODS),
+    RevokeRole: lambda nowhere: RevokeRole(nowhere or SERVER, ALICE, MODS),
+    CreateInvite: lambda nowhere: CreateInvite(nowhere or SERVER),
+    RevokeInvite: lambda nowhere: RevokeInvite(nowhere or INVITE),
+    JoinServer: lambda nowhere: JoinServer(code_of((nowhere and keyed_id(bytes(32), "nowhere")) or REVOKED)),
+    CreateChannel: lambda nowhere: CreateChannel(nowhere or SERVER, "Mine"),
+    MoveChannel: lambda nowhere: MoveChannel(nowhere or SERVER, GENERAL),
+    EditChannel: lambda nowhere: EditChannel(nowhere or GENERAL, "Mine"),
+    DeleteChannel: lambda nowhere: DeleteChannel(nowhere or GENERAL),
+    SetOverride: lambda nowhere: SetOverride(nowhere or GENERAL, ALICE, 2),
+}
+"""Every command of chat that names something: about what is there, or about that which is not."""
+HERE = Id("")
+INVITE, REVOKED = (keyed_id(bytes(32), what) for what in ("invite", "revoked"))
+MADE = {"server_id": SERVER, "creator_id": ALICE, "expires_at": None, "uses_max": None}
+SERVED: tuple[Event, ...] = (
+    *chat(ALICE),
+    InviteCreated(invite_id=INVITE, **MADE),  # type: ignore[arg-type]
+    InviteCreated(invite_id=REVOKED, **MADE),  # type: ignore[arg-type]
+    InviteRevoked(invite_id=REVOKED, server_id=SERVER, revoker_id=ALICE),
+)
+LEFT_SERVER = (seated(BOB), ServerLeft(server_id=SERVER, account_id=BOB))
+BANNED = (MemberBanned(server_id=SERVER, account_id=BOB, moderator_id=CAROL, reason="", until=None, was_member=False),)
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.__name__) for kind in IN_SERVERS])
+@pytest.mark.parametrize("standing", [(), LEFT_SERVER, BANNED], ids=["stranger", "left", "banned"])
+@pytest.mark.parametrize("changes_max", [1, 500])
+def test_what_is_hidden_in_servers_is_what_does_not_exist(
+    kind: type[Command], standing: tuple[Event, ...], changes_max: int
+) -> None:
+    limits = Limits(changes_max=changes_max)
+    absent = told((), IN_SERVERS[kind](NOWHERE), limits)
+    assert absent[0].value in {"SERVER_NOT_FOUND", "CHANNEL_NOT_FOUND", "INVITE_NOT_FOUND"}
+    assert told((*SERVED, *standing), IN_SERVERS[kind](HERE), limits) == absent
+    assert told((*SERVED, *standing), IN_SERVERS[kind](NOBODY), limits) == absent
 
 
 def test_ids_of_people_are_ids_of_nothing_here() -> None:

@@ -7,8 +7,10 @@ The real ``Commands`` run over the real in-memory store, so that what a decision
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from types import ModuleType
 from typing import Any
 
 from commands.handling import Caller, Commands, Outcome
@@ -17,21 +19,40 @@ from domain import (
     account,
     ballot,
     block,
+    channel,
+    channel_list,
     comment,
     community,
     follow,
+    invite,
     membership,
     moderators,
     name,
     post,
+    role,
     save,
+    server,
+    server_member,
     stickies,
 )
 from domain.command import Command
 from domain.event import Event, Id
-from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id, stickies_id
+from domain.ids import (
+    ballot_id,
+    channels_id,
+    derived,
+    invite_use_id,
+    membership_id,
+    moderators_id,
+    relation_id,
+    roles_id,
+    save_id,
+    server_member_id,
+    stickies_id,
+)
 from domain.limits import Limits
 from domain.name import claim_id
+from domain.permissions import Permission
 from domain.refusal import Code, Refusal
 from infra.event_store import GroupCommitStore, memory_store
 from schemas.envelope import Metadata, Recorded
@@ -42,6 +63,9 @@ EARLIER = datetime(2026, 2, 1, 12, 0, tzinfo=UTC)
 
 ALICE, BOB, CAROL, NOBODY = (derived("test", "account", who) for who in ("alice", "bob", "carol", "nobody"))
 PLACE = derived("test", "community", "place")
+SERVER = derived("test", "server", "server")
+MODS, STAFF = (derived("test", "role", what) for what in ("mods", "staff"))
+GENERAL, NEWS = (derived("test", "channel", what) for what in ("general", "news"))
 POST, OTHER_POST, COMMENT, REPLY = (derived("test", "item", what) for what in ("post", "other", "comment", "reply"))
 
 ACCOUNTS: tuple[Event, ...] = tuple(
@@ -59,34 +83,30 @@ class Claimed:
         self.event = name.NameClaimed(kind=kind, holder_id=holder_id)
 
 
+_STREAMS: dict[ModuleType, Callable[[Any], Id]] = {
+    ballot: lambda e: ballot_id(e.voter_id, e.target_id),
+    save: lambda e: save_id(e.account_id, e.target_id),
+    follow: lambda e: relation_id(e.follower_id, e.followed_id),
+    block: lambda e: relation_id(e.blocker_id, e.blocked_id),
+    moderators: lambda e: moderators_id(e.community_id),
+    stickies: lambda e: stickies_id(e.community_id),
+    membership: lambda e: membership_id(e.community_id, e.account_id),
+    role: lambda e: roles_id(e.server_id),
+    server_member: lambda e: server_member_id(e.server_id, e.account_id),
+    channel_list: lambda e: channels_id(e.server_id),
+}
+"""By the module of an event, its stream; of others it is what the module is named after."""
+
+
 def stream_of(event: Event) -> Id:
     """The stream that an event belongs to, from what it says."""
-    e: Any = event
-    match event:
-        case ballot.VoteCast():
-            return ballot_id(e.voter_id, e.target_id)
-        case save.ItemSaved() | save.ItemUnsaved():
-            return save_id(e.account_id, e.target_id)
-        case follow.AccountFollowed() | follow.AccountUnfollowed():
-            return relation_id(e.follower_id, e.followed_id)
-        case block.AccountBlocked() | block.AccountUnblocked():
-            return relation_id(e.blocker_id, e.blocked_id)
-        case moderators.ModeratorListed() | moderators.ModeratorDelisted():
-            return moderators_id(e.community_id)
-        case stickies.StickyListed() | stickies.StickyDelisted():
-            return stickies_id(e.community_id)
-        case (
-            membership.MemberInvited()
-            | membership.MemberJoined()
-            | membership.MemberLeft()
-            | membership.InvitationDeclined()
-            | membership.ModeratorAppointed()
-        ):
-            return membership_id(e.community_id, e.account_id)
-        case _:
-            module = type(event).__module__.removeprefix("domain.")
-            subject: Id = getattr(event, f"{module}_id")
-            return subject
+    if isinstance(event, invite.InviteUsed):
+        return invite_use_id(event.invite_id, event.account_id)
+    module = sys.modules[type(event).__module__]
+    if module in _STREAMS:
+        return _STREAMS[module](event)
+    subject: Id = getattr(event, f"{module.__name__.removeprefix('domain.')}_id")
+    return subject
 
 
 def made(kind: str, command: type[Command], by: Id, key: str = "key") -> Id:
@@ -101,7 +121,7 @@ def caller(by: Id | None, key: str | None = "key") -> Caller:
 
 _ACTORS = (
     "moderator_id", "deleter_id", "editor_id", "inviter_id", "appointer_id", "creator_id", "voter_id", "blocker_id",
-    "follower_id", "author_id", "account_id",
+    "follower_id", "author_id", "granter_id", "revoker_id", "owner_id", "account_id",
 )  # fmt: skip
 """The fields that tell whose act an event is; the first that it has."""
 
@@ -298,3 +318,46 @@ def voted(by: Id, value: ballot.Value, *, previous: ballot.Value = 0) -> ballot.
         previous=previous,
         value=value,
     )
+
+
+def chat(*members: Id) -> tuple[Event, ...]:
+    """A server that Carol opened, with two roles, the staff above the moderators, a channel, and these members."""
+    return (
+        server.ServerCreated(server_id=SERVER, owner_id=CAROL, name="Server", description=""),
+        *role.founded(SERVER, CAROL),
+        ranked(MODS, "Mods", 10, Permission.MANAGE_ROLES | Permission.KICK_MEMBERS | Permission.BAN_MEMBERS),
+        ranked(STAFF, "Staff", 20, Permission.MANAGE_CHANNELS | Permission.MANAGE_ROLES | Permission.MANAGE_SERVER),
+        opened(),
+        channel_list.ChannelListed(server_id=SERVER, channel_id=GENERAL, place=100),
+        *(seated(member_id) for member_id in (CAROL, *members)),
+    )
+
+
+def ranked(role_id: Id, called: str, rank: int, allows: int) -> role.RoleCreated:
+    """A role of the server."""
+    return role.RoleCreated(
+        server_id=SERVER, role_id=role_id, creator_id=CAROL, name=called, permissions=int(allows), rank=rank
+    )
+
+
+def opened(channel_id: Id = GENERAL, called: str = "general") -> channel.ChannelCreated:
+    """A channel of the server."""
+    return channel.ChannelCreated(
+        server_id=SERVER,
+        channel_id=channel_id,
+        creator_id=CAROL,
+        kind="text",
+        name=called,
+        topic="",
+        slow_mode_seconds=0,
+    )
+
+
+def seated(account_id: Id) -> server_member.ServerJoined:
+    """Somebody is a member of the server."""
+    return server_member.ServerJoined(server_id=SERVER, account_id=account_id, invite_id=None)
+
+
+def holds(account_id: Id, role_id: Id) -> server_member.RoleGranted:
+    """Somebody has a role."""
+    return server_member.RoleGranted(server_id=SERVER, account_id=account_id, role_id=role_id, granter_id=CAROL)

@@ -23,6 +23,7 @@ from domain import (
 from domain.comment import segment
 from domain.event import Event, Id
 from domain.ids import ballot_id, derived, membership_id, moderators_id, relation_id, save_id, stickies_id
+from tests.equivalence.servers import Servers
 
 MIXED: dict[str, int] = {
     "vote": 1600,
@@ -43,6 +44,9 @@ MIXED: dict[str, int] = {
     "rename": 3,
 }
 """What happens how often in relation on a lively site: there, too, most of what happens is votes."""
+
+SERVED = 0.025
+"""The part of chat servers in what happens."""
 
 _WORDS = "the of a log is event every view can be rebuilt from what happened and nothing else so ünïcode 🐘 too".split()
 
@@ -91,6 +95,8 @@ class World:
         self.pairs: dict[str, dict[tuple[Id, Id], bool]] = {"follow": {}, "block": {}, "save": {}}
         self._saved: list[tuple[Id, _Item]] = []
         self.members: dict[tuple[Id, Id], str] = {}
+        # They draw from lots of their own, so that the rest happens as it would without them.
+        self._servers = Servers(seed, self.accounts)
         self._start = [self._account, self._account, self._account, self._community, self._community, self._post]
 
     def happen(self, events: int) -> Iterator[Happened]:
@@ -103,6 +109,9 @@ class World:
                 for happened in act():
                     count += 1
                     yield happened
+                for stream_id, event, actor_id in self._servers.happen(SERVED, self.now):
+                    count += 1
+                    yield self._happened(stream_id, event, actor_id)
 
     def _id(self) -> Id:
         self._made += 1

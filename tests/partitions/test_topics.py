@@ -98,5 +98,6 @@ def test_counts_of_partitions_never_change() -> None:
         Topic("moot.people", 1, 4),
         Topic("moot.communities", 2, 4),
         Topic("moot.threads", 3, 12),
+        Topic("moot.servers", 5, 4),
         Topic("moot.keys", 4, 1, compacted=True),
     ) == TOPICS

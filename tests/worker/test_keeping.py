@@ -191,7 +191,7 @@ def test_whatever_is_raised_is_waited_for_and_nothing_is_passed_over(database: s
     async def troubled() -> None:
         folding = Broken(database, GROUPS["votes"], store.codec)
         keeper = Keeper("votes", folding, LIMITS)
-        reader = Reader(topics, folding.partitions, Random(7), 20)
+        reader = Reader(topics, folding.partitions, Random(7), 10)
         await keeper.place(reader)
         for error in (StaleCheckpoint("overtaken"), psycopg.OperationalError("away"), RuntimeError("a bug")):
             folding.failures = [error] * 3

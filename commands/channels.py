@@ -1,0 +1,75 @@
+"""Channels: making, editing and ordering them, and whom they treat otherwise than their server does."""
+
+from commands import standing
+from commands.use_case import Act, Decision, Streams, UseCases
+from domain import channel, channel_list, server_member
+from domain.channel import CreateChannel, DeleteChannel, EditChannel, SetOverride
+from domain.channel_list import MoveChannel
+from domain.event import Id
+from domain.ids import channels_id, server_member_id
+
+cases = UseCases()
+
+
+def _new(_command: CreateChannel, act: Act) -> Id:
+    return act.new_id("channel")
+
+
+@cases.on(
+    CreateChannel,
+    stream=_new,
+    reads=lambda c, act: (channels_id(c.server_id), *standing.server_streams(c.server_id, act.actor_id)),
+)
+async def _(command: CreateChannel, act: Act, streams: Streams) -> Decision:
+    channel_id, list_id = _new(command, act), channels_id(command.server_id)
+    actor = standing.in_server(streams, command.server_id, act.actor_id)
+    events = channel.created(command, actor, channel_id=channel_id, limits=act.limits)
+    longer = channel_list.listed(
+        streams.state(channel_list, list_id), server_id=command.server_id, channel_id=channel_id, limits=act.limits
+    )
+    return Decision(events, others=((list_id, longer),))
+
+
+Edit = EditChannel | DeleteChannel | SetOverride
+
+
+def _edited(command: Edit, _act: Act) -> Id:
+    return command.channel_id
+
+
+@cases.on(EditChannel, DeleteChannel, SetOverride, stream=_edited)
+async def _(command: Edit, act: Act, streams: Streams) -> Decision:
+    found = streams.state(channel, command.channel_id)
+    if found is None:
+        raise channel.not_found()
+    server_id = found.server_id
+    target = server_member_id(server_id, command.target_id) if isinstance(command, SetOverride) else None
+    await streams.fetch(target, *standing.server_streams(server_id, act.actor_id))
+    events = channel.decide(
+        command,
+        found,
+        standing.in_server(streams, server_id, act.actor_id),
+        target_is_member=target is not None and streams.state(server_member, target).joined,
+        limits=act.limits,
+    )
+    if not (events and isinstance(command, DeleteChannel)):
+        return Decision(events)
+    list_id = channels_id(server_id)
+    await streams.fetch(list_id)
+    shorter = channel_list.delisted(server_id=server_id, channel_id=command.channel_id)
+    return Decision(events, others=((list_id, shorter),))
+
+
+def _list(command: MoveChannel, _act: Act) -> Id:
+    return channels_id(command.server_id)
+
+
+@cases.on(
+    MoveChannel,
+    stream=_list,
+    subject=lambda c, _: c.channel_id,
+    reads=lambda c, act: standing.server_streams(c.server_id, act.actor_id),
+)
+async def _(command: MoveChannel, act: Act, streams: Streams) -> Decision:
+    places = streams.state(channel_list, channels_id(command.server_id))
+    return Decision(channel_list.moved(command, places, standing.in_server(streams, command.server_id, act.actor_id)))

@@ -1,0 +1,256 @@
+"""A channel of a server: what it is called and for, and whom it treats otherwise than the server does.
+
+The list of a server's channels is a stream of its own (``domain.channel_list``), for their order is one invariant.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Literal, get_args
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain import permissions, text
+from domain import server as servers
+from domain.command import Command
+from domain.event import Event, Id
+from domain.limits import Limits
+from domain.permissions import OF_CHANNELS, Override, Permission
+from domain.refusal import Code, Refusal
+from domain.server_member import Standing
+
+ChannelKind = Literal["text", "announcement"]
+"""``text``: written in with ``SEND_MESSAGES``; ``announcement``: with ``ANNOUNCE``."""
+
+KINDS: Final[tuple[str, ...]] = get_args(ChannelKind)
+
+
+class ChannelCreated(Event, frozen=True):
+    """A channel is there from now on, the last of its server's."""
+
+    server_id: Id
+    channel_id: Id
+    creator_id: Id
+    kind: ChannelKind
+    name: str
+    topic: str
+    slow_mode_seconds: int
+
+
+class ChannelEdited(Event, frozen=True):
+    """What the channel is called and for, and its slow mode, from now on."""
+
+    server_id: Id
+    channel_id: Id
+    editor_id: Id
+    name: str
+    topic: str
+    slow_mode_seconds: int
+
+
+class ChannelDeleted(Event, frozen=True):
+    """The channel is gone for good, with what was said in it."""
+
+    server_id: Id
+    channel_id: Id
+    deleter_id: Id
+
+
+class OverrideSet(Event, frozen=True):
+    """What the channel allows and denies a role or member, from now on; with neither it is as in the server."""
+
+    server_id: Id
+    channel_id: Id
+    target_id: Id
+    editor_id: Id
+    allow: int
+    deny: int
+
+
+class CreateChannel(Command, frozen=True):
+    """Make a channel. Needs ``MANAGE_CHANNELS``. ``slow_mode_seconds``: between two messages of one person; 0: none."""
+
+    server_id: Id
+    name: str
+    kind: ChannelKind = "text"
+    topic: str = ""
+    slow_mode_seconds: int = 0
+
+
+class EditChannel(Command, frozen=True):
+    """Change a channel. ``None`` leaves a field as it is. Needs ``MANAGE_CHANNELS`` there."""
+
+    channel_id: Id
+    name: str | None = None
+    topic: str | None = None
+    slow_mode_seconds: int | None = None
+
+
+class DeleteChannel(Command, frozen=True):
+    """Delete a channel with what was said in it. Needs ``MANAGE_CHANNELS`` there."""
+
+    ends: ClassVar[bool] = True
+    channel_id: Id
+
+
+class SetOverride(Command, frozen=True):
+    """Say what a channel allows and denies a role or a member, whatever the server does; neither: as the server does.
+
+    Both are numbers of ``Permission``, added up; of those a channel can override. Needs ``MANAGE_CHANNELS`` there, and
+    that one may oneself what one allows or denies.
+    """
+
+    channel_id: Id
+    target_id: Id
+    allow: int = 0
+    deny: int = 0
+
+
+class Channel(Struct, frozen=True):
+    """A channel, as decisions need it. ``overrides`` are by the id of a role or an account."""
+
+    channel_id: Id
+    server_id: Id
+    kind: ChannelKind
+    name: str
+    topic: str
+    slow_mode_seconds: int
+    overrides: Mapping[Id, Override]
+
+
+START: Channel | None = None
+_NONE: Final[Mapping[Id, Override]] = MappingProxyType({})
+
+
+def evolve(channel: Channel | None, event: Event) -> Channel | None:
+    """The channel after the event; ``None`` once it is deleted."""
+    match event:
+        case ChannelCreated() as e:
+            return Channel(e.channel_id, e.server_id, e.kind, e.name, e.topic, e.slow_mode_seconds, _NONE)
+        case ChannelEdited() as e if channel is not None:
+            return replace(channel, name=e.name, topic=e.topic, slow_mode_seconds=e.slow_mode_seconds)
+        case OverrideSet(target_id=target_id) as e if channel is not None:
+            others = {id_: override for id_, override in channel.overrides.items() if id_ != target_id}
+            said = {target_id: Override(Permission(e.allow), Permission(e.deny))} if e.allow or e.deny else {}
+            return replace(channel, overrides=others | said)
+        case ChannelDeleted():
+            return None
+        case _:
+            return channel
+
+
+def created(command: CreateChannel, standing: Standing, *, channel_id: Id, limits: Limits) -> tuple[Event, ...]:
+    """A new channel."""
+    if not standing.inside:
+        raise servers.not_found()
+    if Permission.MANAGE_CHANNELS not in standing.may():
+        raise permissions.denied(Permission.MANAGE_CHANNELS)
+    if command.kind not in KINDS:
+        raise Refusal(Code.INVALID_VALUE, f"Choose one of {', '.join(KINDS)}.", "kind")
+    return (
+        ChannelCreated(
+            server_id=command.server_id,
+            channel_id=channel_id,
+            creator_id=standing.account_id,
+            kind=command.kind,
+            name=_name(command.name, limits),
+            topic=_topic(command.topic, limits),
+            slow_mode_seconds=_slow_mode(command.slow_mode_seconds, limits),
+        ),
+    )
+
+
+def decide(
+    command: EditChannel | DeleteChannel | SetOverride,
+    channel: Channel | None,
+    standing: Standing,
+    *,
+    target_is_member: bool = False,
+    limits: Limits,
+) -> tuple[Event, ...]:
+    """What the command of somebody with that standing in its server makes of the channel."""
+    may = permissions.NONE if channel is None else standing.may(channel.overrides)
+    if channel is None or Permission.VIEW_CHANNELS not in may:
+        raise not_found()
+    if Permission.MANAGE_CHANNELS not in may:
+        raise permissions.denied(Permission.MANAGE_CHANNELS)
+    ids: dict[str, Any] = {"server_id": channel.server_id, "channel_id": channel.channel_id}
+    match command:
+        case EditChannel():
+            edited = _edited(command, channel, limits)
+            if edited == channel:
+                return ()
+            return (
+                ChannelEdited(
+                    **ids,
+                    editor_id=standing.account_id,
+                    name=edited.name,
+                    topic=edited.topic,
+                    slow_mode_seconds=edited.slow_mode_seconds,
+                ),
+            )
+        case DeleteChannel():
+            return (ChannelDeleted(**ids, deleter_id=standing.account_id),)
+        case SetOverride():
+            if command.target_id not in standing.roles and not target_is_member:
+                message = "Choose a role or a member of this server."
+                raise Refusal(Code.ROLE_NOT_FOUND, message, "target_id")
+            override = _override(command, channel, may, limits)
+            if override == channel.overrides.get(command.target_id, Override()):
+                return ()
+            return (
+                OverrideSet(
+                    **ids,
+                    target_id=command.target_id,
+                    editor_id=standing.account_id,
+                    allow=int(override.allow),
+                    deny=int(override.deny),
+                ),
+            )
+
+
+def not_found() -> Refusal:
+    """The same for a channel that does not exist and for one that somebody may not see."""
+    message = "There is no such channel, or you may not see it. Check the link, or ask the server's moderators."
+    return Refusal(Code.CHANNEL_NOT_FOUND, message, "channel_id")
+
+
+def _override(command: SetOverride, channel: Channel, may: Permission, limits: Limits) -> Override:
+    allow = permissions.checked(command.allow, "allow", among=OF_CHANNELS)
+    deny = permissions.checked(command.deny, "deny", among=OF_CHANNELS)
+    if allow & deny:
+        message = "A permission is either allowed or denied. Take it out of one of the two."
+        raise Refusal(Code.INVALID_VALUE, message, "deny")
+    before = channel.overrides.get(command.target_id, Override())
+    for permission in (allow ^ before.allow) | (deny ^ before.deny):
+        if permission not in may:
+            raise permissions.denied(permission)
+    if before == Override() and (allow or deny) and len(channel.overrides) >= limits.overrides_max:
+        message = f"A channel treats at most {limits.overrides_max} roles and members otherwise. Use a role."
+        raise Refusal(Code.TOO_MANY_OVERRIDES, message)
+    return Override(allow, deny)
+
+
+def _edited(command: EditChannel, channel: Channel, limits: Limits) -> Channel:
+    name, topic, slow = command.name, command.topic, command.slow_mode_seconds
+    return replace(
+        channel,
+        name=channel.name if name is None else _name(name, limits),
+        topic=channel.topic if topic is None else _topic(topic, limits),
+        slow_mode_seconds=channel.slow_mode_seconds if slow is None else _slow_mode(slow, limits),
+    )
+
+
+def _name(name: str, limits: Limits) -> str:
+    return text.line(name, "name", length_max=limits.channel_name_length_max)
+
+
+def _topic(topic: str, limits: Limits) -> str:
+    return text.markdown(topic, "topic", length_max=limits.channel_topic_length_max, required=False)
+
+
+def _slow_mode(seconds: int, limits: Limits) -> int:
+    if not 0 <= seconds <= limits.slow_mode_seconds_max:
+        message = f"Choose from 0 to {limits.slow_mode_seconds_max:,} seconds between two messages of one person."
+        raise Refusal(Code.INVALID_VALUE, message, "slow_mode_seconds")
+    return seconds

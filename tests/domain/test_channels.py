@@ -1,0 +1,219 @@
+"""Channels: what they are, their order, and whom they treat otherwise than their server does."""
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from domain import channel_list, ordering
+from domain.channel import (
+    ChannelCreated,
+    ChannelDeleted,
+    ChannelEdited,
+    CreateChannel,
+    DeleteChannel,
+    EditChannel,
+    OverrideSet,
+    SetOverride,
+)
+from domain.channel_list import ChannelDelisted, ChannelListed, ChannelPlaced, MoveChannel
+from domain.command import Command
+from domain.event import Event, Id
+from domain.ids import derived
+from domain.limits import Limits
+from domain.permissions import Permission
+from domain.refusal import Code
+from domain.role import RoleEdited
+from domain.server import Server, ServerDeleted
+from domain.server_member import ServerMember, Standing
+from tests.domain.world import (
+    ALICE,
+    BOB,
+    CAROL,
+    GENERAL,
+    MODS,
+    NEWS,
+    NOBODY,
+    SERVER,
+    STAFF,
+    chat,
+    given,
+    holds,
+    made,
+    opened,
+)
+
+STAFFED = (*chat(ALICE, BOB), holds(ALICE, STAFF))
+SEE, SEND = int(Permission.VIEW_CHANNELS), int(Permission.SEND_MESSAGES)
+
+
+def override(target_id: Id, allow: int = 0, deny: int = 0, by: Id = ALICE) -> OverrideSet:
+    return OverrideSet(server_id=SERVER, channel_id=GENERAL, target_id=target_id, editor_id=by, allow=allow, deny=deny)
+
+
+def test_a_new_channel_is_the_last() -> None:
+    new = made("channel", CreateChannel, ALICE)
+    given(*STAFFED).when(CreateChannel(SERVER, " News ", "announcement", "What's new\n", 5)).then(
+        ChannelListed(server_id=SERVER, channel_id=new, place=100 + ordering.STEP),
+        ChannelCreated(
+            server_id=SERVER,
+            channel_id=new,
+            creator_id=ALICE,
+            kind="announcement",
+            name="News",
+            topic="What's new",
+            slow_mode_seconds=5,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"name": " "}, Code.TOO_SHORT),
+        ({"name": "x" * 51}, Code.TOO_LONG),
+        ({"topic": "x" * 1_001}, Code.TOO_LONG),
+        ({"slow_mode_seconds": -1}, Code.INVALID_VALUE),
+        ({"slow_mode_seconds": 21_601}, Code.INVALID_VALUE),
+    ],
+)
+def test_channels_that_cannot_be(changed: dict[str, Any], code: Code) -> None:
+    field = next(iter(changed))
+    given(*STAFFED).when(CreateChannel(SERVER, **({"name": "x"} | changed))).then_refused(code, field)
+    given(*STAFFED).when(EditChannel(GENERAL, **changed)).then_refused(code, field)
+    given(*STAFFED).when(CreateChannel(SERVER, "x", "voice")).then_refused(Code.INVALID_VALUE, "kind")  # type: ignore[arg-type]
+
+
+def test_edit_channel_changes_what_is_given() -> None:
+    edited = ChannelEdited(
+        server_id=SERVER, channel_id=GENERAL, editor_id=ALICE, name="general", topic="New", slow_mode_seconds=0
+    )
+    given(*STAFFED).when(EditChannel(GENERAL, topic="New")).then(edited)
+    given(*STAFFED, edited).when(EditChannel(GENERAL, topic="New")).then_nothing()
+
+
+ABOUT_A_CHANNEL: list[Command] = [
+    EditChannel(GENERAL, "Mine"),
+    DeleteChannel(GENERAL),
+    SetOverride(GENERAL, ALICE, SEND),
+]
+HIDDEN = override(SERVER, deny=SEE, by=CAROL)
+
+
+@pytest.mark.parametrize("command", ABOUT_A_CHANNEL, ids=lambda c: type(c).__name__)
+def test_a_channel_does_not_exist_for_those_who_may_not_see_it(command: Command) -> None:
+    given(*chat()).when(command).then_refused(Code.CHANNEL_NOT_FOUND)
+    given().when(command).then_refused(Code.CHANNEL_NOT_FOUND)
+    given(*STAFFED, HIDDEN).when(command).then_refused(Code.CHANNEL_NOT_FOUND)
+    gone = ChannelDeleted(server_id=SERVER, channel_id=GENERAL, deleter_id=CAROL)
+    given(*STAFFED, gone).when(command).then_refused(Code.CHANNEL_NOT_FOUND)
+    given(*STAFFED, ServerDeleted(server_id=SERVER, owner_id=CAROL)).when(command, by=CAROL).then_refused(
+        Code.CHANNEL_NOT_FOUND
+    )
+
+
+ON_THE_LIST: list[Command] = [CreateChannel(SERVER, "Mine"), MoveChannel(SERVER, GENERAL, None)]
+
+
+@pytest.mark.parametrize("command", [*ABOUT_A_CHANNEL, *ON_THE_LIST], ids=lambda c: type(c).__name__)
+def test_a_member_without_permissions_changes_nothing(command: Command) -> None:
+    given(*STAFFED).when(command, by=BOB).then_refused(Code.PERMISSION_DENIED)
+
+
+@pytest.mark.parametrize("command", ON_THE_LIST, ids=lambda c: type(c).__name__)
+def test_a_server_does_not_exist_for_those_who_are_not_in_it(command: Command) -> None:
+    given(*chat()).when(command).then_refused(Code.SERVER_NOT_FOUND)
+    given().when(command).then_refused(Code.SERVER_NOT_FOUND)
+
+
+def test_channels_are_limited_in_number() -> None:
+    given(*STAFFED).when(CreateChannel(SERVER, "x"), limits=Limits(channels_max=1)).then_refused(Code.TOO_MANY_CHANNELS)
+
+
+def test_a_deleted_channel_is_off_the_list() -> None:
+    given(*STAFFED).when(DeleteChannel(GENERAL)).then(
+        ChannelDelisted(server_id=SERVER, channel_id=GENERAL),
+        ChannelDeleted(server_id=SERVER, channel_id=GENERAL, deleter_id=ALICE),
+    )
+
+
+TWO: tuple[Event, ...] = (
+    *STAFFED,
+    opened(NEWS, "news"),
+    ChannelListed(server_id=SERVER, channel_id=NEWS, place=200),
+)
+
+
+def placed(channel_id: Id, place: int) -> ChannelPlaced:
+    return ChannelPlaced(server_id=SERVER, channel_id=channel_id, place=place)
+
+
+def test_a_channel_is_put_behind_another_or_first() -> None:
+    given(*TWO).when(MoveChannel(SERVER, GENERAL, NEWS)).then(placed(GENERAL, 200 + ordering.STEP))
+    given(*TWO).when(MoveChannel(SERVER, NEWS, None)).then(placed(NEWS, 50))
+    given(*TWO).when(MoveChannel(SERVER, NEWS, GENERAL)).then_nothing()
+    given(*TWO).when(MoveChannel(SERVER, NEWS, NEWS)).then_nothing()
+    given(*TWO).when(MoveChannel(SERVER, GENERAL, None)).then_nothing()
+    given(*TWO).when(MoveChannel(SERVER, NOBODY, None)).then_refused(Code.CHANNEL_NOT_FOUND)
+    given(*TWO).when(MoveChannel(SERVER, NEWS, NOBODY)).then_refused(Code.CHANNEL_NOT_FOUND)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_number_of_moves_gives_the_order_that_was_asked_for(seed: int) -> None:
+    """Also to one spot over and over, where the room between two places runs out."""
+    random = Random(seed)
+    order = [derived("test", "many", str(number)) for number in range(5)]
+    places: channel_list.Places = {}
+    for channel_id in order:
+        for listed in channel_list.listed(places, server_id=SERVER, channel_id=channel_id, limits=Limits()):
+            places = channel_list.evolve(places, listed)
+    owner = Standing(ALICE, Server(SERVER, ALICE, "Server", ""), {}, ServerMember(joined=True))
+    for turn in range(300):
+        moved = order[random.randrange(5)]
+        after = order[0] if turn % 3 else random.choice([None, *order])
+        for event in channel_list.moved(MoveChannel(SERVER, moved, after), places, owner):
+            places = channel_list.evolve(places, event)
+        if after != moved:
+            order.remove(moved)
+            order.insert(0 if after is None else order.index(after) + 1, moved)
+        assert sorted(places, key=lambda one: places[one]) == order
+        assert len(set(places.values())) == 5
+        assert min(places.values()) > 0
+
+
+def test_a_channel_treats_roles_and_members_otherwise() -> None:
+    given(*STAFFED).when(SetOverride(GENERAL, SERVER, deny=SEND)).then(override(SERVER, deny=SEND))
+    given(*STAFFED).when(SetOverride(GENERAL, BOB, SEND)).then(override(BOB, SEND))
+    given(*STAFFED).when(SetOverride(GENERAL, MODS, SEE, SEND)).then(override(MODS, SEE, SEND))
+    given(*STAFFED, override(BOB, SEND)).when(SetOverride(GENERAL, BOB, SEND)).then_nothing()
+    given(*STAFFED, override(BOB, SEND)).when(SetOverride(GENERAL, BOB)).then(override(BOB))
+    given(*STAFFED).when(SetOverride(GENERAL, BOB)).then_nothing()
+    given(*STAFFED).when(SetOverride(GENERAL, NOBODY, SEND)).then_refused(Code.ROLE_NOT_FOUND, "target_id")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "field"),
+    [
+        (SetOverride(GENERAL, BOB, SEND, SEND), Code.INVALID_VALUE, "deny"),
+        (SetOverride(GENERAL, BOB, int(Permission.BAN_MEMBERS)), Code.INVALID_VALUE, "allow"),
+        (SetOverride(GENERAL, BOB, 0, -1), Code.INVALID_VALUE, "deny"),
+        (SetOverride(GENERAL, BOB, int(Permission.MENTION_EVERYONE)), Code.PERMISSION_DENIED, None),
+    ],
+)
+def test_overrides_that_cannot_be(command: Command, code: Code, field: str | None) -> None:
+    given(*STAFFED).when(command).then_refused(code, field)
+
+
+def test_overrides_are_limited_in_number() -> None:
+    there = given(*STAFFED, override(MODS, deny=SEND))
+    one = Limits(overrides_max=1)
+    there.when(SetOverride(GENERAL, BOB, SEND), limits=one).then_refused(Code.TOO_MANY_OVERRIDES)
+    there.when(SetOverride(GENERAL, MODS, SEND), limits=one).then(override(MODS, SEND))
+
+
+def test_whoever_manages_channels_by_an_override_does_so_in_that_channel_alone() -> None:
+    manager = override(BOB, int(Permission.MANAGE_CHANNELS), by=CAROL)
+    given(*TWO, manager).when(DeleteChannel(NEWS), by=BOB).then_refused(Code.PERMISSION_DENIED)
+    assert given(*TWO, manager).when(DeleteChannel(GENERAL), by=BOB).refusal is None
+    nothing = RoleEdited(server_id=SERVER, role_id=SERVER, editor_id=CAROL, name="everyone", permissions=0)
+    given(*TWO, manager, nothing).when(DeleteChannel(GENERAL), by=BOB).then_refused(Code.CHANNEL_NOT_FOUND)

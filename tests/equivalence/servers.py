@@ -1,0 +1,207 @@
+"""Random histories of chat servers: every kind of event, in an order that its streams allow."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+from msgspec import Struct
+
+from domain import channel, channel_list, invite, ordering, role, server, server_member
+from domain.event import Event, Id
+from domain.ids import channels_id, derived, invite_use_id, roles_id, server_member_id
+
+_WORDS = "all welcome rules news off topic help 🐘 ünïcode read this first".split()
+
+
+class _Server(Struct):
+    id: Id
+    owner_id: Id
+    roles: dict[Id, int]
+    channels: dict[Id, int]
+    invites: list[Id]
+    members: dict[Id, set[Id]]
+    banned: set[Id]
+
+
+Act = Callable[[_Server, Id], Iterator[tuple[Id, Event]]]
+
+
+class Servers:
+    """The chat servers of a world with these accounts, of which there may be more later."""
+
+    def __init__(self, seed: int, accounts: Sequence[Id]) -> None:
+        self._random = Random(f"servers {seed}")
+        self._seed = seed
+        self._accounts = accounts
+        self._made = 0
+        self._now = datetime(2025, 1, 1, tzinfo=UTC)
+        self._servers: list[_Server] = []
+        self._acts: dict[Act, int] = {
+            self._join: 12,
+            self._leave: 2,
+            self._put_out: 4,
+            self._unban: 3,
+            self._role: 6,
+            self._grant: 6,
+            self._channel: 8,
+            self._override: 4,
+            self._invite: 6,
+            self._edit: 3,
+            self._end: 1,
+        }
+
+    def happen(self, chance: float, now: datetime) -> Iterator[tuple[Id, Event, Id]]:
+        """With that chance a few events of one server, each with its stream and whose act it is."""
+        if not self._accounts or self._random.random() >= chance:
+            return
+        self._now, who = now, self._who()
+        if len(self._servers) < 2 or self._random.random() < 0.02:
+            events = self._create(who)
+        else:
+            (act,) = self._random.choices(list(self._acts), list(self._acts.values()))
+            events = act(self._random.choice(self._servers), who)
+        for stream_id, event in events:
+            yield stream_id, event, who
+
+    def _new_id(self) -> Id:
+        self._made += 1
+        return derived("history of servers", str(self._seed), str(self._made))
+
+    def _text(self, words: int) -> str:
+        return " ".join(self._random.choices(_WORDS, k=self._random.randrange(1, words)))
+
+    def _who(self) -> Id:
+        return self._accounts[int(len(self._accounts) * self._random.random() ** 2)]
+
+    def _create(self, who: Id) -> Iterator[tuple[Id, Event]]:
+        made = self._new_id()
+        self._servers.append(_Server(made, who, {}, {}, [], {who: set()}, set()))
+        for event in role.founded(made, who):
+            yield roles_id(made), event
+        yield server_member_id(made, who), server_member.ServerJoined(made, who, None)
+        yield made, server.ServerCreated(made, who, self._text(3), self._text(20))
+
+    def _join(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        if who in at.members or who in at.banned or not at.invites:
+            return
+        used = self._random.choice(at.invites)
+        at.members[who] = set()
+        if self._random.random() < 0.3:
+            yield used, invite.InviteCounted(used, at.id, who)
+        yield server_member_id(at.id, who), server_member.ServerJoined(at.id, who, used)
+        yield invite_use_id(used, who), invite.InviteUsed(used, at.id, who)
+
+    def _other(self, at: _Server) -> Id | None:
+        others = [member for member in at.members if member != at.owner_id]
+        return self._random.choice(others) if others else None
+
+    def _leave(self, at: _Server, _who: Id) -> Iterator[tuple[Id, Event]]:
+        member = self._other(at)
+        if member is not None:
+            del at.members[member]
+            yield server_member_id(at.id, member), server_member.ServerLeft(at.id, member)
+
+    def _put_out(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        other = self._other(at) if self._random.random() < 0.7 else self._who()
+        if other is None or other == at.owner_id or other in at.banned:
+            return
+        was_member = at.members.pop(other, None) is not None
+        stream_id, reason = server_member_id(at.id, other), self._text(9)
+        if was_member and self._random.random() < 0.4:
+            yield stream_id, server_member.MemberKicked(at.id, other, who, reason)
+            return
+        at.banned.add(other)
+        until = self._now + timedelta(days=7) if self._random.random() < 0.5 else None
+        yield stream_id, server_member.MemberBanned(at.id, other, who, reason, until, was_member)
+
+    def _unban(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        if at.banned:
+            other = self._random.choice(sorted(at.banned))
+            at.banned.remove(other)
+            yield server_member_id(at.id, other), server_member.MemberUnbanned(at.id, other, who)
+
+    def _role(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        stream_id, bits = roles_id(at.id), self._random.randrange(1 << 13)
+        if len(at.roles) < 3:
+            made = self._new_id()
+            at.roles[made] = ordering.put(at.roles, made, None)[made]
+            yield stream_id, role.RoleCreated(at.id, made, who, self._text(3), bits, at.roles[made])
+            return
+        which = self._random.choice(list(at.roles))
+        chance = self._random.random()
+        if chance < 0.2:
+            del at.roles[which]
+            yield stream_id, role.RoleDeleted(at.id, which, who)
+        elif chance < 0.6:
+            behind = self._random.choice([None, *(one for one in at.roles if one != which)])
+            for moved, rank in ordering.put(at.roles, which, behind).items():
+                at.roles[moved] = rank
+                yield stream_id, role.RoleRanked(at.id, moved, rank)
+        else:
+            yield stream_id, role.RoleEdited(at.id, which, who, self._text(3), bits)
+
+    def _grant(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        if not at.roles:
+            return
+        which, member = self._random.choice(list(at.roles)), self._random.choice(list(at.members))
+        held, stream_id = at.members[member], server_member_id(at.id, member)
+        if which in held:
+            held.remove(which)
+            yield stream_id, server_member.RoleRevoked(at.id, member, which, who)
+        else:
+            held.add(which)
+            yield stream_id, server_member.RoleGranted(at.id, member, which, who)
+
+    def _channel(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        list_id = channels_id(at.id)
+        if len(at.channels) < 3:
+            made = self._new_id()
+            at.channels[made] = ordering.last(at.channels.values())
+            kind: channel.ChannelKind = "announcement" if self._random.random() < 0.2 else "text"
+            yield list_id, channel_list.ChannelListed(at.id, made, at.channels[made])
+            yield made, channel.ChannelCreated(at.id, made, who, kind, self._text(2), self._text(9), 0)
+            return
+        which = self._random.choice(list(at.channels))
+        chance = self._random.random()
+        if chance < 0.2:
+            del at.channels[which]
+            yield list_id, channel_list.ChannelDelisted(at.id, which)
+            yield which, channel.ChannelDeleted(at.id, which, who)
+        elif chance < 0.5:
+            for moved, place in ordering.put(at.channels, which, None).items():
+                at.channels[moved] = place
+                yield list_id, channel_list.ChannelPlaced(at.id, moved, place)
+        else:
+            edited = channel.ChannelEdited(at.id, which, who, self._text(2), self._text(9), 5)
+            yield which, edited
+
+    def _override(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        if at.channels:
+            which = self._random.choice(list(at.channels))
+            target = self._random.choice([at.id, *at.roles, *at.members])
+            allow, deny = self._random.choice([(0, 0), (1, 2), (0, 2), (3, 0)])
+            yield which, channel.OverrideSet(at.id, which, target, who, allow, deny)
+
+    def _invite(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        if len(at.invites) > 2:
+            gone = at.invites.pop(0)
+            yield gone, invite.InviteRevoked(gone, at.id, who)
+            return
+        made = self._new_id()
+        at.invites.append(made)
+        expires = self._now + timedelta(days=7) if self._random.random() < 0.5 else None
+        uses = 100 if self._random.random() < 0.5 else None
+        yield made, invite.InviteCreated(made, at.id, who, expires, uses)
+
+    def _edit(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        heir = self._other(at)
+        if heir is not None and self._random.random() < 0.3:
+            yield at.id, server.ServerTransferred(at.id, at.owner_id, heir)
+            at.owner_id = heir
+        else:
+            yield at.id, server.ServerEdited(at.id, who, self._text(3), self._text(20))
+
+    def _end(self, at: _Server, _who: Id) -> Iterator[tuple[Id, Event]]:
+        if len(self._servers) > 4:
+            self._servers.remove(at)
+            yield at.id, server.ServerDeleted(at.id, at.owner_id)
