@@ -21,6 +21,9 @@ class Kind(Enum):
     COMMUNITY = b"c"
     POST = b"p"
     COMMENT = b"r"
+    SERVER = b"s"
+    CHANNEL = b"h"
+    ROLE = b"o"
 
     @property
     def label(self) -> str:

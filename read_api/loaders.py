@@ -11,9 +11,10 @@ from typing import Any, Generic, TypeVar, cast
 from psycopg import AsyncConnection
 
 from domain.event import Id
-from infra.queries import accounts, comments, communities, items
+from infra.queries import accounts, comments, communities, items, servers
 from infra.queries.comments import CommentItem
 from infra.queries.rows import Page
+from infra.queries.servers import Inside, Placed
 from infra.reads import Reading
 from projections.comments import Comment as CommentRow
 from projections.communities import Community as CommunityRow
@@ -28,6 +29,7 @@ from read_api.schema.comments import Comment
 from read_api.schema.common import Vote
 from read_api.schema.communities import Community
 from read_api.schema.posts import Post
+from read_api.schema.servers import Channel, Role, Server, visible
 
 K = TypeVar("K", bound=str)
 V = TypeVar("V")
@@ -133,6 +135,10 @@ class Loaders:
         self.votes: Loader[Id, Vote] = Loader(reading, self._votes, Vote.NONE)
         self.saved: Loader[Id, bool] = Loader(reading, self._saved, False)
         self.memberships: Loader[Id, Membership | None] = Loader(reading, self._memberships, None)
+        self.servers: Loader[Id, Server | None] = Loader(reading, self._servers, None)
+        self.roles: Loader[Id, Role | None] = Loader(reading, self._roles, None)
+        self.channels: Loader[Id, Channel | None] = Loader(reading, self._channels, None)
+        self.channels_of: Loader[Id, Sequence[Placed]] = Loader(reading, servers.channels_of, ())
         self.followed: Loader[Id, bool] = Loader(reading, self._followed, False)
         self.blocked: Loader[Id, bool] = Loader(reading, self._blocked, False)
 
@@ -177,6 +183,12 @@ class Loaders:
         self.comments.prime(row.comment_id, comment)
         return comment
 
+    def server(self, inside: Inside) -> Server:
+        """The server that came with something else."""
+        server = Server(inside=inside)
+        self.servers.prime(inside.server.server_id, server)
+        return server
+
     async def _accounts(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Account | None]:
         return {row.account_id: Account(row=row) for row in await accounts.by_ids(connection, ids)}
 
@@ -212,6 +224,29 @@ class Loaders:
     async def _memberships(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Membership | None]:
         assert self._viewer_id is not None
         return {row.community_id: row for row in await communities.memberships(connection, self._viewer_id, ids)}
+
+    async def _inside(self, connection: Connection, server_ids: Sequence[Id]) -> dict[Id, Inside]:
+        if self._viewer_id is None or not server_ids:
+            return {}
+        return {one.server.server_id: one for one in await servers.inside(connection, self._viewer_id, server_ids)}
+
+    async def _servers(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Server | None]:
+        return {server_id: Server(inside=inside) for server_id, inside in (await self._inside(connection, ids)).items()}
+
+    async def _roles(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Role | None]:
+        server_ids = await servers.servers_of_roles(connection, ids)
+        found = await self._inside(connection, list(set(server_ids.values())))
+        every = {role.role_id: role for inside in found.values() for role in inside.roles}
+        return {role_id: Role(row=every[role_id]) for role_id in ids if role_id in every}
+
+    async def _channels(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Channel | None]:
+        placed = await servers.channels(connection, ids)
+        found = await self._inside(connection, list({one.channel.server_id for one in placed if one.channel.server_id}))
+        return {
+            one.channel.channel_id: visible(one, found[one.channel.server_id])
+            for one in placed
+            if one.channel.server_id in found
+        }
 
     async def _followed(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
         assert self._viewer_id is not None

@@ -7,12 +7,15 @@ from strawberry.schema.config import StrawberryConfig
 from read_api.schema.comments import Comment
 from read_api.schema.mutations import AccountAndCommunityMutations, PostAndCommentMutations
 from read_api.schema.queries import Query
+from read_api.schema.server_mutations import ChannelMutations, ServerMutations
 from read_api.sign_in import SignInMutations
 from read_api.subscriptions import Subscription
 
 
 @strawberry.type(description="What changes something. Each takes one `input`; what is refused is in `errors`.")
-class Mutation(SignInMutations, AccountAndCommunityMutations, PostAndCommentMutations):
+class Mutation(
+    SignInMutations, AccountAndCommunityMutations, PostAndCommentMutations, ServerMutations, ChannelMutations
+):
     """All mutations."""
 
 

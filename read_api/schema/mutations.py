@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import strawberry
 
@@ -29,14 +28,10 @@ from read_api.schema.payloads import (
     CommunityPayload,
     Input,
     MemberPayload,
-    Payload,
     PostPayload,
     TargetPayload,
-    carry_out,
-    position_of,
+    answer,
 )
-
-P = TypeVar("P", bound=Payload)
 
 
 @strawberry.input(description="The name that you are shown under.")
@@ -183,17 +178,6 @@ def _visibility(given: Visibility) -> domain.community.Visibility:
     return cast("domain.community.Visibility", given.value)
 
 
-async def _answer(info: Info, given: Input, payload: type[P], build: Callable[[], Command], **more: Any) -> P:
-    done = await carry_out(info, given, build)
-    return payload(
-        errors=done.errors,
-        position=position_of(info, done),
-        client_mutation_id=given.client_mutation_id,
-        outcome=done.outcome,
-        **more,
-    )
-
-
 @strawberry.type(description="Everything that may be done to accounts and communities.")
 class AccountAndCommunityMutations:
     """Mutations of accounts and communities."""
@@ -201,27 +185,27 @@ class AccountAndCommunityMutations:
     @strawberry.mutation(description="Be shown under another name.")
     async def change_display_name(self, info: Info, input: ChangeDisplayNameInput) -> AccountPayload:
         """``ChangeDisplayName``."""
-        return await _answer(info, input, AccountPayload, lambda: ChangeDisplayName(display_name=input.display_name))
+        return await answer(info, input, AccountPayload, lambda: ChangeDisplayName(display_name=input.display_name))
 
     @strawberry.mutation(description="See somebody's posts in your home feed.")
     async def follow_account(self, info: Info, input: AccountInput) -> AccountPayload:
         """``Follow``."""
-        return await _answer(info, input, AccountPayload, lambda: Follow(account_id=_account(input)))
+        return await answer(info, input, AccountPayload, lambda: Follow(account_id=_account(input)))
 
     @strawberry.mutation(description="See somebody's posts in your home feed no more.")
     async def unfollow_account(self, info: Info, input: AccountInput) -> AccountPayload:
         """``Unfollow``."""
-        return await _answer(info, input, AccountPayload, lambda: Unfollow(account_id=_account(input)))
+        return await answer(info, input, AccountPayload, lambda: Unfollow(account_id=_account(input)))
 
     @strawberry.mutation(description="Neither see nor hear somebody.")
     async def block_account(self, info: Info, input: AccountInput) -> AccountPayload:
         """``Block``."""
-        return await _answer(info, input, AccountPayload, lambda: Block(account_id=_account(input)))
+        return await answer(info, input, AccountPayload, lambda: Block(account_id=_account(input)))
 
     @strawberry.mutation(description="End a block.")
     async def unblock_account(self, info: Info, input: AccountInput) -> AccountPayload:
         """``Unblock``."""
-        return await _answer(info, input, AccountPayload, lambda: Unblock(account_id=_account(input)))
+        return await answer(info, input, AccountPayload, lambda: Unblock(account_id=_account(input)))
 
     @strawberry.mutation(description="Open a community. You are its first moderator.")
     async def create_community(self, info: Info, input: CreateCommunityInput) -> CommunityPayload:
@@ -236,7 +220,7 @@ class AccountAndCommunityMutations:
                 anonymous_allowed=input.anonymous_allowed,
             )
 
-        return await _answer(info, input, CommunityPayload, build)
+        return await answer(info, input, CommunityPayload, build)
 
     @strawberry.mutation(description="Change what a community says of itself. Moderators only.")
     async def edit_community(self, info: Info, input: EditCommunityInput) -> CommunityPayload:
@@ -251,17 +235,17 @@ class AccountAndCommunityMutations:
                 anonymous_allowed=input.anonymous_allowed,
             )
 
-        return await _answer(info, input, CommunityPayload, build)
+        return await answer(info, input, CommunityPayload, build)
 
     @strawberry.mutation(description="Become a member. A private community must have invited you.")
     async def join_community(self, info: Info, input: CommunityInput) -> CommunityPayload:
         """``JoinCommunity``."""
-        return await _answer(info, input, CommunityPayload, lambda: JoinCommunity(community_id=_community(input)))
+        return await answer(info, input, CommunityPayload, lambda: JoinCommunity(community_id=_community(input)))
 
     @strawberry.mutation(description="Be a member no more, nor a moderator.")
     async def leave_community(self, info: Info, input: CommunityInput) -> CommunityPayload:
         """``LeaveCommunity``."""
-        return await _answer(info, input, CommunityPayload, lambda: LeaveCommunity(community_id=_community(input)))
+        return await answer(info, input, CommunityPayload, lambda: LeaveCommunity(community_id=_community(input)))
 
     @strawberry.mutation(description="Let somebody into a private community, or post in a restricted one.")
     async def invite_member(self, info: Info, input: MemberInput) -> MemberPayload:
@@ -275,7 +259,7 @@ class AccountAndCommunityMutations:
 
 
 async def _standing(info: Info, given: MemberInput, kind: type[InviteMember] | type[AppointModerator]) -> MemberPayload:
-    payload = await _answer(
+    payload = await answer(
         info, given, MemberPayload, lambda: kind(community_id=_community(given), account_id=_account(given))
     )
     if payload.outcome is not None:
@@ -301,39 +285,39 @@ class PostAndCommentMutations:
                 anonymous=input.anonymous,
             )
 
-        return await _answer(info, input, PostPayload, build)
+        return await answer(info, input, PostPayload, build)
 
     @strawberry.mutation(description="Replace the text of a post of yours.")
     async def edit_post(self, info: Info, input: EditPostInput) -> PostPayload:
         """``EditPost``."""
-        return await _answer(info, input, PostPayload, lambda: EditPost(post_id=_post(input), body=input.body))
+        return await answer(info, input, PostPayload, lambda: EditPost(post_id=_post(input), body=input.body))
 
     @strawberry.mutation(description="Take a post away: its text is gone, its comments stay. Author or moderators.")
     async def delete_post(self, info: Info, input: PostInput) -> PostPayload:
         """``DeletePost``."""
-        return await _answer(info, input, PostPayload, lambda: DeletePost(post_id=_post(input)))
+        return await answer(info, input, PostPayload, lambda: DeletePost(post_id=_post(input)))
 
     @strawberry.mutation(description="Let nobody but moderators comment. Moderators only.")
     async def lock_post(self, info: Info, input: PostInput) -> PostPayload:
         """``LockPost``."""
-        return await _answer(info, input, PostPayload, lambda: LockPost(post_id=_post(input)))
+        return await answer(info, input, PostPayload, lambda: LockPost(post_id=_post(input)))
 
     @strawberry.mutation(description="Open comments again. Moderators only.")
     async def unlock_post(self, info: Info, input: PostInput) -> PostPayload:
         """``UnlockPost``."""
-        return await _answer(info, input, PostPayload, lambda: UnlockPost(post_id=_post(input)))
+        return await answer(info, input, PostPayload, lambda: UnlockPost(post_id=_post(input)))
 
     @strawberry.mutation(
         description="Have a post lead its community's Hot feed, of which a few can at a time. Moderators only."
     )
     async def sticky_post(self, info: Info, input: PostInput) -> PostPayload:
         """``StickyPost``."""
-        return await _answer(info, input, PostPayload, lambda: StickyPost(post_id=_post(input)))
+        return await answer(info, input, PostPayload, lambda: StickyPost(post_id=_post(input)))
 
     @strawberry.mutation(description="Let a post take its ordinary place again. Moderators only.")
     async def unsticky_post(self, info: Info, input: PostInput) -> PostPayload:
         """``UnstickyPost``."""
-        return await _answer(info, input, PostPayload, lambda: UnstickyPost(post_id=_post(input)))
+        return await answer(info, input, PostPayload, lambda: UnstickyPost(post_id=_post(input)))
 
     @strawberry.mutation(description="Comment on a post, or reply to a comment.")
     async def submit_comment(self, info: Info, input: SubmitCommentInput) -> CommentPayload:
@@ -342,24 +326,24 @@ class PostAndCommentMutations:
         def build() -> Command:
             return SubmitComment(post_id=_post(input), parent_id=_parent(input), body=input.body)
 
-        return await _answer(info, input, CommentPayload, build)
+        return await answer(info, input, CommentPayload, build)
 
     @strawberry.mutation(description="Replace the text of a comment of yours.")
     async def edit_comment(self, info: Info, input: EditCommentInput) -> CommentPayload:
         """``EditComment``."""
-        return await _answer(
+        return await answer(
             info, input, CommentPayload, lambda: EditComment(comment_id=_comment(input), body=input.body)
         )
 
     @strawberry.mutation(description="Take a comment away: its text is gone, its replies stay. Author or moderators.")
     async def delete_comment(self, info: Info, input: CommentInput) -> CommentPayload:
         """``DeleteComment``."""
-        return await _answer(info, input, CommentPayload, lambda: DeleteComment(comment_id=_comment(input)))
+        return await answer(info, input, CommentPayload, lambda: DeleteComment(comment_id=_comment(input)))
 
     @strawberry.mutation(description="Vote on a post or comment, change your vote, or withdraw it.")
     async def cast_vote(self, info: Info, input: CastVoteInput) -> TargetPayload:
         """``CastVote``."""
-        return await _answer(
+        return await answer(
             info,
             input,
             TargetPayload,
@@ -369,9 +353,9 @@ class PostAndCommentMutations:
     @strawberry.mutation(description="Put a post or comment on your list of saved things.")
     async def save_item(self, info: Info, input: TargetInput) -> TargetPayload:
         """``SaveItem``."""
-        return await _answer(info, input, TargetPayload, lambda: SaveItem(target_id=_target(input)))
+        return await answer(info, input, TargetPayload, lambda: SaveItem(target_id=_target(input)))
 
     @strawberry.mutation(description="Take a post or comment off your list of saved things.")
     async def unsave_item(self, info: Info, input: TargetInput) -> TargetPayload:
         """``UnsaveItem``."""
-        return await _answer(info, input, TargetPayload, lambda: UnsaveItem(target_id=_target(input)))
+        return await answer(info, input, TargetPayload, lambda: UnsaveItem(target_id=_target(input)))

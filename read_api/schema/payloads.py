@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import strawberry
 from msgspec import Struct
@@ -12,6 +13,7 @@ from commands.handling import Caller, Contended, NotSignedIn, Outcome
 from domain.command import Command
 from domain.event import Id
 from domain.refusal import Code, Refusal
+from infra.queries import servers as server_queries
 from read_api.cursors import seal_position
 from read_api.errors import ApiCode, BadInput, UserError, user_error
 from read_api.request_ids import correlation_id
@@ -20,6 +22,7 @@ from read_api.schema.comments import Comment
 from read_api.schema.common import Info
 from read_api.schema.communities import Community
 from read_api.schema.posts import Post
+from read_api.schema.servers import Channel, Invite, Role, Server
 from read_api.schema.viewer import Votable
 
 
@@ -181,3 +184,91 @@ def idempotency_key(given: Input, length_max: int) -> str | None:
 def position_of(info: Info, done: Done) -> str | None:
     """The token of where the command stands in the log."""
     return None if done.outcome is None else seal_position(info.context.sealer, done.outcome.position)
+
+
+@strawberry.type(description="The server as it is now.")
+class ServerPayload(Payload):
+    """About a server."""
+
+    @strawberry.field(
+        description="The server as it is now; null if nothing was done, if you are not in it any more, or not seen by "
+        "the views in time."
+    )
+    async def server(self, info: Info) -> Server | None:
+        """The server as it is now."""
+        subject = await self.subject(info)
+        return await info.context.loaders.servers.load(subject) if subject else None
+
+
+@strawberry.type(description="The server that you joined.")
+class JoinServerPayload(Payload):
+    """About a server that was joined with an invite."""
+
+    @strawberry.field(
+        description="The server that you joined; null if nothing was done, or not seen by the views in time."
+    )
+    async def server(self, info: Info) -> Server | None:
+        """The server that was joined."""
+        invite_id = await self.subject(info)
+        loaders = info.context.loaders
+        server_id = await loaders.read(server_queries.server_of_invite, invite_id) if invite_id else None
+        return await loaders.servers.load(server_id) if server_id else None
+
+
+@strawberry.type(description="The role as it is now.")
+class RolePayload(Payload):
+    """About a role."""
+
+    @strawberry.field(
+        description="The role as it is now; null if nothing was done, it is deleted, or not seen by the views in time."
+    )
+    async def role(self, info: Info) -> Role | None:
+        """The role as it is now."""
+        subject = await self.subject(info)
+        return await info.context.loaders.roles.load(subject) if subject else None
+
+
+@strawberry.type(description="The channel as it is now.")
+class ChannelPayload(Payload):
+    """About a channel."""
+
+    @strawberry.field(
+        description="The channel as it is now; null if nothing was done, if it is deleted or hidden from you now, or "
+        "not seen by the views in time."
+    )
+    async def channel(self, info: Info) -> Channel | None:
+        """The channel as it is now."""
+        subject = await self.subject(info)
+        return await info.context.loaders.channels.load(subject) if subject else None
+
+
+@strawberry.type(description="The invite that you made.")
+class InvitePayload(Payload):
+    """About an invite."""
+
+    @strawberry.field(
+        description="The invite; null if nothing was done, if it is revoked, or not seen by the views in time."
+    )
+    async def invite(self, info: Info) -> Invite | None:
+        """The invite."""
+        subject = await self.subject(info)
+        if subject is None:
+            return None
+        context = info.context
+        found = await context.loaders.read(server_queries.invited, [subject], context.moot.clock())
+        return Invite(row=found[0].invite, leads_to=found[0].server) if found else None
+
+
+P = TypeVar("P", bound=Payload)
+
+
+async def answer(info: Info, given: Input, payload: type[P], build: Callable[[], Command], **more: Any) -> P:
+    """Carry out the command that ``build`` makes of the input, and answer with that payload."""
+    done = await carry_out(info, given, build)
+    return payload(
+        errors=done.errors,
+        position=position_of(info, done),
+        client_mutation_id=given.client_mutation_id,
+        outcome=done.outcome,
+        **more,
+    )

@@ -1,12 +1,15 @@
 """Where a query starts."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
 from domain.event import Id
+from domain.invite import id_of
+from domain.refusal import Refusal
 from infra.queries import accounts as account_queries
 from infra.queries import communities as community_queries
+from infra.queries import servers as server_queries
 from infra.queries.communities import BySize
 from read_api.errors import ApiCode, BadInput
 from read_api.ids import Kind, parse_id
@@ -27,7 +30,11 @@ from read_api.schema.common import (
 from read_api.schema.communities import Community
 from read_api.schema.feeds import FeedSortArgument, PeriodArgument, UntilArgument, feed_page
 from read_api.schema.posts import Post
+from read_api.schema.servers import Invite
 from read_api.schema.viewer import Viewer
+
+if TYPE_CHECKING:
+    from read_api.loaders import Loader
 
 NAME_LENGTH_MAX = 256
 """Characters of a name that is looked up; no name has as many."""
@@ -102,6 +109,19 @@ class Query:
             found.map(lambda item: (context.loaders.community(item.community), item.cursor)),
         )
 
+    @strawberry.field(description="Where the code of an invite leads; null if it lets nobody in (any more).")
+    async def invite(
+        self, info: Info, code: Annotated[str, strawberry.argument(description="What somebody gave you.")]
+    ) -> Invite | None:
+        """Where an invite leads."""
+        try:
+            invite_id = id_of(code)
+        except Refusal:
+            return None
+        context = info.context
+        found = await context.loaders.read(server_queries.invited, [invite_id], context.moot.clock())
+        return Invite(row=found[0].invite, leads_to=found[0].server) if found else None
+
     @strawberry.field(
         description="Posts of all communities that you may see, as they rank. Pages are as of the first one: votes "
         "that arrive in between neither hide nor repeat a post."
@@ -125,15 +145,17 @@ class Query:
 
 def _node(info: Info, kind: Kind, subject: Id) -> Node | None:
     loaders = info.context.loaders
-    match kind:
-        case Kind.ACCOUNT:
-            return loaders.accounts.get(subject)
-        case Kind.COMMUNITY:
-            return loaders.communities.get(subject)
-        case Kind.POST:
-            return loaders.posts.get(subject)
-        case Kind.COMMENT:
-            return loaders.comments.get(subject)
+    by_kind: dict[Kind, Loader[Id, Any]] = {
+        Kind.ACCOUNT: loaders.accounts,
+        Kind.COMMUNITY: loaders.communities,
+        Kind.POST: loaders.posts,
+        Kind.COMMENT: loaders.comments,
+        Kind.SERVER: loaders.servers,
+        Kind.CHANNEL: loaders.channels,
+        Kind.ROLE: loaders.roles,
+    }
+    found: Node | None = by_kind[kind].get(subject)
+    return found
 
 
 def _possible(name: str) -> bool:

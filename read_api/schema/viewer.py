@@ -7,6 +7,7 @@ import strawberry
 from domain.event import Id
 from infra.queries import accounts as account_queries
 from infra.queries import items
+from infra.queries import servers as server_queries
 from read_api.schema.accounts import Account
 from read_api.schema.comments import Comment
 from read_api.schema.common import (
@@ -24,6 +25,7 @@ from read_api.schema.common import (
 from read_api.schema.feeds import FeedSortArgument, PeriodArgument, UntilArgument, feed_page
 from read_api.schema.notifications import Notification
 from read_api.schema.posts import Post
+from read_api.schema.servers import Server
 from read_api.sessions import Session, own_sessions
 
 Votable: TypeAlias = Annotated[
@@ -96,6 +98,16 @@ class Viewer:
         asked = paging(context, scope, int, first, after, last, before)
         found = await context.loaders.read(account_queries.notifications, self.account_id, asked.slice)
         return connection(context, scope, found.map(lambda row: (Notification(row=row), row.position)))
+
+    @strawberry.field(description="The chat servers that you are in, last joined first.")
+    async def servers(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[Server]:
+        """The servers that the viewer is in."""
+        context, scope = info.context, f"servers of {self.account_id}"
+        asked = paging(context, scope, int, first, after, last, before)
+        found = await context.loaders.read(server_queries.mine, self.account_id, asked.slice)
+        return connection(context, scope, found.map(lambda one: (context.loaders.server(one), one.member.position)))
 
     @strawberry.field(description="Whom you block, the newest first. Nobody else is told.")
     async def blocked_accounts(
