@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
+from structlog.testing import capture_logs
 
 from domain.account import AccountRegistered, DisplayNameChanged
 from domain.ballot import VoteCast
@@ -184,8 +185,11 @@ def test_discarding_the_poison_lets_the_rest_go_on(with_named: Log) -> None:
 
 def test_what_cannot_be_stored_is_poison_too(with_named: Log) -> None:
     log = with_named
-    with log.running(named(fixed=False)) as runner:
+    with capture_logs() as lines, log.running(named(fixed=False)) as runner:
         assert runner.wait(names(log, (ANN, "1"), (BEN, "1"), (ANN, "nul\0"), (BEN, "2"), (ANN, "3")), SECONDS)
+    said = [line for line in lines if line["event"] == "views.parked"]
+    # In a history of the tests the correlation id is that of the stream.
+    assert (said[0]["position"], said[0]["trace_id"]) == (3, ANN.replace("-", ""))
     assert log.rows(named(fixed=True)) == {ANN: Named(ANN, "/1"), BEN: Named(BEN, "/1/2")}
     assert dead_letters.positions(log.connection, "named", ANN) == [3, 5]
     again = dead_letters.retry(log.connection, log.store, named(fixed=True), ANN)
