@@ -44,7 +44,10 @@ class NotNow(Failure):
 
 
 View = Annotated[str, typer.Argument(help="Which view.", metavar="VIEW", show_default=False)]
-ParkedKey = Annotated[str, typer.Argument(help="The key, as moot projections parked shows it.", metavar="KEY")]
+ParkedKey = Annotated[
+    str,
+    typer.Argument(help="The key, as moot projections parked shows it, in quotes if it has brackets.", metavar="KEY"),
+]
 
 
 def show_parked(
@@ -95,7 +98,10 @@ def show_parked(
 def retry_parked(
     view: View,
     key: Annotated[
-        str | None, typer.Argument(help="The key, as moot projections parked shows it.", metavar="KEY")
+        str | None,
+        typer.Argument(
+            help="The key, as moot projections parked shows it, in quotes if it has brackets.", metavar="KEY"
+        ),
     ] = None,
     all_of_them: Annotated[bool, typer.Option("--all", help="All parked keys of the view, one by one.")] = False,
     data_dir: DataDir = None,

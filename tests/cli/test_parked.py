@@ -30,6 +30,7 @@ from tests.equivalence.histories import Happened
 from tests.equivalence.recording import Filler, recorded
 from tests.equivalence.test_equivalence import all_rows, straight
 from tests.serving import environment, moot
+from tests.stack.roles import until
 
 SECONDS = 30.0
 LIMITS = RunnerLimits(retry_seconds_min=0.01, idle_seconds=0.05, bulk_events_min=10**9)
@@ -204,6 +205,35 @@ def test_keys_are_retried_while_the_runner_folds_into_them(site: Site) -> None:
         writer.join()
     assert len(site.happened) > 10
     assert all_rows(site.variables["MOOT_DATABASE_URL"]) == straight(recorded(site.happened))
+
+
+def test_what_is_parked_while_a_retry_waits_is_retried_with_it(site: Site) -> None:
+    poison(site)
+    assert site.runner.stop(SECONDS)
+    mend(site)
+    last = site.add(voted(6, SICK))
+    url, done = site.variables["MOOT_DATABASE_URL"], list[dead_letters.Retried]()
+
+    def retry() -> None:
+        with connect(url) as connection:
+            done.append(dead_letters.retry(connection, site.store, ALL["scores"], SICK))
+
+    thread = threading.Thread(target=retry)
+    with connect(url) as folding, folding.transaction():
+        folding.execute("SELECT FROM views.checkpoints WHERE projection = 'scores' FOR UPDATE")
+        thread.start()
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        until(lambda: site.connection.execute(waiting).fetchone() == (1,))
+        folding.execute(
+            "INSERT INTO views.dead_letters (projection, key, position, error) VALUES ('scores', %s, %s, 'it waits')",
+            (json.dumps(SICK), last),
+        )
+        folding.execute("UPDATE views.checkpoints SET position = %s WHERE projection = 'scores'", (last,))
+    thread.join(SECONDS)
+    assert [(one.applied, one.left) for one in done] == [(4, 0)]
+    assert site.score(SICK) == (6, 0)
 
 
 def test_a_key_of_several_fields_is_typed_as_it_is_shown(site: Site) -> None:
