@@ -1,19 +1,20 @@
 # syntax=docker/dockerfile:1
 # Moot as a fleet runs it: one image, every role. docker build -t moot .
 #
-# Two stages: the first installs the locked packages, each checked against its hash and none compiled here, so nothing
-# but the base image decides what is inside. The second has Python, those packages and the source, and runs as nobody
-# who may do anything. The base is named by its exact tag; whoever needs it bit for bit pins the digest that
-# `docker buildx imagetools inspect` shows: --build-arg BASE=python:3.11.13-slim-bookworm@sha256:…
+# Two stages: the first installs the packages of the image's own lock, which leaves out the engines that one machine
+# starts for itself; each is checked against its hash and none compiled here, so nothing but the base image decides what
+# is inside. The second has Python, those packages and the source, and runs as nobody who may do anything. The base is
+# named by its exact tag; whoever needs it bit for bit pins the digest that `docker buildx imagetools inspect` shows:
+# --build-arg BASE=python:3.11.13-slim-bookworm@sha256:…
 ARG BASE=python:3.11.13-slim-bookworm
 
 FROM ${BASE} AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 PYTHONDONTWRITEBYTECODE=1
-COPY requirements.lock /tmp/requirements.lock
+COPY requirements-image.lock /tmp/requirements-image.lock
 RUN python -m venv --without-pip /opt/moot/venv \
     && python -m pip --python /opt/moot/venv/bin/python install \
         --no-deps --require-hashes --only-binary :all: --no-compile --root-user-action ignore \
-        --requirement /tmp/requirements.lock \
+        --requirement /tmp/requirements-image.lock \
     && echo /opt/moot/app > /opt/moot/venv/lib/python3.11/site-packages/moot.pth \
     && printf '#!/bin/sh\nexec /opt/moot/venv/bin/python -P -m streams.cli "$@"\n' > /opt/moot/venv/bin/moot \
     && chmod 755 /opt/moot/venv/bin/moot

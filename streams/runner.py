@@ -270,10 +270,10 @@ class Runner:
         together = [self._projections[name] for name, position in self._positions.items() if position == after]
         done = fold_batch(connection, self._tables, together, Batch(page, after, to))
         self._reached({projection.name: to for projection in together})
+        log_parked(done, page)
         self._announce(done, to)
 
     def _announce(self, done: Mapping[str, Stepped], to: int) -> None:
-        log_parked(done)
         if self._publisher is None:
             return
         channels = channels_of(self._projections, done, to)

@@ -17,7 +17,7 @@ umask 077
     printf 'REDIS_PASSWORD=%s\n' "$(word)"
     printf 'GRAFANA_PASSWORD=%s\n' "$(word)"
     printf 'KAFKA_CLUSTER_ID=%s\n' "$(cluster)"
-    printf '# With the profile "watch": where traces go.\n'
+    printf '# With the profile "watch", for good: where traces go.\n'
     printf '# MOOT_OTLP_ENDPOINT=http://collector:4318\n'
 } > "$target"
 printf 'Made %s. Grafana: admin, with the password in there.\n' "$target" >&2

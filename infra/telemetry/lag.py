@@ -33,7 +33,8 @@ SELECT 'view', p.projection, p.position, greatest(0, h.position - p.position),
     coalesce(extract(epoch FROM clock_timestamp() - @view), 0)
     FROM views.progress p, head h
 UNION ALL
-SELECT 'parked', d.projection, 0, count(*), 0 FROM views.dead_letters d GROUP BY d.projection
+SELECT 'parked', d.projection, 0, count(*), 0 FROM views.dead_letters d
+    WHERE right(d.projection, 9) <> '_previous' GROUP BY d.projection
 """.replace("@relay", _RECORDED.format("r.position")).replace("@view", _RECORDED.format("p.position"))
 
 

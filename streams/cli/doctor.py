@@ -23,7 +23,7 @@ from infra.secrets import FILE_NAME
 from infra.settings import Settings, load_settings
 from streams.cli.console import DataDir, Output, OutputOption
 from streams.cli.events import open_log
-from streams.cli.findings import CLOCK_SECONDS_MAX, Finding, show_findings
+from streams.cli.findings import CLOCK_SECONDS_MAX, PARKED_FIX, Finding, show_findings
 from streams.cli.projections import standing
 from streams.cli.session import engines
 
@@ -165,9 +165,7 @@ def _dead_letters(settings: Settings, log: GroupCommitStore) -> Finding:
     parked = {row["projection"]: row["parked"] for row in _standing(settings, log) if row["parked"]}
     if parked:
         found = ", ".join(f"{count:,} in {name}" for name, count in parked.items())
-        return Finding(
-            "dead letters", False, found, f"moot projections rebuild {' '.join(parked)}, once the cause is gone"
-        )
+        return Finding("dead letters", False, found, PARKED_FIX)
     return Finding("dead letters", True, "none")
 
 

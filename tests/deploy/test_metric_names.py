@@ -3,11 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import yaml
+from typer.main import get_command
 
 from infra.settings import ROOT
 from infra.telemetry import metrics
+from streams.cli import application
 
 DEPLOY = ROOT / "infra" / "deploy"
 NAME = re.compile(r"\b(moot_[a-z_]+|process_[a-z_]+)\b(?:\{([^}]*)\})?")
@@ -52,6 +55,17 @@ def test_every_name_that_is_asked_for_exists() -> None:
     asked = {name for text in expressions() for name, _ in NAME.findall(text) if name.startswith("moot_")}
     assert asked
     assert not asked - known.keys()
+
+
+def test_every_command_that_an_alert_names_exists() -> None:
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
+    said = " ".join(rule["annotations"]["what_to_do"] for group in rules["groups"] for rule in group["rules"])
+    named = re.findall(r"\bmoot ([a-z]+)(?: ([a-z]+))?", said)
+    assert ("projections", "retry") in named
+    moot: Any = get_command(application())
+    for command, sub in named:
+        assert command in moot.commands
+        assert not sub or sub in getattr(moot.commands[command], "commands", {sub: None})
 
 
 def test_every_label_that_is_asked_for_exists() -> None:

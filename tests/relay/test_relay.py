@@ -1,8 +1,10 @@
 """The relay between a real PostgreSQL and a log in memory: order, resuming, fencing, keys, the frontier."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from domain.event import Id
 from infra.breaker import State
@@ -51,6 +53,15 @@ def keys(log: MemoryLog) -> dict[Id, bytes | None]:
 def frontier(conninfo: str) -> dict[int, int]:
     with connect(conninfo) as connection:
         return dict(connection.execute("SELECT partition, position FROM log.relayed").fetchall())
+
+
+def cut_off(conninfo: str) -> None:
+    """Cut the connections of relays to PostgreSQL."""
+    with connect(conninfo) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'moot relay' AND datname = current_database()"
+        )
 
 
 def test_everything_is_sent_once_in_order_and_as_it_is_stored(store: str, log: MemoryLog, history: History) -> None:
@@ -133,6 +144,23 @@ def test_a_log_that_is_away_is_waited_for(store: str, log: MemoryLog, history: H
         assert (relay.status.state, relay.status.trouble) == ("leading", None)
 
 
+def test_a_write_that_fails_is_logged_with_the_trace_of_its_first_event(
+    store: str, log: MemoryLog, history: History
+) -> None:
+    head = history.grow(50)
+    with relaying(store, log) as relay, capture_logs() as lines:
+        reached(relay, head)
+        log.lose_answers = 1
+        reached(relay, history.grow(10))
+        cut_off(store)
+        reached(relay, history.grow(10))
+    failed = [line for line in lines if line["event"] == "relay.failed"]
+    (state,) = [row[4] for row in stored(store) if row[0] == head + 1]
+    trace = json.loads(state)["meta"]["correlation_id"].replace("-", "")
+    assert (failed[0]["position"], failed[0]["trace_id"]) == (head + 1, trace)
+    assert "trace_id" not in failed[-1], "it was sending nothing"
+
+
 def test_a_log_that_is_back_is_told_to_be_though_there_is_nothing_to_send(store: str, log: MemoryLog) -> None:
     def told() -> float | None:
         return metrics.REGISTRY.get_sample_value("moot_breaker_state", {"dependency": "kafka"})
@@ -150,11 +178,7 @@ def test_a_database_that_cuts_all_connections_is_waited_for(store: str, log: Mem
     with relaying(store, log) as relay:
         reached(relay, history.grow(100))
         for _ in range(3):
-            with connect(store) as connection:
-                connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE application_name = 'moot relay' AND datname = current_database()"
-                )
+            cut_off(store)
             reached(relay, history.grow(10))
     assert sent(log) == stored(store)
 

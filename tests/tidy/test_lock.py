@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 
 import pytest
 from packaging.markers import Marker
@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from infra.settings import ROOT
 
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+IMAGE, RUNTIME, EVERYTHING = LOCKS = ("requirements-image.lock", "requirements.lock", "requirements-dev.lock")
 
 
 def pinned(lock: str) -> dict[str, tuple[str, str, list[str]]]:
@@ -38,8 +38,13 @@ def test_every_package_is_pinned_and_hashed(lock: str) -> None:
 
 def test_the_locks_have_everything_that_is_asked_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    runtime = project["project"]["dependencies"]
-    for lock, wanted in zip(LOCKS, (runtime, [*runtime, *project["dependency-groups"]["dev"]]), strict=True):
+    image = project["project"]["dependencies"]
+    runtime = [*image, *project["project"]["optional-dependencies"]["embedded"]]
+    for lock, wanted in (
+        (IMAGE, image),
+        (RUNTIME, runtime),
+        (EVERYTHING, [*runtime, *project["dependency-groups"]["dev"]]),
+    ):
         packages = pinned(lock)
         for requirement in map(Requirement, wanted):
             name = canonicalize_name(requirement.name)
@@ -47,13 +52,32 @@ def test_the_locks_have_everything_that_is_asked_for() -> None:
             assert requirement.specifier.contains(packages[name][0]), f"{lock} has another {name}: ./task lock"
 
 
-def test_both_locks_pin_the_same_versions() -> None:
-    runtime, everything = (pinned(lock) for lock in LOCKS)
-    assert {name: runtime[name][0] for name in runtime} == {name: everything[name][0] for name in runtime}
+def test_all_locks_pin_the_same_versions() -> None:
+    image, runtime, everything = (pinned(lock) for lock in LOCKS)
+    assert {name: everything[name] for name in runtime} == runtime
+    assert {name: runtime[name] for name in image} == image
+
+
+def test_the_image_has_no_engines_and_all_that_its_packages_ask_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    image = pinned(IMAGE)
+    assert not {Requirement(words).name for words in project["optional-dependencies"]["embedded"]} & image.keys()
+    wanted, seen = [Requirement(words) for words in project["dependencies"]], set[tuple[str, str]]()
+    while wanted:
+        requirement = wanted.pop()
+        name = canonicalize_name(requirement.name)
+        assert name in image, f"{IMAGE} lacks {name}: ./task lock"
+        for extra in {"", *requirement.extras}:
+            if (name, extra) not in seen:
+                seen.add((name, extra))
+                asked = map(Requirement, requires(name) or ())
+                wanted += [one for one in asked if one.marker is None or one.marker.evaluate({"extra": extra})]
+    alone = {name for name, (_, marker, _) in image.items() if not marker or Marker(marker).evaluate()}
+    assert alone <= {name for name, _ in seen}, "nobody asks for these"
 
 
 def test_what_runs_the_tests_is_what_is_locked() -> None:
-    for name, (pin, marker, _) in pinned(LOCKS[1]).items():
+    for name, (pin, marker, _) in pinned(EVERYTHING).items():
         if marker and not Marker(marker).evaluate():
             continue
         try:

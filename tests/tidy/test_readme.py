@@ -36,6 +36,12 @@ def test_its_commands_and_links_exist() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_its_picture_shows_both_ways_of_an_event() -> None:
+    picture = README.partition("## The way of one event")[2].partition("##")[0]
+    for station in ("event store", "embedded runner", "relay", "Kafka", "workers", "projections", "Redis", "read_api"):
+        assert station in picture, station
+
+
 def _declared(text: str) -> str:
     """The example of a projection in a text: the lines around its declaration that are indented as it is."""
     lines = text.splitlines()

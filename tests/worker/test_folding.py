@@ -1,10 +1,12 @@
 """What of the records of a partition is folded, and what is left out."""
 
+import json
 from collections.abc import Iterator, Mapping
 from random import Random
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from infra import migrate
 from infra.codec import Codec
@@ -115,9 +117,14 @@ def test_an_event_that_the_codec_itself_fails_on_parks_its_stream(
     monkeypatch.setattr(store.codec, "decode_page", failing)
     (made,) = [*folding(database, "votes", store.codec)]
     made.look([NUMBER])
-    assert made.fold([read(records)], 1_000).events == len(records)
+    with capture_logs() as lines:
+        assert made.fold([read(records)], 1_000).events == len(records)
     with connect(database) as connection:
         parked = dead_letters(connection, "scores")
+        (state,) = connection.execute("SELECT state FROM log.stored_events WHERE notification_id = %s", (sick,))
+    (said,) = [line for line in lines if line["event"] == "views.parked" and line["projection"] == "scores"]
+    trace = json.loads(state[0])["meta"]["correlation_id"].replace("-", "")
+    assert (said["position"], said["trace_id"]) == (sick, trace)
     assert [one.first_position for one in parked] == [sick]
     assert "RecursionError" in parked[0].error
     made.close()

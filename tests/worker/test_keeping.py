@@ -1,12 +1,14 @@
 """What an agent does with what it reads: whatever a consumer loses, repeats or mixes up, the views come out right."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from random import Random
 from typing import Any
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from infra import migrate
 from infra.event_store import GroupCommitStore, postgres_store
@@ -204,8 +206,13 @@ def test_whatever_is_raised_is_waited_for_and_nothing_is_passed_over(database: s
         assert keeper.trouble is None
         await keeper.close()
 
-    asyncio.run(troubled())
+    with capture_logs() as lines:
+        asyncio.run(troubled())
     assert_views(database, 7, ["votes"])
+    traces = {json.loads(row[4])["meta"]["correlation_id"].replace("-", "") for row in stored(database)}
+    waited = [line for line in lines if line["event"] == "worker.waits"]
+    assert waited
+    assert {line["trace_id"] for line in waited} <= traces
 
 
 def test_a_release_ends_what_waits_and_what_came_late_is_dropped(database: str, store: GroupCommitStore) -> None:
