@@ -1,0 +1,159 @@
+"""Ids that grow with time: 41 bits of milliseconds since 2025, 10 of who made it, 12 of which in that millisecond.
+
+The layout is Twitter's (https://github.com/twitter-archive/snowflake/tree/snowflake-2010). What is ours: the clock of a
+machine that makes ids is never asked. PostgreSQL leases a number, and with it a span of milliseconds by its own
+clock in which nobody else makes ids under that number; a process goes on from there by its steady clock. So neither a
+clock that is set back or forward, nor a process that was frozen, nor two that start at once make an id twice, and those
+of one process only grow. If PostgreSQL's own clock is set back, ids go on from where they were.
+
+An id may be committed after a larger one: whoever resumes something does so by position in the log, never by id.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import psycopg
+import structlog
+from msgspec import Struct
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+EPOCH_MS: Final = 1_735_689_600_000
+"""The first millisecond of 2025, since 1970, UTC."""
+WORKER_BITS, SEQUENCE_BITS = 10, 12
+LEASE_SECONDS: Final = 30.0
+"""How long ids are made without hearing from PostgreSQL, and how long a number is taken after a crash."""
+_SEQUENCE_MAX: Final = (1 << SEQUENCE_BITS) - 1
+
+_TAKE: Final = b"""
+WITH clock AS MATERIALIZED (SELECT log.id_clock_ms() AS ms),
+free AS (
+    SELECT w.worker FROM log.id_workers w, clock WHERE w.until_ms < clock.ms
+    ORDER BY w.until_ms, w.worker LIMIT 1 FOR UPDATE OF w SKIP LOCKED)
+UPDATE log.id_workers w SET until_ms = clock.ms + %(lease_ms)s FROM free, clock WHERE w.worker = free.worker
+RETURNING w.worker, clock.ms, w.until_ms
+"""
+_RENEW: Final = b"""
+UPDATE log.id_workers w SET until_ms = greatest(w.until_ms, c.ms + %(lease_ms)s) FROM (SELECT log.id_clock_ms() AS ms) c
+WHERE w.worker = %(worker)s AND w.until_ms = %(until_ms)s
+RETURNING w.worker, c.ms, w.until_ms
+"""
+_GIVE_BACK: Final = (
+    b"UPDATE log.id_workers SET until_ms = %(last_ms)s WHERE worker = %(worker)s AND until_ms = %(until_ms)s"
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class NoIds(Exception):
+    """No id can be made now: PostgreSQL did not prolong the lease in time, or all numbers are taken. Try again."""
+
+
+class Lease(Struct, frozen=True):
+    """What PostgreSQL gave: a number, the time by its clock, and the last millisecond in which ids may be made."""
+
+    worker: int
+    now_ms: int
+    until_ms: int
+
+
+def milliseconds(snowflake: int) -> int:
+    """When an id was made: milliseconds since 1970, UTC."""
+    return (snowflake >> WORKER_BITS + SEQUENCE_BITS) + EPOCH_MS
+
+
+class Clock:
+    """Makes ids under a lease, all after ``after_ms``. ``steady`` gives seconds that only grow, from any beginning."""
+
+    def __init__(self, lease: Lease, steady: Callable[[], float] = time.monotonic, *, after_ms: int = 0) -> None:
+        self.lease = lease
+        self._steady = steady
+        self._began = steady()
+        self.last_ms = max(lease.now_ms, after_ms + 1)
+        self._sequence = -1
+
+    def prolong(self, lease: Lease) -> None:
+        """Go on under another lease of the same number."""
+        self.lease, self._began = lease, self._steady()
+
+    def next(self) -> int:
+        """An id larger than all before. Raises ``NoIds`` when the lease has ended."""
+        now = self.lease.now_ms + int(1000 * (self._steady() - self._began))
+        if now > self.last_ms:
+            ms, sequence = now, 0
+        elif self._sequence < _SEQUENCE_MAX:
+            ms, sequence = self.last_ms, self._sequence + 1
+        else:
+            ms, sequence = self.last_ms + 1, 0
+        if ms > self.lease.until_ms:
+            raise NoIds("no ids can be made: PostgreSQL has not prolonged the lease. Try again")
+        self.last_ms, self._sequence = ms, sequence
+        return ms << WORKER_BITS + SEQUENCE_BITS | self.lease.worker << SEQUENCE_BITS | sequence
+
+
+class Snowflakes:
+    """The ids that one process makes. Of one event loop; open it, and close it."""
+
+    def __init__(
+        self,
+        pool: AsyncConnectionPool[Any],
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pool = pool
+        self._lease_ms = int(1000 * lease_seconds)
+        self._steady = steady
+        self._clock: Clock | None = None
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Take a lease and keep it. Raises ``NoIds``, ``psycopg.Error`` and ``PoolTimeout``."""
+        await self.renew()
+        self._renewing = asyncio.create_task(self._keep())
+
+    async def close(self) -> None:
+        """Give the number back."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._renewing
+        clock, self._clock = self._clock, None
+        if clock is not None:
+            with suppress(psycopg.Error, PoolTimeout):  # it is free anyway in a while
+                async with self._pool.connection() as connection:
+                    lease = clock.lease
+                    held = {"worker": lease.worker, "until_ms": lease.until_ms, "last_ms": clock.last_ms}
+                    await connection.execute(_GIVE_BACK, held)
+
+    def next(self) -> int:
+        """An id larger than all before that this process made. Raises ``NoIds``."""
+        if self._clock is None:
+            raise NoIds("no ids can be made: there is no lease. Try again")
+        return self._clock.next()
+
+    async def renew(self) -> None:
+        """Have the lease prolonged, or take another number where somebody else has this one by now."""
+        async with self._pool.connection() as connection:
+            if self._clock is not None:
+                lease = self._clock.lease
+                held = {"worker": lease.worker, "until_ms": lease.until_ms, "lease_ms": self._lease_ms}
+                row = await (await connection.execute(_RENEW, held)).fetchone()
+                if row is not None:
+                    self._clock.prolong(Lease(*row))
+                    return
+            row = await (await connection.execute(_TAKE, {"lease_ms": self._lease_ms})).fetchone()
+        if row is None:
+            raise NoIds("no ids can be made: all 1,024 numbers are taken. Stop some processes, or try again")
+        after_ms = self._clock.last_ms if self._clock is not None else 0
+        self._clock = Clock(Lease(*row), self._steady, after_ms=after_ms)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_ms / 3000)
+            try:
+                await self.renew()
+            except (psycopg.Error, PoolTimeout, NoIds) as error:
+                _log.warning("snowflakes.not_renewed", error=str(error))
