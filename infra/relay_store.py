@@ -172,19 +172,15 @@ class RelayStore:
         )
         return [(Id(str(author)), at) for author, at in found]
 
-    def frontier(self) -> int:
-        """Up to where everything is in Kafka, as far as was kept here."""
-        return self._number("SELECT coalesce(max(position), 0) FROM log.relayed WHERE partition = %s", (EVERYTHING,))
+    def kept(self) -> dict[int, int]:
+        """What ``relayed`` has kept, as far as a crash of PostgreSQL left it: it may be behind, and is never ahead."""
+        return dict(self._connection.execute("SELECT partition, position FROM log.relayed").fetchall())
 
     def relayed(self, positions: Mapping[int, int], frontier: int) -> None:
         """Keep the position last sent to each partition, by its number, and that of the whole; never goes back."""
         partitions = sorted({*positions, EVERYTHING})
         reached = [frontier if number == EVERYTHING else positions[number] for number in partitions]
         self._connection.execute(_RELAYED, (partitions, reached), prepare=True)
-
-    def start_over(self) -> None:
-        """Forget how far the relay had come: Kafka has lost what it once had."""
-        self._connection.execute("DELETE FROM log.relayed")
 
     def _heard(self, _: object) -> None:
         self._news = True

@@ -16,9 +16,12 @@ from infra.postgres import connect
 from infra.secrets import FILE_NAME, KEY_LENGTH, Secrets
 from infra.settings import ROOT
 from infra.stack import Stack
+from schemas.topics import THREADS
+from streams.log_audit import audit
 from tests.databases import database_on
 from tests.relay.world import MASTER_KEY, stored
 from tests.stack.relays import Fleet
+from tests.stack.segments import cut_tail
 
 Start = Callable[..., Fleet]
 
@@ -161,6 +164,23 @@ def test_a_broker_killed_and_started_again(start: Start) -> None:
         fleet.stack.kafka.start()
         fleet.moves_on()
     assert relay.alive
+    fleet.finish()
+
+
+def test_a_broker_that_lost_the_end_of_some_partitions_in_a_power_cut(start: Start) -> None:
+    """It acknowledges from its page cache: each partition ends where the disk did, the others have what came later."""
+    fleet = start(relay_batch_events_max=SMALL)
+    relay = fleet.relay()
+    fleet.until(lambda found: found.sent > 2_000)
+    assert relay.stop() == 0
+    fleet.stack.kafka.kill()
+    for partition, transactions in ((2, 1), (5, 4), (7, 9)):
+        cut_tail(fleet.stack.kafka.folder, THREADS.name, partition, transactions)
+    fleet.stack.kafka.start()
+    with connect(fleet.conninfo) as connection:
+        assert audit(connection, fleet.log, erased_seconds_max=0).missing.count > 3
+    fleet.relay().says("lost events that Kafka had acknowledged: they are sent again")
+    fleet.moves_on()
     fleet.finish()
 
 
