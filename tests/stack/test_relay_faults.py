@@ -12,14 +12,17 @@ from secrets import token_bytes
 
 import pytest
 
+from commands.ports import Append
+from domain.name import NameClaimed
 from infra.postgres import connect
 from infra.secrets import FILE_NAME, KEY_LENGTH, Secrets
 from infra.settings import ROOT
 from infra.stack import Stack
-from schemas.topics import THREADS
+from schemas.topics import PEOPLE, THREADS, partition_of
 from streams.log_audit import audit
+from tests.conformance.event_store import meta, new_id
 from tests.databases import database_on
-from tests.relay.world import MASTER_KEY, stored
+from tests.relay.world import MASTER_KEY, store_of, stored
 from tests.stack.relays import Fleet
 from tests.stack.segments import cut_tail
 
@@ -181,6 +184,34 @@ def test_a_broker_that_lost_the_end_of_some_partitions_in_a_power_cut(start: Sta
         assert audit(connection, fleet.log, erased_seconds_max=0).missing.count > 3
     fleet.relay().says("lost events that Kafka had acknowledged: they are sent again")
     fleet.moves_on()
+    fleet.finish()
+
+
+def test_a_broker_that_lost_its_end_while_the_relay_had_nothing_to_send(start: Start) -> None:
+    """The relay asked for nothing meanwhile, so nothing failed; what it sends next must not hide what is missing.
+
+    A partition that is written to by the producers in turn, and lost what one of them wrote: the other knows nothing.
+    """
+    fleet = start()
+    relay = fleet.relay()
+    fleet.moves_on()
+    fleet.end_load()
+    holder = new_id()
+    with store_of(fleet.conninfo) as store:
+
+        def grow() -> None:
+            claim = Append(new_id(), 0, (NameClaimed("account", holder),))
+            fleet.head = store.append_sync([claim], meta())
+            fleet.moves_on()
+
+        for _ in range(4):
+            grow()
+        fleet.stack.kafka.kill()
+        cut_tail(fleet.stack.kafka.folder, PEOPLE.name, partition_of(holder, PEOPLE.partitions), 1)
+        fleet.stack.kafka.start()
+        for _ in range(4):
+            grow()
+    assert relay.alive
     fleet.finish()
 
 
