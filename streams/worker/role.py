@@ -159,7 +159,7 @@ class Worker:
         self._limits = limits or WorkerLimits()
         self._changed = changed
         self._groups = [GroupWorker(group, means, self._limits) for group in groups]
-        self._watchdog = Watchdog(means.conninfo, lambda: self._groups, self._limits)
+        self._watchdog = Watchdog(means.conninfo, means.log, lambda: self._groups, self._limits)
 
     def status(self) -> list[GroupStatus]:
         """How each group does. For any thread."""
