@@ -78,11 +78,13 @@ def standing(connection: Connection[Any]) -> Standing:
 class RelayStore:
     """One connection: the lock that makes the leader goes with it. A context manager; used from one thread.
 
-    All methods raise ``psycopg.Error``. ``wake`` may be called from any thread.
+    All methods raise ``psycopg.Error``, and ``NoAnswer`` when PostgreSQL is silent for so long: whoever waited longer
+    would say that he leads, while he cannot know it. ``wake`` may be called from any thread.
     """
 
-    def __init__(self, conninfo: str) -> None:
-        self._connection = connect(conninfo)
+    def __init__(self, conninfo: str, silent_seconds_max: float) -> None:
+        self._silent_seconds_max = silent_seconds_max
+        self._connection = connect(conninfo, answer_seconds_max=silent_seconds_max)
         self._woken, self._wake = socket.socketpair()
         self._news = True
         self._connection.add_notify_handler(self._heard)
@@ -106,10 +108,10 @@ class RelayStore:
         with suppress(OSError):
             self._wake.send(b"\0")
 
-    def elected(self, silent_seconds_max: float) -> bool:
+    def elected(self) -> bool:
         """Whether this relay leads; then it hears of news from here on.
 
-        It leads no more when PostgreSQL has heard nothing of it for so long.
+        It leads no more when PostgreSQL has heard nothing of it for as long as it may be silent itself.
         """
         self._connection.execute("SELECT set_config('application_name', %s, false)", (APPLICATION,))
         row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
@@ -118,7 +120,7 @@ class RelayStore:
         # The frontier is found again from Kafka, so its commits need not wait for the disk.
         self._connection.execute(
             f"SET synchronous_commit = off; SET timezone = 'UTC'; LISTEN {CHANNEL};"
-            f" SET idle_session_timeout = {round(1000 * silent_seconds_max)}"
+            f" SET idle_session_timeout = {round(1000 * self._silent_seconds_max)}"
         )
         return True
 

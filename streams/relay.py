@@ -132,7 +132,7 @@ class Relay:
     def _run(self) -> None:
         while not self.stopping:
             try:
-                with RelayStore(self._conninfo) as store:
+                with RelayStore(self._conninfo, self._limits.silent_seconds_max) as store:
                     self._store = store
                     if self._elected(store):
                         self._lead(store)
@@ -162,7 +162,7 @@ class Relay:
 
     def _elected(self, store: RelayStore) -> bool:
         while not self.stopping:
-            if store.elected(self._limits.silent_seconds_max):
+            if store.elected():
                 return True
             metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)  # it asks nothing of Kafka
             self._say(state="standing by", trouble="another relay leads")

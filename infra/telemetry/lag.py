@@ -10,7 +10,7 @@ from msgspec import Struct
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from infra.guarded_pool import bounded
+from infra.bounded import bounded
 from infra.postgres import CONTEXT
 from infra.telemetry.metrics import LAG
 

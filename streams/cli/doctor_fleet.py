@@ -33,6 +33,8 @@ REDIS_VERSION_MIN: Final = (6, 2)
 LAG_SECONDS_MAX: Final = 10.0
 """How old the oldest event may be that the relay has not sent or a view lacks: seconds mean that it is worked on."""
 REDIS_SECONDS_MAX: Final = 5.0
+POSTGRES_SECONDS_MAX: Final = 10.0
+"""How long each of their answers may take: what is asked is not much, and to hang would be no finding."""
 
 Check = Callable[[Settings], Finding]
 
@@ -97,7 +99,9 @@ def _replica(settings: Settings) -> Finding:
     if settings.database_replica_url is None:
         return Finding("replica", True, "none: all reads go to the primary")
     began = time.perf_counter()
-    with connect(settings.database_replica_url.get_secret_value()) as connection:
+    with connect(
+        settings.database_replica_url.get_secret_value(), answer_seconds_max=POSTGRES_SECONDS_MAX
+    ) as connection:
         row = connection.execute("SELECT pg_is_in_recovery(), views.reached(%s::text[])", (list(ALL),)).fetchone()
     assert row is not None
     recovering, reached = row
@@ -137,7 +141,7 @@ def _kafka(settings: Settings) -> Finding:
 
 
 def _schema(settings: Settings) -> Finding:
-    missing = pending(_url(settings))
+    missing = pending(_url(settings), answer_seconds_max=POSTGRES_SECONDS_MAX)
     newest = max((migration.number for migration in available()), default=0)
     if missing:
         return Finding("schema", False, f"{counted(len(missing), 'migration')} to make", "moot migrate")
@@ -211,7 +215,7 @@ def _url(settings: Settings) -> str:
 
 
 def _primary(settings: Settings) -> Any:
-    return connect(_url(settings))
+    return connect(_url(settings), answer_seconds_max=POSTGRES_SECONDS_MAX)
 
 
 def _ms(began: float) -> str:

@@ -85,6 +85,8 @@ class Folding:
         kinds = {kind for projection in projections for kind in projection.handlers}
         self._others = frozenset(wire for wire, kind in WIRE.items() if kind not in kinds)
         self._connection: Connection[Any] | None = None
+        self._opened: Connection[Any] | None = None
+        """The same, also while it is being prepared."""
         self._looked_for: frozenset[int] = frozenset()
 
     @property
@@ -145,7 +147,7 @@ class Folding:
 
     def cut(self) -> None:
         """Cut the connection: a call that waits for PostgreSQL raises one of ``AWAY``. For any thread."""
-        connection = self._connection
+        connection = self._opened
         if connection is not None and not connection.closed:
             with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as cut:
                 cut.shutdown(socket.SHUT_RDWR)
@@ -156,7 +158,7 @@ class Folding:
 
     def _connected(self) -> Connection[Any]:
         if self._connection is None or self._connection.closed:
-            connection = connect(self._conninfo)
+            self._opened = connection = connect(self._conninfo)
             try:
                 prepare_for_folding(connection, self._name)
                 connection.execute(

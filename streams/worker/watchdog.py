@@ -120,7 +120,7 @@ class Watchdog:
     def _lag(self, watched: Watched) -> tuple[int, int]:
         """In how many of its partitions there is more to fold, and a number that grows with each commit there."""
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._conninfo)
+            self._connection = connect(self._conninfo, answer_seconds_max=_ANSWER_SECONDS_MAX)
             self._connection.execute("SELECT set_config('statement_timeout', %s, false)", (_TIMEOUT,))
         row = self._connection.execute(
             """SELECT count(*) FILTER (WHERE at.first < r.position), coalesce(sum(at.whole), 0) FROM (
@@ -148,3 +148,5 @@ class Watchdog:
 
 
 _TIMEOUT: Final = "5s"
+_ANSWER_SECONDS_MAX: Final = 6.0
+"""PostgreSQL ends what takes longer than the former; when it cannot say so, it is the network that does not."""
