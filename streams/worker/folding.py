@@ -16,7 +16,7 @@ from psycopg import Connection
 
 from infra.codec import Codec, Row
 from infra.keyring import KeysUnavailable, WrongMasterKey
-from infra.log_records import NotOurs, row_of
+from infra.log_records import NotOurs, position_of, row_of
 from infra.postgres import connect
 from infra.rows import prepare_for_folding
 from projections.core import Projection
@@ -131,7 +131,10 @@ class Folding:
         Raises ``StaleCheckpoint``: look again then; one of ``AWAY``: PostgreSQL does not answer; ``WrongMasterKey``.
         """
         events = commits = 0
+        known = self._known(reads)
         try:
+            if known:
+                self._folder.pass_over(self._connected(), known)
             for deliveries in _in_portions(self._deliveries(reads), events_max):
                 to = max(delivery.events[-1].position for delivery in deliveries)
                 for done in self._folder.take(self._connected(), deliveries):
@@ -189,6 +192,17 @@ class Folding:
         return [
             Delivery(read.partition, [next(events) for _ in rows], read.records[-1].offset + 1) for read, rows in found
         ]
+
+    def _known(self, reads: Iterable[Read]) -> dict[int, tuple[int, int]]:
+        """Of what all views have already: the last position in each partition, and the offset after it."""
+        known = {}
+        for read in reads:
+            stands = self._folder.stands(read.partition)
+            with suppress(NotOurs):
+                last = position_of(read.records[-1])  # type: ignore[arg-type]  # it has what that asks for
+                if stands and last <= min(stands.values()):
+                    known[read.partition] = (last, read.end)
+        return known
 
     def _new_rows(self, read: Read, after: int) -> list[Row]:
         """The stored events after that position. Kinds that no view asks for are left out, unless one comes last."""
