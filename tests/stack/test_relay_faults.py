@@ -24,6 +24,7 @@ from tests.conformance.event_store import meta, new_id
 from tests.databases import database_on
 from tests.relay.world import MASTER_KEY, store_of, stored
 from tests.stack.relays import Fleet
+from tests.stack.roles import proxied
 from tests.stack.segments import cut_tail
 
 Start = Callable[..., Fleet]
@@ -275,6 +276,42 @@ def test_answers_that_never_come(start: Start, stack: Stack) -> None:
         stack.proxy("kafka").partition(["downstream"])
         time.sleep(3)
         stack.proxy("kafka").heal()
+    fleet.moves_on()
+    assert relay.alive
+    fleet.finish()
+
+
+def test_a_postgresql_frozen_for_longer_than_a_relay_waits(start: Start) -> None:
+    """It lets go of the leader, and finds itself followed by nobody, or by the other, when all go on."""
+    fleet = start(relay_silent_seconds_max=2)
+    leader = fleet.relay()
+    leader.says("is leading")
+    other = fleet.relay()
+    other.says("standing by")
+    for _ in range(2):
+        fleet.moves_on()
+        waited = leader.said().count("is waiting") + other.said().count("is waiting")
+        fleet.stack.postgres.pause()
+        time.sleep(FROZEN_SECONDS)
+        fleet.stack.postgres.resume()
+        assert leader.said().count("is waiting") + other.said().count("is waiting") >= waited + 2
+        fleet.moves_on()
+    assert leader.alive
+    assert other.alive
+    fleet.finish()
+
+
+def test_answers_of_postgresql_that_are_cut_off(start: Start, server_database: str, stack: Stack) -> None:
+    """In the middle of a page, or of what is kept of the progress: what Kafka has is what counts."""
+    random = Random(5)
+    fleet = start(database_url=proxied(server_database, stack), relay_batch_events_max=SMALL)
+    relay = fleet.relay()
+    for direction in ("downstream", "upstream") * ROUNDS:
+        fleet.moves_on()
+        waited = relay.said().count("is waiting")
+        stack.proxy("postgres").cut_after(random.randrange(2_000, 200_000), direction)
+        relay.says("is waiting", times=waited + 1)
+        stack.proxy("postgres").heal()
     fleet.moves_on()
     assert relay.alive
     fleet.finish()
