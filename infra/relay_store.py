@@ -75,6 +75,19 @@ def standing(connection: Connection[Any]) -> Standing:
     return Standing(head, sent, max(0, head - sent), address, since)
 
 
+def kept(connection: Connection[Any]) -> dict[int, int]:
+    """What ``relayed`` has kept, as far as a crash of PostgreSQL left it: it may be behind, and is never ahead."""
+    return dict(connection.execute("SELECT partition, position FROM log.relayed").fetchall())
+
+
+def state(connection: Connection[Any], position: int) -> bytes | None:
+    """The event at that position as stored, or ``None``."""
+    row = connection.execute(
+        "SELECT state FROM log.stored_events WHERE notification_id = %s", (position,), binary=True
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
 class RelayStore:
     """One connection: the lock that makes the leader goes with it. A context manager; used from one thread.
 
@@ -149,10 +162,7 @@ class RelayStore:
 
     def state(self, position: int) -> bytes | None:
         """The event at that position as stored, or ``None``."""
-        row = self._connection.execute(
-            "SELECT state FROM log.stored_events WHERE notification_id = %s", (position,), binary=True
-        ).fetchone()
-        return None if row is None else bytes(row[0])
+        return state(self._connection, position)
 
     def keys(self, authors: Collection[Id]) -> Mapping[Id, bytes | None]:
         """The wrapped keys of those of these authors who have one; ``None``: it was destroyed."""
@@ -175,8 +185,8 @@ class RelayStore:
         return [(Id(str(author)), at) for author, at in found]
 
     def kept(self) -> dict[int, int]:
-        """What ``relayed`` has kept, as far as a crash of PostgreSQL left it: it may be behind, and is never ahead."""
-        return dict(self._connection.execute("SELECT partition, position FROM log.relayed").fetchall())
+        """What ``relayed`` has kept."""
+        return kept(self._connection)
 
     def relayed(self, positions: Mapping[int, int], frontier: int) -> None:
         """Keep the position last sent to each partition, by its number, and that of the whole; never goes back."""

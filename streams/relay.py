@@ -23,7 +23,6 @@ from infra.codec import Row
 from infra.event_log import (
     EventLog,
     Fenced,
-    LogRecord,
     LogUnavailable,
     LogWriter,
     Partition,
@@ -36,7 +35,6 @@ from infra.log_records import (
     EVENT_TOPICS,
     NotOurs,
     Unplaceable,
-    described,
     names,
     number_of,
     outgoing,
@@ -46,15 +44,12 @@ from infra.relay_store import EVERYTHING, RelayStore
 from infra.telemetry import metrics
 from schemas.topics import TOPICS, located
 from streams.limits import RelayLimits
+from streams.log_origin import AnotherLog, check_origin, last_positions, lost_ends
 from streams.observing import sent
 from streams.relay_keys import AuthorKeys
 from streams.runner import Publisher
 
 State = Literal["starting", "standing by", "leading", "waiting", "stopped"]
-
-
-class AnotherLog(Exception):
-    """What is in the topics is not of this event store. Nothing is sent: it would mix two histories."""
 
 
 _EXPECTED: Final = (psycopg.Error, OSError, LogUnavailable, Fenced, TopicsMissing, Unplaceable, NotOurs, AnotherLog)
@@ -205,8 +200,7 @@ class Relay:
         kept = store.kept()
         frontier = max(kept.get(EVERYTHING, 0), *there.values(), 0)
         once = self._once_sent(store, kept, frontier)
-        lost = {number: there.get(number, 0) for number, at in once.items() if there.get(number, 0) < at}
-        if lost:
+        if lost := lost_ends(there, once):
             self._send_again(store, writer, lost, frontier)
         if not self.stopping:
             store.relayed(there | {number: once[number] for number in lost}, frontier)
@@ -259,9 +253,8 @@ class Relay:
         topics = names(EVENT_TOPICS)
         _check_partitions(ends)
         last = last_records(self._target, {place: span for place, span in ends.items() if place[0] in topics})
-        for record in last.values():
-            _check_origin(store, record)
-        return {number_of(record): position_of(record) for record in last.values()}
+        check_origin(last.values(), store.state)
+        return last_positions(last.values())
 
     def _send(self, store: RelayStore, writer: LogWriter, after: int, rows: list[Row]) -> int:
         """One transaction; the position of its last event."""
@@ -318,14 +311,3 @@ def _check_whole(after: int, rows: Sequence[Row]) -> None:
     if not rows or rows[0][0] != after + 1 or rows[-1][0] != after + len(rows):
         followed = f"it is followed by {rows[0][0]}" if rows else "nothing follows it"
         raise AnotherLog(f"the event store has a gap after position {after}: {followed}")
-
-
-def _check_origin(store: RelayStore, record: LogRecord) -> None:
-    """Make sure that what the log has last was sent from this store."""
-    position = position_of(record)
-    if store.state(position) != record.value:
-        raise AnotherLog(
-            f"{described(record)} is not what this event store has at position {position}: the topics are of another"
-            " store, or this one was restored from a backup that is older than they are (moot log restore brings back"
-            " all of it)"
-        )
