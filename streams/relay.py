@@ -2,8 +2,11 @@
 
 One relay leads, by a lock in PostgreSQL; others stand by. The log's own fencing makes that safe: whoever leads opens a
 writer, which shuts out every writer before it, and then reads from the log itself how far it has come. A batch is one
-transaction of positions that follow each other, so the highest position in the log says that all up to it are there
-once. The same way leads back from every failure; nothing is kept anywhere for it.
+transaction of positions that follow each other, so the highest position in the log says that all up to it were sent
+once. The same way leads back from every failure; nothing has to be kept anywhere for it.
+
+What was acknowledged may be lost all the same, by a lone broker whose power fails: each partition then ends where its
+disk did. What was once sent is kept in PostgreSQL for that, and such ends are sent again before anything else is.
 """
 
 import random
@@ -50,7 +53,6 @@ from streams.relay_keys import AuthorKeys
 from streams.runner import Publisher
 
 State = Literal["starting", "standing by", "leading", "waiting", "stopped"]
-
 
 _EXPECTED: Final = (psycopg.Error, OSError, LogUnavailable, Fenced, TopicsMissing, Unplaceable, NotOurs, AnotherLog)
 """What may happen while all of Moot is right."""
