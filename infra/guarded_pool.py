@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection, Connection
-from psycopg.errors import _WaitTimeout
+from psycopg import AsyncConnection
 from psycopg.pq import ConnStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
+from infra.bounded import bounded_async
 from infra.breaker import Breaker, CircuitOpen, State
-from infra.postgres import CONNECT_SECONDS_MAX, CONTEXT, POOL_SIZE_MAX
+from infra.postgres import CONNECT_SECONDS_MAX, CONTEXT, POOL_SIZE_MAX, with_silence_max
 
 ANSWER_SECONDS_MAX: Final = 10.0
 """How long PostgreSQL may take over one answer, unless told otherwise. A network that swallows packets says nothing."""
@@ -23,10 +23,6 @@ _log = structlog.get_logger(__name__)
 
 class PostgresAway(CircuitOpen, psycopg.OperationalError):
     """PostgreSQL did not answer lately and was not asked: a breaker is open."""
-
-
-class NoAnswer(psycopg.OperationalError):
-    """PostgreSQL took too long over one answer. The connection is given up, and what it did is not known."""
 
 
 def is_away(error: BaseException) -> bool:
@@ -40,38 +36,6 @@ def is_away(error: BaseException) -> bool:
     if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return False
     return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
-
-
-def bounded_async(seconds_max: float) -> type[AsyncConnection[Any]]:
-    """A class of connections that raise ``NoAnswer`` rather than wait longer for one answer."""
-
-    class Bounded(AsyncConnection[Any]):
-        async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - the library's
-            try:
-                return await super().wait(gen, interval, seconds_max if timeout is None else timeout)
-            except _WaitTimeout:
-                if timeout is not None:
-                    raise
-                self.pgconn.finish()
-                raise NoAnswer(f"PostgreSQL did not answer within {seconds_max:g} s") from None
-
-    return Bounded
-
-
-def bounded(seconds_max: float) -> type[Connection[Any]]:
-    """The same for threads."""
-
-    class Bounded(Connection[Any]):
-        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-            try:
-                return super().wait(gen, interval, seconds_max if timeout is None else timeout)
-            except _WaitTimeout:
-                if timeout is not None:
-                    raise
-                self.pgconn.finish()
-                raise NoAnswer(f"PostgreSQL did not answer within {seconds_max:g} s") from None
-
-    return Bounded
 
 
 class GuardedPool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
@@ -149,7 +113,7 @@ def guarded_pool(
     it is back as soon as the server is; the breaker decides how often there is a caller.
     """
     made = GuardedPool(
-        conninfo,
+        with_silence_max(conninfo),
         connection_class=bounded_async(answer_seconds_max),
         kwargs={"context": CONTEXT, "autocommit": True, "connect_timeout": max(2, int(wait_seconds_max))},
         min_size=min_size,

@@ -49,7 +49,8 @@ class KafkaSettings(BaseModel):
     relay_silent_seconds_max: float = setting(
         15.0,
         "seconds",
-        "How long PostgreSQL may hear nothing of a leader before another may lead: one that is frozen, or cut off.",
+        "How long PostgreSQL may hear nothing of a leader before another may lead: one that is frozen, or cut off. And"
+        " how long a relay waits for an answer of PostgreSQL before it lets go and connects anew.",
         ge=1,
     )
     relay_retry_seconds_min: float = setting(

@@ -39,7 +39,7 @@ class _Slot(Struct):
 
 
 class MemoryLog:
-    """See ``EventLog``. What goes wrong is told to it: see ``refuse``, ``lose_answers`` and ``die_in_writes``."""
+    """See ``EventLog``. What goes wrong is told to it: see ``refuse`` and those after it, and ``lose_tail``."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -116,6 +116,13 @@ class MemoryLog:
             self._answer()
             topic = self._topics[name]
             self._topics[name] = msgspec.structs.replace(topic, config={**topic.config, **config})
+
+    def lose_tail(self, place: Partition, transactions: int) -> None:
+        """The last transactions in a partition were not on its broker's disk yet, and its power failed."""
+        with self._lock:
+            slots = self._slots[place]
+            marks = [offset for offset, slot in enumerate(slots) if slot.record is None]
+            del slots[marks[-transactions - 1] + 1 if transactions < len(marks) else 0 :]
 
     def write(self, epoch: int, records: Sequence[LogRecord]) -> None:
         """What a writer of that epoch writes."""

@@ -12,6 +12,7 @@ import psycopg
 from msgspec import Struct
 
 from infra.failures import Failure
+from infra.postgres import connect
 
 FOLDER = Path(__file__).resolve().parents[1] / "schemas" / "sql" / "migrations"
 
@@ -81,10 +82,10 @@ def migrate(dsn: str, folder: Path = FOLDER) -> list[Migration]:
     return pending
 
 
-def pending(dsn: str, folder: Path = FOLDER) -> list[Migration]:
+def pending(dsn: str, folder: Path = FOLDER, *, answer_seconds_max: float | None = None) -> list[Migration]:
     """What ``migrate`` would apply. Changes nothing. Raises ``MigrationFailure`` as ``migrate`` does."""
     migrations = available(folder)
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    with connect(dsn, answer_seconds_max=answer_seconds_max) as connection:
         row = connection.execute("SELECT to_regclass('public.migrations')").fetchone()
         applied = _checked(connection, migrations) if row and row[0] else set()
     return [migration for migration in migrations if migration.number not in applied]

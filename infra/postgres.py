@@ -4,13 +4,14 @@ Ids are canonical text everywhere in Moot; making and hashing ``uuid.UUID`` obje
 """
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection, BaseConnection, Connection
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import AdaptersMap, Loader
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import DiagnosticField, ExecStatus, Format
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
@@ -18,10 +19,23 @@ from psycopg.sql import Composable
 from psycopg.types.string import TextLoader
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from infra.bounded import bounded
+
 POOL_SIZE_MAX = 8
 """Connections of a pool at most, unless told otherwise: two cores are busy with fewer."""
 CONNECT_SECONDS_MAX = 5.0
 """How long a caller waits for a connection, a free one of a pool included, before it is refused."""
+
+TCP_SILENCE: Final[Mapping[str, int]] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""When a connection over TCP counts as broken though nobody closed it: its machine did not answer three times after
+ten seconds of silence, or has not acknowledged for 25 s what was sent (the last is in milliseconds). By the system's
+own measure a machine that lost its power is waited for a quarter of an hour, or two hours where nothing was sent. They
+are libpq's parameters of the same names; a conninfo that names one decides it."""
 
 
 class _UuidTextLoader(Loader):
@@ -56,17 +70,33 @@ CONTEXT: AdaptContext = _Context()
 """Pass as ``context`` to whatever opens a connection of its own."""
 
 
-def connect(conninfo: str, *, autocommit: bool = True) -> Connection[TupleRow]:
-    """One connection, in autocommit unless told otherwise. Raises ``psycopg.OperationalError``."""
-    return Connection.connect(
-        conninfo, autocommit=autocommit, context=CONTEXT, connect_timeout=max(2, int(CONNECT_SECONDS_MAX))
+def with_silence_max(conninfo: str) -> str:
+    """The same with those of ``TCP_SILENCE`` that it does not decide."""
+    decided: dict[str, Any] = {**TCP_SILENCE, **conninfo_to_dict(conninfo)}
+    return make_conninfo(**decided)
+
+
+def connect(conninfo: str, *, autocommit: bool = True, answer_seconds_max: float | None = None) -> Connection[TupleRow]:
+    """One connection, in autocommit unless told otherwise. Raises ``psycopg.OperationalError``.
+
+    With ``answer_seconds_max`` it raises ``NoAnswer``, which is one, rather than wait longer for one answer.
+    """
+    kind: type[Connection[Any]] = Connection if answer_seconds_max is None else bounded(answer_seconds_max)
+    return kind.connect(
+        with_silence_max(conninfo),
+        autocommit=autocommit,
+        context=CONTEXT,
+        connect_timeout=max(2, int(CONNECT_SECONDS_MAX)),
     )
 
 
 async def connect_async(conninfo: str, *, autocommit: bool = True) -> AsyncConnection[TupleRow]:
     """One connection for an event loop, in autocommit unless told otherwise. Raises ``psycopg.OperationalError``."""
     return await AsyncConnection.connect(
-        conninfo, autocommit=autocommit, context=CONTEXT, connect_timeout=max(2, int(CONNECT_SECONDS_MAX))
+        with_silence_max(conninfo),
+        autocommit=autocommit,
+        context=CONTEXT,
+        connect_timeout=max(2, int(CONNECT_SECONDS_MAX)),
     )
 
 
@@ -79,7 +109,7 @@ def pool(
     server is.
     """
     return AsyncConnectionPool(
-        conninfo,
+        with_silence_max(conninfo),
         kwargs={"context": CONTEXT, "autocommit": autocommit},
         min_size=min_size,
         max_size=max_size,
@@ -94,7 +124,7 @@ def sync_pool(
 ) -> ConnectionPool[Connection[TupleRow]]:
     """The same for threads, also still closed."""
     return ConnectionPool(
-        conninfo,
+        with_silence_max(conninfo),
         kwargs={"context": CONTEXT, "autocommit": autocommit},
         min_size=min_size,
         max_size=max_size,

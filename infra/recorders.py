@@ -24,9 +24,10 @@ from psycopg.rows import tuple_row
 
 from domain.event import Id
 from infra import postgres
+from infra.bounded import bounded
 from infra.breaker import Breaker
 from infra.codec import Row
-from infra.guarded_pool import bounded, is_away
+from infra.guarded_pool import is_away
 from infra.store_limits import LIMITS, StoreLimits
 
 CHANNEL = "stored_events"
@@ -176,7 +177,7 @@ class Datastore(PostgresDatastore):
             max_overflow=limits.connections_max - 1,
         )
         kwargs = cast("dict[str, Any]", self.pool.kwargs)
-        kwargs |= parts | {"context": postgres.CONTEXT}
+        kwargs |= {**postgres.TCP_SILENCE, **parts, "context": postgres.CONTEXT}
         # A pool that gives up soon starts afresh with the next caller, and is back as soon as the server is.
         self.pool.reconnect_timeout = limits.connect_seconds_max
         kwargs["connect_timeout"] = max(2, int(limits.connect_seconds_max))

@@ -75,14 +75,29 @@ def standing(connection: Connection[Any]) -> Standing:
     return Standing(head, sent, max(0, head - sent), address, since)
 
 
+def kept(connection: Connection[Any]) -> dict[int, int]:
+    """What ``relayed`` has kept, as far as a crash of PostgreSQL left it: it may be behind, and is never ahead."""
+    return dict(connection.execute("SELECT partition, position FROM log.relayed").fetchall())
+
+
+def state(connection: Connection[Any], position: int) -> bytes | None:
+    """The event at that position as stored, or ``None``."""
+    row = connection.execute(
+        "SELECT state FROM log.stored_events WHERE notification_id = %s", (position,), binary=True
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
 class RelayStore:
     """One connection: the lock that makes the leader goes with it. A context manager; used from one thread.
 
-    All methods raise ``psycopg.Error``. ``wake`` may be called from any thread.
+    All methods raise ``psycopg.Error``, and ``NoAnswer`` when PostgreSQL is silent for so long: whoever waited longer
+    would say that he leads, while he cannot know it. ``wake`` may be called from any thread.
     """
 
-    def __init__(self, conninfo: str) -> None:
-        self._connection = connect(conninfo)
+    def __init__(self, conninfo: str, silent_seconds_max: float) -> None:
+        self._silent_seconds_max = silent_seconds_max
+        self._connection = connect(conninfo, answer_seconds_max=silent_seconds_max)
         self._woken, self._wake = socket.socketpair()
         self._news = True
         self._connection.add_notify_handler(self._heard)
@@ -106,10 +121,10 @@ class RelayStore:
         with suppress(OSError):
             self._wake.send(b"\0")
 
-    def elected(self, silent_seconds_max: float) -> bool:
+    def elected(self) -> bool:
         """Whether this relay leads; then it hears of news from here on.
 
-        It leads no more when PostgreSQL has heard nothing of it for so long.
+        It leads no more when PostgreSQL has heard nothing of it for as long as it may be silent itself.
         """
         self._connection.execute("SELECT set_config('application_name', %s, false)", (APPLICATION,))
         row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
@@ -118,7 +133,7 @@ class RelayStore:
         # The frontier is found again from Kafka, so its commits need not wait for the disk.
         self._connection.execute(
             f"SET synchronous_commit = off; SET timezone = 'UTC'; LISTEN {CHANNEL};"
-            f" SET idle_session_timeout = {round(1000 * silent_seconds_max)}"
+            f" SET idle_session_timeout = {round(1000 * self._silent_seconds_max)}"
         )
         return True
 
@@ -147,10 +162,7 @@ class RelayStore:
 
     def state(self, position: int) -> bytes | None:
         """The event at that position as stored, or ``None``."""
-        row = self._connection.execute(
-            "SELECT state FROM log.stored_events WHERE notification_id = %s", (position,), binary=True
-        ).fetchone()
-        return None if row is None else bytes(row[0])
+        return state(self._connection, position)
 
     def keys(self, authors: Collection[Id]) -> Mapping[Id, bytes | None]:
         """The wrapped keys of those of these authors who have one; ``None``: it was destroyed."""
@@ -172,19 +184,15 @@ class RelayStore:
         )
         return [(Id(str(author)), at) for author, at in found]
 
-    def frontier(self) -> int:
-        """Up to where everything is in Kafka, as far as was kept here."""
-        return self._number("SELECT coalesce(max(position), 0) FROM log.relayed WHERE partition = %s", (EVERYTHING,))
+    def kept(self) -> dict[int, int]:
+        """What ``relayed`` has kept."""
+        return kept(self._connection)
 
     def relayed(self, positions: Mapping[int, int], frontier: int) -> None:
         """Keep the position last sent to each partition, by its number, and that of the whole; never goes back."""
         partitions = sorted({*positions, EVERYTHING})
         reached = [frontier if number == EVERYTHING else positions[number] for number in partitions]
         self._connection.execute(_RELAYED, (partitions, reached), prepare=True)
-
-    def start_over(self) -> None:
-        """Forget how far the relay had come: Kafka has lost what it once had."""
-        self._connection.execute("DELETE FROM log.relayed")
 
     def _heard(self, _: object) -> None:
         self._news = True

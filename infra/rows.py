@@ -280,6 +280,24 @@ def read_checkpoints(connection: Connection[Any], partition: int = PARTITION) ->
     return {name: checkpoint for (name, _), checkpoint in _by_partition(found).items()}
 
 
+def keep_offsets(connection: Connection[Any], projections: Sequence[str], known: Mapping[int, tuple[int, int]]) -> None:
+    """Keep where to read on in partitions, though nothing was folded: for each an event, and the offset after it.
+
+    Views that have that event have all that comes before the offset; of others nothing is kept.
+    """
+    connection.execute(
+        'UPDATE views.checkpoints c SET "offset" = k.next_offset'
+        " FROM unnest(%s::integer[], %s::bigint[], %s::bigint[]) AS k(partition, position, next_offset)"
+        " WHERE c.projection = ANY(%s) AND c.partition = k.partition AND c.position >= k.position",
+        (
+            list(known),
+            [position for position, _ in known.values()],
+            [offset for _, offset in known.values()],
+            list(projections),
+        ),
+    )
+
+
 def read_reached(connection: Connection[Any]) -> dict[str, int]:
     """The position up to which every event is in each view, by projection, whatever partitions it is folded from."""
     return dict(connection.execute("SELECT projection, position FROM views.progress").fetchall())

@@ -6,13 +6,13 @@ log, as from the event store.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from domain.event import Event, Id
 from infra.bulk_log import KindColumns, LogPage, TooBare
 from infra.codec import Codec
-from infra.event_log import EventLog, LogRecord, Partition, Span, last_records, settled
+from infra.event_log import EventLog, LogRecord, Partition, last_records, settled
 from infra.log_records import EVENT_TOPICS, POSITION, names, position_of, row_of
 from schemas.registry import WIRE
 from schemas.topics import KEYS
@@ -25,7 +25,8 @@ _Event = tuple[int, str, bytes, bytes, int]
 
 
 class TopicPages:
-    """The same as ``infra.bulk_log.BulkLog``, from topics. ``head`` is where the log ended at the start.
+    """The same as ``infra.bulk_log.BulkLog``, from topics. ``head`` is where the log ended at the start, ``last`` has
+    the last record of each partition of events, also of those that are not read.
 
     Raises ``LogUnavailable`` and ``TopicsMissing``, and ``NotOurs`` for a record that no relay of Moot has sent.
     """
@@ -38,11 +39,12 @@ class TopicPages:
         self.bare: Collection[type[Event]] = ()
         self._unwanted = frozenset(wire for wire, kind in WIRE.items() if kind not in kinds)
         # What a relay sends meanwhile may be in some partitions only: what was there before must be in all of them.
-        self.head = max(_last_positions(log, settled(log, names(EVENT_TOPICS))).values(), default=0)
+        ended = last_records(log, settled(log, names(EVENT_TOPICS)))
+        self.head = max(map(position_of, ended.values()), default=0)
         every = settled(log, names(EVENT_TOPICS))
-        last = _last_positions(log, every)
+        self.last = last_records(log, every)
         topics = {KEYS[kind][0].name for kind in kinds}
-        self._last = {place: position for place, position in last.items() if place[0] in topics}
+        self._last = {place: position_of(record) for place, record in self.last.items() if place[0] in topics}
         self._spans = {place: every[place] for place in self._last}
         self._seen: dict[Partition, int] = {}
         self._whole_to = 0
@@ -99,10 +101,6 @@ class TopicPages:
             else:
                 columns.append(KindColumns(wire, positions, lines, list(map(_id, streams)), versions))
         return LogPage(columns, self._codec, bare)
-
-
-def _last_positions(log: EventLog, spans: Mapping[Partition, Span]) -> dict[Partition, int]:
-    return {place: position_of(record) for place, record in last_records(log, spans).items()}
 
 
 def _event(record: LogRecord) -> _Event:

@@ -18,6 +18,9 @@ from infra import postgres
 RECONNECT_SECONDS = 0.5
 """Between two tries to listen again while the server is away."""
 
+SILENT_SECONDS_MAX = 10.0
+"""Of a server that has said nothing for so long it is asked whether it is there, and it has as long to answer."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -76,8 +79,16 @@ class Listener:
     It calls after each notice and after each time it connects, so nothing is missed while the server is away.
     """
 
-    def __init__(self, conninfo: str, channel: str, heard: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        channel: str,
+        heard: Callable[[], None],
+        *,
+        silent_seconds_max: float = SILENT_SECONDS_MAX,
+    ) -> None:
         self._conninfo = conninfo
+        self._silent_seconds_max = silent_seconds_max
         self._channel = channel
         self._heard = heard
         self._wake, self._woken = socket.socketpair()
@@ -97,28 +108,29 @@ class Listener:
         away_since: float | None = None
         while not self._closing:
             try:
-                with postgres.connect(self._conninfo) as connection:
+                with postgres.connect(self._conninfo, answer_seconds_max=self._silent_seconds_max) as connection:
                     connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
                     if away_since is not None:
                         _log.info("listening again", channel=self._channel, after=time.monotonic() - away_since)
                         away_since = None
                     self._heard()
-                    while self._wait(connection.fileno(), None):
-                        for _ in connection.notifies(timeout=0):
-                            pass
-                        self._heard()
+                    while not self._closing:
+                        if not self._wait(connection.fileno(), self._silent_seconds_max):
+                            connection.execute("SELECT")  # which may come with notices
+                        notices = list(connection.notifies(timeout=0))
+                        if notices and not self._closing:
+                            self._heard()
             except psycopg.Error as error:
                 if away_since is None:
                     away_since = time.monotonic()
                     _log.warning("not listening", channel=self._channel, error=str(error))
                 self._wait(None, RECONNECT_SECONDS)
 
-    def _wait(self, descriptor: int | None, timeout: float | None) -> bool:
-        """Wait for the connection; ``False`` when it is time to end."""
+    def _wait(self, descriptor: int | None, timeout: float) -> bool:
+        """Wait for the connection, or for the end; whether there is anything."""
         # Not select(), which takes no descriptor above 1023: a server with that many sockets is an ordinary one.
         waiting = select.poll()
         waiting.register(self._woken, select.POLLIN)
         if descriptor is not None:
             waiting.register(descriptor, select.POLLIN)
-        waiting.poll(None if timeout is None else 1000 * timeout)
-        return not self._closing
+        return bool(waiting.poll(1000 * timeout))

@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg.errors import LockNotAvailable
 
 from infra.partitions import PartitionsFailure, PartitionsMissing, enter_fleet
-from infra.rows import Checkpoint, read_checkpoints
+from infra.rows import Checkpoint, keep_offsets, read_checkpoints
 from infra.tables import Table
 from projections.core import Projection, StaleCheckpoint
 from projections.stepping import Stepped
@@ -152,6 +152,13 @@ class PartitionFolder:
             for batch in batches:
                 self._stands[batch.partition].update({projection.name: batch.to for projection in together})
             yield done
+
+    def pass_over(self, connection: Connection[Any], known: Mapping[int, tuple[int, int]]) -> None:
+        """Keep where to read on after what all views have: for each partition the last event, and the offset after it.
+
+        Else a partition whose checkpoints have no offset is read from its beginning until an event comes that is new.
+        """
+        keep_offsets(connection, [name for name in self.projections if name not in self.stale], known)
 
     def _groups(self, partitions: Iterable[int]) -> list[tuple[tuple[tuple[int, int], ...], list[Projection]]]:
         """Partition and position wherever they stand, and the views that stand there; local ones first."""

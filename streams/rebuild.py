@@ -25,6 +25,7 @@ from infra.event_log import EventLog
 from infra.event_store import GroupCommitStore
 from infra.log_records import NotOurs
 from infra.postgres import connect
+from infra.relay_store import kept, state
 from infra.shadow import Busy, Shadow
 from infra.topic_pages import TopicPages
 from projections.core import Projection, Row, View, fold
@@ -32,6 +33,7 @@ from schemas.envelope import Recorded
 from streams.batches import UNSTORABLE
 from streams.careful import step_carefully
 from streams.limits import RebuildLimits
+from streams.log_origin import AnotherLog, check_origin, last_positions, lost_ends
 from streams.making import Making
 
 _LOCK_CLASS: Final = 0x7265_6275
@@ -55,7 +57,7 @@ class SwitchFailed(RebuildFailure):
 
 
 class OtherLog(RebuildFailure):
-    """The topics hold what the event store does not: events, or records that no relay of Moot has sent."""
+    """The topics are of another store, hold what no relay of Moot has sent, or lack what one has."""
 
 
 class Progress(Struct, frozen=True):
@@ -211,18 +213,28 @@ class _Rebuild:
         return Making(shadow, self._limits.page_events)
 
     def _open_log(self, wanted: Collection[type[Event]]) -> BulkLog | TopicPages:
-        page_events = self._limits.page_events
         if self._topics is not None:
-            pages = TopicPages(self._topics, self._log.codec, wanted, page_events=page_events)
+            pages = self._open_topics(self._topics, wanted)
             self._total = pages.head
-            if self._total > (end := self._log.head_sync()):
-                raise OtherLog(
-                    f"the topics go on to position {self._total}, and this event store ends at {end}: it was restored"
-                    " from a backup that is older, or they are of another one (moot log restore brings back all)"
-                )
             return pages
         self._total = self._log.head_sync()
-        return BulkLog(self._conninfo, self._log.codec, wanted, page_events=page_events)
+        return BulkLog(self._conninfo, self._log.codec, wanted, page_events=self._limits.page_events)
+
+    def _open_topics(self, topics: EventLog, wanted: Collection[type[Event]]) -> TopicPages:
+        """The topics, once it is seen that they are of this store and have all that was sent. Raises ``OtherLog``."""
+        with connect(self._conninfo) as connection:
+            once = kept(connection)  # first: a relay goes on meanwhile
+            pages = TopicPages(topics, self._log.codec, wanted, page_events=self._limits.page_events)
+            try:
+                check_origin(pages.last.values(), partial(state, connection))
+            except AnotherLog as error:
+                raise OtherLog(str(error)) from error
+            if lost := lost_ends(last_positions(pages.last.values()), once):
+                raise OtherLog(
+                    f"{len(lost)} partitions lost events that Kafka had acknowledged: the next relay that leads sends"
+                    " them again (moot log audit tells which are missing)"
+                )
+        return pages
 
     def _fold(self, making: Sequence[Making], writers: ThreadPoolExecutor, *, in_bulk: bool) -> None:
         """Read the log to where it ended at the start, and fold it."""

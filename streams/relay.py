@@ -2,14 +2,17 @@
 
 One relay leads, by a lock in PostgreSQL; others stand by. The log's own fencing makes that safe: whoever leads opens a
 writer, which shuts out every writer before it, and then reads from the log itself how far it has come. A batch is one
-transaction of positions that follow each other, so the highest position in the log says that all up to it are there
-once. The same way leads back from every failure; nothing is kept anywhere for it.
+transaction of positions that follow each other, so the highest position in the log says that all up to it were sent
+once. The same way leads back from every failure; nothing has to be kept anywhere for it.
+
+What was acknowledged may be lost all the same, by a lone broker whose power fails: each partition then ends where its
+disk did. What was once sent is kept in PostgreSQL for that, and such ends are sent again before anything else is.
 """
 
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -23,7 +26,6 @@ from infra.codec import Row
 from infra.event_log import (
     EventLog,
     Fenced,
-    LogRecord,
     LogUnavailable,
     LogWriter,
     Partition,
@@ -36,26 +38,21 @@ from infra.log_records import (
     EVENT_TOPICS,
     NotOurs,
     Unplaceable,
-    described,
     names,
     number_of,
     outgoing,
     position_of,
 )
-from infra.relay_store import RelayStore
+from infra.relay_store import EVERYTHING, RelayStore
 from infra.telemetry import metrics
-from schemas.topics import TOPICS
+from schemas.topics import TOPICS, located
 from streams.limits import RelayLimits
+from streams.log_origin import AnotherLog, check_origin, last_positions, lost_ends
 from streams.observing import first_of, sent
 from streams.relay_keys import AuthorKeys
 from streams.runner import Publisher
 
 State = Literal["starting", "standing by", "leading", "waiting", "stopped"]
-
-
-class AnotherLog(Exception):
-    """What is in the topics is not of this event store. Nothing is sent: it would mix two histories."""
-
 
 _EXPECTED: Final = (psycopg.Error, OSError, LogUnavailable, Fenced, TopicsMissing, Unplaceable, NotOurs, AnotherLog)
 """What may happen while all of Moot is right."""
@@ -133,7 +130,7 @@ class Relay:
     def _run(self) -> None:
         while not self.stopping:
             try:
-                with RelayStore(self._conninfo) as store:
+                with RelayStore(self._conninfo, self._limits.silent_seconds_max) as store:
                     self._store = store
                     if self._elected(store):
                         self._lead(store)
@@ -164,7 +161,7 @@ class Relay:
 
     def _elected(self, store: RelayStore) -> bool:
         while not self.stopping:
-            if store.elected(self._limits.silent_seconds_max):
+            if store.elected():
                 return True
             metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)  # it asks nothing of Kafka
             self._say(state="standing by", trouble="another relay leads")
@@ -176,9 +173,11 @@ class Relay:
         self._look(store, self._target.ends(names(TOPICS)))
         writer = self._target.writer(partial(self._giving_up, store))
         try:
-            position = self._resume(store)
-            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)
             self._keys.start_over()
+            position = self._resume(store, writer)
+            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)
+            if self.stopping:
+                return
             self._say(state="leading", position=position, trouble=None)
             while not self.stopping:
                 self._forget_keys(store, writer)
@@ -199,31 +198,71 @@ class Relay:
         store.beat()
         return self.stopping
 
-    def _resume(self, store: RelayStore) -> int:
-        """The position up to which everything is in the log, as the log itself says; kept in PostgreSQL as well."""
-        positions = self._look(store, settled(self._target, names(TOPICS)))
-        frontier = max(positions.values(), default=0)
-        kept = store.frontier()
-        if kept > frontier:
-            _log.error("relay.kafka_lost_events", frontier=frontier, once=kept, fix="they are sent again")
-            store.start_over()
-        store.relayed(positions, frontier)
-        _log.info("relay.leads", position=frontier)
+    def _resume(self, store: RelayStore, writer: LogWriter) -> int:
+        """The position up to which everything is in the log, once it is; kept in PostgreSQL as well."""
+        there = self._look(store, settled(self._target, names(TOPICS)))
+        kept = store.kept()
+        frontier = max(kept.get(EVERYTHING, 0), *there.values(), 0)
+        once = self._once_sent(store, kept, frontier)
+        if lost := lost_ends(there, once):
+            self._send_again(store, writer, lost, frontier)
+        if not self.stopping:
+            store.relayed(there | {number: once[number] for number in lost}, frontier)
+            _log.info("relay.leads", position=frontier)
         return frontier
+
+    def _once_sent(self, store: RelayStore, kept: dict[int, int], frontier: int) -> dict[int, int]:
+        """The last event of each partition that was sent, for all that the partitions themselves may have lost.
+
+        What was kept of it may be behind, by what was sent in the moment before a crash: the events tell. Where nothing
+        was kept, as after a restore, which has read all of it, the partitions are taken at their word.
+        """
+        once = dict(kept)
+        after = once.pop(EVERYTHING, frontier)
+        for rows in self._pages(store, after, frontier):
+            once |= outgoing(rows).positions
+        return once
+
+    def _send_again(self, store: RelayStore, writer: LogWriter, lost: Mapping[int, int], to: int) -> None:
+        """Send what these partitions should have after the position that each ends with.
+
+        As many transactions as it takes: one that is followed by nothing leaves each partition with an end of its own,
+        from which the next leader goes on, as what was once sent is kept until all of it is there again.
+        """
+        after = min(lost.values())
+        named = ", ".join(f"{topic.name}-{number}" for topic, number in map(located, sorted(lost)))
+        _log.error("relay.kafka_lost_events", partitions=named, after=after, to=to, fix="they are sent again")
+        self._say(state="waiting", trouble=f"{named} lost events that Kafka had acknowledged: they are sent again")
+        count = 0
+        for rows in self._pages(store, after, to):
+            batch = outgoing(rows)
+            missing = [one for one in batch.records if position_of(one) > lost.get(number_of(one), to)]
+            if missing:
+                writer.write([*self._keys.needed(store, batch.authors), *missing])
+                self._keys.sent(batch.authors)
+                count += len(missing)
+        _log.info("relay.sent_again", partitions=named, events=count)
+
+    def _pages(self, store: RelayStore, after: int, to: int) -> Iterator[list[Row]]:
+        """The events after one position up to another, in order, unless it is told to stop."""
+        while after < to and not self.stopping:
+            found = store.page(after, self._limits.batch_events_max, self._limits.batch_bytes_max)
+            rows = [row for row in found if row[0] <= to]
+            _check_whole(after, rows)
+            yield rows
+            after = rows[-1][0]
 
     def _look(self, store: RelayStore, ends: Mapping[Partition, Span]) -> dict[int, int]:
         """The last position in each partition before its end. Raises ``AnotherLog`` and ``TopicsMissing``."""
         topics = names(EVENT_TOPICS)
         _check_partitions(ends)
         last = last_records(self._target, {place: span for place, span in ends.items() if place[0] in topics})
-        for record in last.values():
-            _check_origin(store, record)
-        return {number_of(record): position_of(record) for record in last.values()}
+        check_origin(last.values(), store.state)
+        return last_positions(last.values())
 
     def _send(self, store: RelayStore, writer: LogWriter, after: int, rows: list[Row]) -> int:
         """One transaction; the position of its last event."""
-        if rows[0][0] != after + 1 or rows[-1][0] != after + len(rows):
-            raise AnotherLog(f"the event store has a gap after position {after}: it is followed by {rows[0][0]}")
+        _check_whole(after, rows)
         began_ns = time.time_ns()
         self._sending = rows
         batch = outgoing(rows)
@@ -273,12 +312,8 @@ def _check_partitions(ends: Mapping[Partition, Span]) -> None:
         raise TopicsMissing(f"other partitions than were declared: {', '.join(odd)}")
 
 
-def _check_origin(store: RelayStore, record: LogRecord) -> None:
-    """Make sure that what the log has last was sent from this store."""
-    position = position_of(record)
-    if store.state(position) != record.value:
-        raise AnotherLog(
-            f"{described(record)} is not what this event store has at position {position}: the topics are of another"
-            " store, or this one was restored from a backup that is older than they are (moot log restore brings back"
-            " all of it)"
-        )
+def _check_whole(after: int, rows: Sequence[Row]) -> None:
+    """Make sure that these follow that position and each other."""
+    if not rows or rows[0][0] != after + 1 or rows[-1][0] != after + len(rows):
+        followed = f"it is followed by {rows[0][0]}" if rows else "nothing follows it"
+        raise AnotherLog(f"the event store has a gap after position {after}: {followed}")

@@ -248,16 +248,19 @@ class KafkaWriter:
         self._limits = limits
         self._giving_up = giving_up
         self._producers: deque[Producer] = deque()
+        self._away = False
         # All ids are taken over before anything is read or written: whoever had them can then decide nothing more.
         for lane in range(LANES):
-            self._producers.append(_producer(servers, f"{transactional_id}-{lane}", limits))
+            self._producers.append(_producer(servers, f"{transactional_id}-{lane}", limits, self._heard))
         for producer in tuple(self._producers):
             self._until_done(producer.init_transactions)
+        self._away = False
 
     def write(self, records: Sequence[LogRecord]) -> None:
         """See ``LogWriter``."""
         if not self._producers:
             raise LogUnavailable("this writer is closed")
+        self._look()
         producer = self._producers[0]
         try:
             producer.begin_transaction()
@@ -294,11 +297,30 @@ class KafkaWriter:
                 if not goes_on or self._giving_up():
                     self.close()
                     raise _raised(error) from error
+                self._look()
+
+    def _look(self) -> None:
+        """Make sure that the brokers were not away. Those that started again may have lost what they acknowledged.
+
+        The library would go on without a word, and what comes next would hide what is missing before it. One of several
+        may go: what it had, others have.
+        """
+        for producer in self._producers:
+            producer.poll(0)
+        if self._away:
+            self.close()
+            raise LogUnavailable("the brokers were away")
+
+    def _heard(self, error: KafkaError) -> None:
+        self._away = self._away or error.code() == KafkaError._ALL_BROKERS_DOWN
 
 
-def _producer(servers: str, transactional_id: str, limits: KafkaLimits) -> Producer:
+def _producer(
+    servers: str, transactional_id: str, limits: KafkaLimits, heard: Callable[[KafkaError], None]
+) -> Producer:
     return Producer(
         {
+            "error_cb": heard,
             "bootstrap.servers": servers,
             "client.id": "moot",
             "transactional.id": transactional_id,

@@ -10,7 +10,7 @@ from msgspec import Struct
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from infra.guarded_pool import bounded
+from infra.bounded import bounded
 from infra.postgres import CONTEXT
 from infra.telemetry.metrics import LAG
 
@@ -39,7 +39,10 @@ SELECT 'parked', d.projection, 0, count(*), 0 FROM views.dead_letters d
 
 
 class Behind(Struct, frozen=True):
-    """How far one thing is behind the log, in events and in seconds: the age of the oldest that it lacks."""
+    """How far one thing is behind the log, in events and in seconds: the age of the oldest that it lacks.
+
+    Its age is told by the time in it, so it is off by as much as the clock of the process that recorded it.
+    """
 
     position: int
     events: int

@@ -32,7 +32,11 @@ VERSION_MIN: Final = 180000
 REDIS_VERSION_MIN: Final = (6, 2)
 LAG_SECONDS_MAX: Final = 10.0
 """How old the oldest event may be that the relay has not sent or a view lacks: seconds mean that it is worked on."""
+CLOCK_EVENTS: Final = 1_000
+"""So many of the newest events are looked at for times that go back: those of two machines whose clocks differ."""
 REDIS_SECONDS_MAX: Final = 5.0
+POSTGRES_SECONDS_MAX: Final = 10.0
+"""How long each of their answers may take: what is asked is not much, and to hang would be no finding."""
 
 Check = Callable[[Settings], Finding]
 
@@ -97,7 +101,9 @@ def _replica(settings: Settings) -> Finding:
     if settings.database_replica_url is None:
         return Finding("replica", True, "none: all reads go to the primary")
     began = time.perf_counter()
-    with connect(settings.database_replica_url.get_secret_value()) as connection:
+    with connect(
+        settings.database_replica_url.get_secret_value(), answer_seconds_max=POSTGRES_SECONDS_MAX
+    ) as connection:
         row = connection.execute("SELECT pg_is_in_recovery(), views.reached(%s::text[])", (list(ALL),)).fetchone()
     assert row is not None
     recovering, reached = row
@@ -137,7 +143,7 @@ def _kafka(settings: Settings) -> Finding:
 
 
 def _schema(settings: Settings) -> Finding:
-    missing = pending(_url(settings))
+    missing = pending(_url(settings), answer_seconds_max=POSTGRES_SECONDS_MAX)
     newest = max((migration.number for migration in available()), default=0)
     if missing:
         return Finding("schema", False, f"{counted(len(missing), 'migration')} to make", "moot migrate")
@@ -183,16 +189,27 @@ def _dead_letters(settings: Settings) -> Finding:
     return Finding("dead letters", True, "none")
 
 
+_CLOCKS: Final = """
+WITH newest AS (
+    SELECT notification_id, (convert_from(state, 'UTF8')::json -> 'meta' ->> 'recorded_at')::timestamptz AS at
+    FROM log.stored_events ORDER BY notification_id DESC LIMIT %s
+), before AS (SELECT at, max(at) OVER (ORDER BY notification_id) AS latest FROM newest)
+SELECT clock_timestamp(), (SELECT at FROM newest ORDER BY notification_id DESC LIMIT 1),
+    coalesce((SELECT max(latest - at) FROM before), interval '0')
+"""
+
+
 def _clock(settings: Settings) -> Finding:
-    """This machine's against that of PostgreSQL, and against the newest event."""
+    """This machine's against that of PostgreSQL, and against the newest events; and those of who wrote these.
+
+    How many seconds the relay and the views are behind is told by the time in an event, so it is off by as much as the
+    clock of the machine that wrote it.
+    """
     with _primary(settings) as connection:
-        row = connection.execute(
-            """SELECT clock_timestamp(), (SELECT (convert_from(state, 'UTF8')::json -> 'meta' ->> 'recorded_at')
-                ::timestamptz FROM log.stored_events ORDER BY notification_id DESC LIMIT 1)"""
-        ).fetchone()
+        row = connection.execute(_CLOCKS, (CLOCK_EVENTS,)).fetchone()
         now = datetime.now(UTC)
     assert row is not None
-    theirs, newest = row
+    theirs, newest, back = row
     said = f"{now:%Y-%m-%d %H:%M:%S} UTC"
     bound = timedelta(seconds=CLOCK_SECONDS_MAX)
     if abs(theirs - now) > bound:
@@ -201,6 +218,13 @@ def _clock(settings: Settings) -> Finding:
     if newest is not None and newest - now > bound:
         found = f"{said} is {newest - now} before the newest event"
         return Finding("clock", False, found, "Set the clock of the machine that wrote it: timedatectl set-ntp true")
+    if back > bound:
+        found = f"of the newest {CLOCK_EVENTS:,} events one bears a time {back} before that of an earlier one"
+        fix = (
+            "Set the clocks of the machines that run the API: timedatectl set-ntp true. Till then lag in seconds is"
+            " wrong by as much, and RelayBehind and ViewBehind with it."
+        )
+        return Finding("clock", False, found, fix)
     return Finding("clock", True, said)
 
 
@@ -210,7 +234,7 @@ def _url(settings: Settings) -> str:
 
 
 def _primary(settings: Settings) -> Any:
-    return connect(_url(settings))
+    return connect(_url(settings), answer_seconds_max=POSTGRES_SECONDS_MAX)
 
 
 def _ms(began: float) -> str:

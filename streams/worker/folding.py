@@ -16,7 +16,7 @@ from psycopg import Connection
 
 from infra.codec import Codec, Row, undecodable
 from infra.keyring import KeysUnavailable, WrongMasterKey
-from infra.log_records import NotOurs, row_of
+from infra.log_records import NotOurs, position_of, row_of
 from infra.postgres import connect
 from infra.rows import prepare_for_folding
 from projections.core import Projection
@@ -85,6 +85,8 @@ class Folding:
         kinds = {kind for projection in projections for kind in projection.handlers}
         self._others = frozenset(wire for wire, kind in WIRE.items() if kind not in kinds)
         self._connection: Connection[Any] | None = None
+        self._opened: Connection[Any] | None = None
+        """The same, also while it is being prepared."""
         self._looked_for: frozenset[int] = frozenset()
 
     @property
@@ -129,7 +131,10 @@ class Folding:
         Raises ``StaleCheckpoint``: look again then; one of ``AWAY``: PostgreSQL does not answer; ``WrongMasterKey``.
         """
         events = commits = 0
+        known = self._known(reads)
         try:
+            if known:
+                self._folder.pass_over(self._connected(), known)
             for deliveries in _in_portions(self._deliveries(reads), events_max):
                 to = max(delivery.events[-1].position for delivery in deliveries)
                 for done in self._folder.take(self._connected(), deliveries):
@@ -145,7 +150,7 @@ class Folding:
 
     def cut(self) -> None:
         """Cut the connection: a call that waits for PostgreSQL raises one of ``AWAY``. For any thread."""
-        connection = self._connection
+        connection = self._opened
         if connection is not None and not connection.closed:
             with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as cut:
                 cut.shutdown(socket.SHUT_RDWR)
@@ -156,7 +161,7 @@ class Folding:
 
     def _connected(self) -> Connection[Any]:
         if self._connection is None or self._connection.closed:
-            connection = connect(self._conninfo)
+            self._opened = connection = connect(self._conninfo)
             try:
                 prepare_for_folding(connection, self._name)
                 connection.execute(
@@ -187,6 +192,17 @@ class Folding:
         return [
             Delivery(read.partition, [next(events) for _ in rows], read.records[-1].offset + 1) for read, rows in found
         ]
+
+    def _known(self, reads: Iterable[Read]) -> dict[int, tuple[int, int]]:
+        """Of what all views have already: the last position in each partition, and the offset after it."""
+        known = {}
+        for read in reads:
+            stands = self._folder.stands(read.partition)
+            with suppress(NotOurs):
+                last = position_of(read.records[-1])  # type: ignore[arg-type]  # it has what that asks for
+                if stands and last <= min(stands.values()):
+                    known[read.partition] = (last, read.end)
+        return known
 
     def _new_rows(self, read: Read, after: int) -> list[Row]:
         """The stored events after that position. Kinds that no view asks for are left out, unless one comes last."""

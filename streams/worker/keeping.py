@@ -177,6 +177,7 @@ class Keeper:
         for read in reads:
             if (before := self._next.get(read.partition)) is not None:  # else it was given away meanwhile
                 self._next[read.partition] = max(read.end, before)
+            self._from_start.discard(read.partition)  # the offset that is kept by now is of the topic as it is
             self.furthest[read.partition] = max(read.end, self.furthest.get(read.partition, 0))
         self.events += folded.events
         self.reads += 1

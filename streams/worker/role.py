@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct
 
 from infra.codec import Codec
-from infra.event_log import EventLog, TopicsMissing
+from infra.event_log import EventLog, LogUnavailable, TopicsMissing
 from projections.catalogue import GROUPS
 from schemas.topics import located
 from streams.runner import Publisher
@@ -25,6 +25,9 @@ from streams.worker.watchdog import Watchdog
 
 _LOOK_SECONDS: Final = 0.1
 _STOP_SECONDS_MAX: Final = 5.0
+
+_EXPECTED: Final = (OSError, TopicsMissing, LogUnavailable)
+"""What may happen while all of Moot is right, besides what the client of Kafka raises."""
 
 _log = structlog.get_logger(__name__)
 
@@ -97,7 +100,7 @@ class GroupWorker:
             try:
                 await self._follow(stopping)
             except Exception as error:  # noqa: BLE001 - said, and the group starts afresh
-                expected = isinstance(error, OSError | TopicsMissing) or type(error).__module__.startswith("aiokafka")
+                expected = isinstance(error, _EXPECTED) or type(error).__module__.startswith("aiokafka")
                 self._trouble = f"{type(error).__name__}: {error}".strip()
                 _log.warning("worker.starts_afresh", group=self.group, trouble=self._trouble, exc_info=not expected)
             if asyncio.get_running_loop().time() - began > self._limits.stall_seconds_max:
@@ -159,7 +162,7 @@ class Worker:
         self._limits = limits or WorkerLimits()
         self._changed = changed
         self._groups = [GroupWorker(group, means, self._limits) for group in groups]
-        self._watchdog = Watchdog(means.conninfo, lambda: self._groups, self._limits)
+        self._watchdog = Watchdog(means.conninfo, means.log, lambda: self._groups, self._limits)
 
     def status(self) -> list[GroupStatus]:
         """How each group does. For any thread."""

@@ -1,7 +1,8 @@
 """The watchdog of a worker: ends the process when it does not get on and nothing outside explains it.
 
 It is a thread with a connection of its own, and takes nobody's word: what there is to fold, and whether it is folded,
-is asked of PostgreSQL. While PostgreSQL does not answer it cannot judge, and nothing is held against the worker.
+is asked of PostgreSQL, and whether it could be read, of the log. While either does not answer, nothing is held against
+the worker: its time begins when both do.
 """
 
 import faulthandler
@@ -10,12 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Any, Final, Protocol
 
 import psycopg
 import structlog
 from psycopg import Connection
 
+from infra.event_log import EventLog, LogUnavailable, TopicsMissing
+from infra.log_records import EVENT_TOPICS, names
 from infra.postgres import connect
 from streams.worker.limits import WorkerLimits
 
@@ -57,12 +61,14 @@ class Watchdog:
     def __init__(
         self,
         conninfo: str,
+        log: EventLog,
         watched: Callable[[], Collection[Watched]],
         limits: WorkerLimits,
         *,
         end: Callable[[str], None] = end_process,
     ) -> None:
         self._conninfo = conninfo
+        self._log = log
         self._watched = watched
         self._limits = limits
         self._end = end
@@ -95,12 +101,17 @@ class Watchdog:
 
     def look(self, now: float) -> None:
         """Look at every group once. Raises ``psycopg.Error``."""
+        readable = cache(self._readable)
+        began = time.monotonic()
         for watched in self._watched():
             lag, commits = self._lag(watched)
             came = (commits, sum(watched.furthest().values()))
             before, since = self._since.get(watched.group, (None, now))
             if not lag or came != before:
                 self._since[watched.group] = (came, now)
+            elif not readable():
+                # To ask takes a while where nobody answers.
+                self._since[watched.group] = (came, now + time.monotonic() - began)
             elif now - since >= self._limits.stall_seconds_max:
                 reason = f"{watched.group} has committed nothing for {now - since:.0f} s, in {lag} partitions with more"
                 _log.error("worker.stalled", group=watched.group, seconds=round(now - since), partitions=lag)
@@ -109,7 +120,7 @@ class Watchdog:
     def _lag(self, watched: Watched) -> tuple[int, int]:
         """In how many of its partitions there is more to fold, and a number that grows with each commit there."""
         if self._connection is None or self._connection.closed:
-            self._connection = connect(self._conninfo)
+            self._connection = connect(self._conninfo, answer_seconds_max=_ANSWER_SECONDS_MAX)
             self._connection.execute("SELECT set_config('statement_timeout', %s, false)", (_TIMEOUT,))
         row = self._connection.execute(
             """SELECT count(*) FILTER (WHERE at.first < r.position), coalesce(sum(at.whole), 0) FROM (
@@ -121,6 +132,15 @@ class Watchdog:
         assert row is not None
         return row[0], int(row[1])
 
+    def _readable(self) -> bool:
+        """Whether the topics can be asked for, as far as one question tells."""
+        try:
+            self._log.ends(names(EVENT_TOPICS))
+        except (LogUnavailable, TopicsMissing) as error:
+            _log.info("worker.watchdog_waits", reason=f"{type(error).__name__}: {error}".strip())
+            return False
+        return True
+
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -128,3 +148,5 @@ class Watchdog:
 
 
 _TIMEOUT: Final = "5s"
+_ANSWER_SECONDS_MAX: Final = 6.0
+"""PostgreSQL ends what takes longer than the former; when it cannot say so, it is the network that does not."""

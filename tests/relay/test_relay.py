@@ -8,9 +8,9 @@ from structlog.testing import capture_logs
 
 from domain.event import Id
 from infra.breaker import State
-from infra.event_log import LogRecord
+from infra.event_log import LogRecord, Partition, last_records
 from infra.log_memory import MemoryLog
-from infra.log_records import row_of
+from infra.log_records import position_of, row_of
 from infra.migrate import migrate
 from infra.postgres import connect
 from infra.relay_store import LOCK
@@ -273,6 +273,74 @@ def test_what_the_topics_lost_is_sent_again(store: str, log: MemoryLog, history:
         reached(relay, history.grow(10))
     assert sent(empty) == stored(store)
     assert frontier(store)[-1] == len(stored(store))
+
+
+def longest(log: MemoryLog) -> list[Partition]:
+    """The partitions with events, the one that was written to most first."""
+    spans = log.ends([topic.name for topic in TOPICS if not topic.compacted])
+    return sorted(spans, key=lambda place: -spans[place][1])
+
+
+SMALL = RelayLimits(batch_events_max=20, poll_seconds=0.2, retry_seconds_min=0.001, retry_seconds_max=0.01)
+"""So many transactions that there is much to lose."""
+
+
+@pytest.mark.parametrize("losing", [1, 3, 20], ids=lambda count: f"{count}-of-20")
+def test_what_partitions_lost_by_themselves_is_sent_again(
+    store: str, log: MemoryLog, history: History, losing: int
+) -> None:
+    """Each lost another part of its end, and some nothing; others go on, and the events keep the order of each key."""
+    with relaying(store, log, limits=SMALL) as relay:
+        reached(relay, history.grow(2_000))
+    before = frontier(store)
+    for transactions, partition in enumerate(longest(log)[:losing], 1):
+        log.lose_tail(partition, transactions)
+    assert sent(log) != stored(store)
+    with relaying(store, log, limits=SMALL) as relay:
+        assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX)
+        assert sent(log) == stored(store)
+        assert frontier(store) == before
+        reached(relay, history.grow(100))
+    assert sent(log) == stored(store)
+
+
+def test_what_a_partition_lost_before_postgresql_had_heard_of_it_is_sent_again(
+    store: str, log: MemoryLog, history: History
+) -> None:
+    """What the relay notes of its progress is not waited for: a crash of PostgreSQL loses some of it."""
+    with relaying(store, log, limits=SMALL) as relay:
+        reached(relay, history.grow(1_000))
+        assert relay.stop(SECONDS_MAX)
+        kept = frontier(store)
+    with relaying(store, log, limits=SMALL) as relay:
+        reached(relay, history.grow(300))
+    with connect(store) as connection:
+        connection.execute("DELETE FROM log.relayed")
+        with connection.cursor() as cursor:
+            cursor.executemany("INSERT INTO log.relayed (partition, position) VALUES (%s, %s)", list(kept.items()))
+    newest = last_records(log, log.ends([topic.name for topic in TOPICS if not topic.compacted]))
+    assert position_of(newest[longest(log)[1]]) > kept[-1]
+    log.lose_tail(longest(log)[1], 1)
+    assert sent(log) != stored(store)
+    with relaying(store, log, limits=SMALL) as relay:
+        assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX)
+    assert sent(log) == stored(store)
+
+
+@pytest.mark.parametrize("fault", ["lose_answers", "die_in_writes"])
+def test_who_dies_while_it_sends_again_leaves_nothing_out_and_sends_nothing_twice(
+    store: str, log: MemoryLog, history: History, fault: str
+) -> None:
+    with relaying(store, log, limits=SMALL) as relay:
+        reached(relay, history.grow(2_000))
+    for partition in longest(log)[:3]:
+        log.lose_tail(partition, 15)
+    setattr(log, fault, 5)
+    with relaying(store, log, limits=SMALL) as relay:
+        assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX)
+        assert relay.status.position == len(stored(store))
+    assert getattr(log, fault) == 0
+    assert sent(log) == stored(store)
 
 
 def test_topics_that_are_not_there_are_asked_for(store: str, history: History) -> None:

@@ -59,9 +59,10 @@ class Fleet:
             relay.kill()
         self.history.close()
 
-    def relay(self) -> "RelayProcess":
-        """One more relay."""
-        relay = RelayProcess(self, self._folder / f"relay-{len(self.relays)}", self._settings)
+    def relay(self, **settings: object) -> "RelayProcess":
+        """One more relay, with settings of its own."""
+        mine = {f"MOOT_{name.upper()}": str(value) for name, value in settings.items()}
+        relay = RelayProcess(self, self._folder / f"relay-{len(self.relays)}", {**self._settings, **mine})
         self.relays.append(relay)
         return relay
 
@@ -156,10 +157,10 @@ class RelayProcess:
         """Its words so far."""
         return (self.folder / "words").read_text(encoding="utf-8")
 
-    def says(self, words: str, seconds: float = SECONDS_MAX) -> None:
-        """Wait until it has said that."""
+    def says(self, words: str, seconds: float = SECONDS_MAX, *, times: int = 1) -> None:
+        """Wait until it has said that, so often."""
         deadline = time.monotonic() + seconds
-        while words not in self.said():
+        while self.said().count(words) < times:
             assert time.monotonic() < deadline, self.said()
             assert self.alive, self.said()
             time.sleep(0.02)

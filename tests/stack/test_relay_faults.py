@@ -12,13 +12,20 @@ from secrets import token_bytes
 
 import pytest
 
+from commands.ports import Append
+from domain.name import NameClaimed
 from infra.postgres import connect
 from infra.secrets import FILE_NAME, KEY_LENGTH, Secrets
 from infra.settings import ROOT
 from infra.stack import Stack
+from schemas.topics import PEOPLE, THREADS, partition_of
+from streams.log_audit import audit
+from tests.conformance.event_store import meta, new_id
 from tests.databases import database_on
-from tests.relay.world import MASTER_KEY, stored
+from tests.relay.world import MASTER_KEY, store_of, stored
 from tests.stack.relays import Fleet
+from tests.stack.roles import proxied
+from tests.stack.segments import cut_tail
 
 Start = Callable[..., Fleet]
 
@@ -164,6 +171,51 @@ def test_a_broker_killed_and_started_again(start: Start) -> None:
     fleet.finish()
 
 
+def test_a_broker_that_lost_the_end_of_some_partitions_in_a_power_cut(start: Start) -> None:
+    """It acknowledges from its page cache: each partition ends where the disk did, the others have what came later."""
+    fleet = start(relay_batch_events_max=SMALL)
+    relay = fleet.relay()
+    fleet.until(lambda found: found.sent > 2_000)
+    assert relay.stop() == 0
+    fleet.stack.kafka.kill()
+    for partition, transactions in ((2, 1), (5, 4), (7, 9)):
+        cut_tail(fleet.stack.kafka.folder, THREADS.name, partition, transactions)
+    fleet.stack.kafka.start()
+    with connect(fleet.conninfo) as connection:
+        assert audit(connection, fleet.log, erased_seconds_max=0).missing.count > 3
+    fleet.relay().says("lost events that Kafka had acknowledged: they are sent again")
+    fleet.moves_on()
+    fleet.finish()
+
+
+def test_a_broker_that_lost_its_end_while_the_relay_had_nothing_to_send(start: Start) -> None:
+    """The relay asked for nothing meanwhile, so nothing failed; what it sends next must not hide what is missing.
+
+    A partition that is written to by the producers in turn, and lost what one of them wrote: the other knows nothing.
+    """
+    fleet = start()
+    relay = fleet.relay()
+    fleet.moves_on()
+    fleet.end_load()
+    holder = new_id()
+    with store_of(fleet.conninfo) as store:
+
+        def grow() -> None:
+            claim = Append(new_id(), 0, (NameClaimed("account", holder),))
+            fleet.head = store.append_sync([claim], meta())
+            fleet.moves_on()
+
+        for _ in range(4):
+            grow()
+        fleet.stack.kafka.kill()
+        cut_tail(fleet.stack.kafka.folder, PEOPLE.name, partition_of(holder, PEOPLE.partitions), 1)
+        fleet.stack.kafka.start()
+        for _ in range(4):
+            grow()
+    assert relay.alive
+    fleet.finish()
+
+
 def test_a_broker_that_is_frozen(start: Start) -> None:
     fleet = start()
     relay = fleet.relay()
@@ -224,6 +276,42 @@ def test_answers_that_never_come(start: Start, stack: Stack) -> None:
         stack.proxy("kafka").partition(["downstream"])
         time.sleep(3)
         stack.proxy("kafka").heal()
+    fleet.moves_on()
+    assert relay.alive
+    fleet.finish()
+
+
+def test_a_postgresql_frozen_for_longer_than_a_relay_waits(start: Start) -> None:
+    """It lets go of the leader, and finds itself followed by nobody, or by the other, when all go on."""
+    fleet = start(relay_silent_seconds_max=2)
+    leader = fleet.relay()
+    leader.says("is leading")
+    other = fleet.relay()
+    other.says("standing by")
+    for _ in range(2):
+        fleet.moves_on()
+        waited = leader.said().count("is waiting") + other.said().count("is waiting")
+        fleet.stack.postgres.pause()
+        time.sleep(FROZEN_SECONDS)
+        fleet.stack.postgres.resume()
+        assert leader.said().count("is waiting") + other.said().count("is waiting") >= waited + 2
+        fleet.moves_on()
+    assert leader.alive
+    assert other.alive
+    fleet.finish()
+
+
+def test_answers_of_postgresql_that_are_cut_off(start: Start, server_database: str, stack: Stack) -> None:
+    """In the middle of a page, or of what is kept of the progress: what Kafka has is what counts."""
+    random = Random(5)
+    fleet = start(database_url=proxied(server_database, stack), relay_batch_events_max=SMALL)
+    relay = fleet.relay()
+    for direction in ("downstream", "upstream") * ROUNDS:
+        fleet.moves_on()
+        waited = relay.said().count("is waiting")
+        stack.proxy("postgres").cut_after(random.randrange(2_000, 200_000), direction)
+        relay.says("is waiting", times=waited + 1)
+        stack.proxy("postgres").heal()
     fleet.moves_on()
     assert relay.alive
     fleet.finish()

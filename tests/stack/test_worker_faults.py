@@ -181,6 +181,26 @@ def test_engines_that_are_away_are_waited_for(start: Start, stack: Stack) -> Non
     site.assert_right()
 
 
+def test_a_broker_that_goes_before_all_is_read_is_waited_for(start: Start, stack: Stack) -> None:
+    """There is something to fold, and it does not come: that is the broker's doing."""
+    site = start(worker_stall_seconds_max=15, worker_watch_seconds=1)
+    with site.relayed():
+        site.grow(500)
+        worker = site.worker()
+        site.caught_up()
+        worker.signal(signal.SIGSTOP)
+        site.grow(500)
+        stack.kafka.kill()
+        worker.signal(signal.SIGCONT)
+        time.sleep(40)
+        assert worker.alive, worker.said()
+        assert site.reached() < site.head
+        stack.kafka.start()
+        site.caught_up(60)
+        assert worker.alive
+    site.assert_right()
+
+
 def test_a_worker_that_does_not_get_on_ends_itself(start: Start) -> None:
     site = start(worker_stall_seconds_max=10, worker_watch_seconds=1, worker_batch_seconds_max=300)
     with site.relayed():

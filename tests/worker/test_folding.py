@@ -1,7 +1,9 @@
 """What of the records of a partition is folded, and what is left out."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import msgspec
@@ -17,13 +19,15 @@ from infra.rows import read_checkpoints
 from projections.catalogue import GROUPS
 from schemas.topics import THREADS
 from streams.dead_letters import dead_letters
-from streams.worker.folding import Folded, Folding, Read
+from streams.worker.folding import AWAY, Folded, Folding, Read
 from tests.equivalence.histories import World
 from tests.equivalence.recording import Filler
-from tests.relay.world import MASTER_KEY, stored
+from tests.relay.world import MASTER_KEY, SECONDS_MAX, stored
 from tests.worker.world import Topics, topics_of
 
 NUMBER = THREADS.numbered(0)
+WAITS = """SELECT FROM pg_stat_activity
+    WHERE application_name = 'moot worker' AND wait_event_type = 'Lock' AND datname = current_database()"""
 
 
 @pytest.fixture
@@ -170,3 +174,18 @@ def test_it_looks_otherwise_once_a_stale_view_is_rebuilt(votes: Folding, databas
     assert votes.looks_otherwise()
     votes.look([NUMBER])
     assert not votes.stale
+
+
+def test_one_that_hangs_before_it_is_connected_wholly_can_be_cut(database: str, store: GroupCommitStore) -> None:
+    made = Folding(database, GROUPS["people"], store.codec, transaction_seconds_max=600)
+    with ThreadPoolExecutor(1) as thread, connect(database) as watching, connect(database) as other:
+        with other.transaction():
+            other.execute("LOCK TABLE views.checkpoints")
+            looking = thread.submit(made.look, [1000])
+            until = time.monotonic() + SECONDS_MAX
+            while not watching.execute(WAITS).fetchall():
+                assert time.monotonic() < until
+            made.cut()
+            assert isinstance(looking.exception(SECONDS_MAX), AWAY)
+        assert thread.submit(made.look, [1000]).result(SECONDS_MAX)
+    made.close()

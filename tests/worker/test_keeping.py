@@ -146,6 +146,60 @@ def test_a_topic_that_is_another_by_now_is_read_from_its_beginning(database: str
     assert_views(database, 5, ["votes"])
 
 
+def test_a_topic_that_is_another_is_read_from_its_beginning_once(database: str, store: GroupCommitStore) -> None:
+    """Where partitions are shared out anew afterwards, reading goes on from where it was."""
+    topics = fill(database, store, 5)
+
+    async def thrice() -> None:
+        keeper = keeper_of(database, store, "votes")
+        partitions = keeper.folding.partitions
+        half = {number: records[: len(records) // 2] for number, records in topics.items()}
+        await follow(keeper, Reader(half, partitions, Random(5)))
+        anew = {
+            number: [_at(record, offset) for offset, record in enumerate(records)] for number, records in topics.items()
+        }
+        reader = Reader(anew, partitions, Random(6))
+        await follow(keeper, reader)
+        assert any(0 in seek.values() for seek in reader.seeks[1:])
+        await keeper.place(reader)
+        assert reader.seeks[-1] == {number: len(topics.get(number, ())) - 1 for number in partitions}
+        await keeper.close()
+
+    asyncio.run(thrice())
+    assert_views(database, 5, ["votes"])
+
+
+@pytest.mark.parametrize("by", ["the same", "another"])
+def test_views_that_come_from_the_embedded_log_are_not_read_from_the_beginning_each_time(
+    database: str, store: GroupCommitStore, by: str
+) -> None:
+    """Their checkpoints know no offset. Everything is known, so nothing is committed that would keep one."""
+    topics = fill(database, store, 13, 400)
+
+    async def passing() -> None:
+        keeper = keeper_of(database, store, "votes")
+        await follow(keeper, Reader(topics, keeper.folding.partitions, Random(13)))
+        await keeper.close()
+        with connect(database) as connection:
+            connection.execute('UPDATE views.checkpoints SET "offset" = NULL')
+        keeper = keeper_of(database, store, "votes")
+        reader = Reader(topics, keeper.folding.partitions, Random(14), 20)
+        await follow(keeper, reader)
+        assert set(reader.seeks[0].values()) == {0}
+        if by == "another":
+            await keeper.close()
+            keeper = keeper_of(database, store, "votes")
+        await keeper.place(reader)
+        ends = {number: records[-1].offset for number, records in topics.items()}
+        assert {number: offset for number, offset in reader.seeks[-1].items() if number in ends} == {
+            number: end for number, end in ends.items() if number in reader.numbers
+        }
+        await keeper.close()
+
+    asyncio.run(passing())
+    assert_views(database, 13, ["votes"], 400)
+
+
 def _at(record: Any, offset: int) -> Any:
     import msgspec  # noqa: PLC0415
 

@@ -7,11 +7,13 @@ import psycopg
 import pytest
 
 from infra import migrate
+from infra.log_memory import MemoryLog
 from infra.partitions import enter_fleet
 from infra.postgres import connect
 from projections.catalogue import GROUPS
 from streams.worker.limits import WorkerLimits
 from streams.worker.watchdog import Watchdog
+from tests.relay.world import declare
 
 LIMITS = WorkerLimits(stall_seconds_max=60)
 
@@ -49,9 +51,16 @@ def ended() -> list[str]:
 
 
 @pytest.fixture
-def watchdog(database: str, connection: Any, ended: list[str]) -> Iterator[tuple[Watchdog, Group]]:
+def log() -> MemoryLog:
+    log = MemoryLog()
+    declare(log)
+    return log
+
+
+@pytest.fixture
+def watchdog(database: str, log: MemoryLog, connection: Any, ended: list[str]) -> Iterator[tuple[Watchdog, Group]]:
     group = Group()
-    dog = Watchdog(database, lambda: [group], LIMITS, end=ended.append)
+    dog = Watchdog(database, log, lambda: [group], LIMITS, end=ended.append)
     yield dog, group
     dog.stop()
 
@@ -121,6 +130,23 @@ def test_who_has_nothing_to_fold_is_left_alone(
     for now in range(600, 900, 30):
         dog.look(now)
     assert not ended, "the partition is not its own"
+
+
+def test_while_the_log_is_away_nothing_is_held_against_it(
+    watchdog: tuple[Watchdog, Group], log: MemoryLog, connection: Any, ended: list[str]
+) -> None:
+    """What was sent and not read when the broker went cannot be read: its time begins when the broker is back."""
+    dog, _ = watchdog
+    relayed(connection, 1000, 5)
+    dog.look(0)
+    log.refuse = True
+    for now in range(5, 300, 5):
+        dog.look(now)
+    log.refuse = False
+    dog.look(354)
+    assert not ended
+    dog.look(356)
+    assert "people has committed nothing for 6" in ended[0]
 
 
 def test_while_postgresql_is_away_nothing_is_held_against_it(

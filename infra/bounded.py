@@ -1,0 +1,43 @@
+"""Connections to PostgreSQL that wait for one answer for so long and no longer: a network may say nothing."""
+
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, Connection
+from psycopg.errors import _WaitTimeout
+
+
+class NoAnswer(psycopg.OperationalError):
+    """PostgreSQL took too long over one answer. The connection is given up, and what it did is not known."""
+
+
+def bounded_async(seconds_max: float) -> type[AsyncConnection[Any]]:
+    """A class of connections that raise ``NoAnswer`` rather than wait longer for one answer."""
+
+    class Bounded(AsyncConnection[Any]):
+        async def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - the library's
+            try:
+                return await super().wait(gen, interval, seconds_max if timeout is None else timeout)
+            except _WaitTimeout:
+                if timeout is not None:
+                    raise
+                self.pgconn.finish()
+                raise NoAnswer(f"PostgreSQL did not answer within {seconds_max:g} s") from None
+
+    return Bounded
+
+
+def bounded(seconds_max: float) -> type[Connection[Any]]:
+    """The same for threads."""
+
+    class Bounded(Connection[Any]):
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            try:
+                return super().wait(gen, interval, seconds_max if timeout is None else timeout)
+            except _WaitTimeout:
+                if timeout is not None:
+                    raise
+                self.pgconn.finish()
+                raise NoAnswer(f"PostgreSQL did not answer within {seconds_max:g} s") from None
+
+    return Bounded
