@@ -28,6 +28,7 @@ STACK = Path(__file__).with_name("stack")
 FAULTS = (
     "test_dependencies.py",
     "test_fleet_faults.py",
+    "test_network_faults.py",
     "test_relay_faults.py",
     "test_roles.py",
     "test_worker_faults.py",
