@@ -27,6 +27,7 @@ STACK = Path(__file__).with_name("stack")
 """The tests in this folder run on the real servers of the native stack: ``./task test:stack``."""
 FAULTS = (
     "test_dependencies.py",
+    "test_first_steps.py",
     "test_fleet_faults.py",
     "test_network_faults.py",
     "test_relay_faults.py",
