@@ -30,6 +30,7 @@ FAULTS = (
     "test_first_steps.py",
     "test_fleet_faults.py",
     "test_network_faults.py",
+    "test_rebuilds.py",
     "test_relay_faults.py",
     "test_roles.py",
     "test_worker_faults.py",
