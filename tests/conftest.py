@@ -32,6 +32,7 @@ FAULTS = (
     "test_network_faults.py",
     "test_rebuilds.py",
     "test_relay_faults.py",
+    "test_replica.py",
     "test_roles.py",
     "test_worker_faults.py",
 )
