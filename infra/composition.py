@@ -82,12 +82,13 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             breaker=Breaker("event store", breaker_limits(settings), refusal=NotSent),
         )
         stack.callback(store.close)
-        pool = _pool(settings, "postgres", database_url)
+        pool = _pool(settings, "postgres", database_url, settings.pool_wait_seconds_max)
         await pool.open(wait=True, timeout=settings.pool_wait_seconds_max)
         stack.push_async_callback(pool.close)
         replica = None
         if settings.database_replica_url is not None:
-            replica = _pool(settings, "replica", settings.database_replica_url.get_secret_value())
+            url, wait_seconds_max = settings.database_replica_url.get_secret_value(), settings.replica_wait_seconds_max
+            replica = _pool(settings, "replica", url, wait_seconds_max)
             await replica.open()  # not waited for: without it the primary answers
             stack.push_async_callback(replica.close)
         client = guarded_redis(settings, redis_url, Breaker("redis", breaker_limits(settings), refusal=RedisAway))
@@ -145,12 +146,12 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
         )
 
 
-def _pool(settings: Settings, name: str, url: str) -> GuardedPool:
+def _pool(settings: Settings, name: str, url: str, wait_seconds_max: float) -> GuardedPool:
     return guarded_pool(
         url,
         min_size=settings.pool_connections_min,
         max_size=settings.pool_connections_max,
-        wait_seconds_max=settings.pool_wait_seconds_max,
+        wait_seconds_max=wait_seconds_max,
         answer_seconds_max=settings.pool_answer_seconds_max,
         breaker=Breaker(name, breaker_limits(settings), refusal=PostgresAway),
         name=name,

@@ -18,6 +18,12 @@ class FleetSettings(BaseModel):
     replica_retry_seconds: float = setting(
         0.2, "seconds", "How long a replica that had not come far enough is not asked again how far it is.", gt=0
     )
+    replica_wait_seconds_max: float = setting(
+        1.0,
+        "seconds",
+        "How long a read waits for a connection to the replica before the primary answers it: its user waits as well.",
+        gt=0,
+    )
     secrets_file: Path | None = setting(
         None,
         "file",

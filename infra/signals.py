@@ -131,6 +131,9 @@ class MemorySignals:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._watchers.wake_all)
 
+    def mend(self) -> None:
+        """Nothing is lost within a process."""
+
     def _deliver(self, signals: Mapping[str, int | None]) -> None:
         for channel, position in signals.items():
             self._watchers.wake(channel, position)
@@ -305,7 +308,8 @@ class RedisPublisher:
     """Publishes from a thread, such as that of the runner, and never raises for want of Redis.
 
     ``client`` should have short timeouts: it is waited for twice at most, and not at all while the breaker is open.
-    ``failures`` counts what could not be published; the next success tells every watcher to read again.
+    ``failures`` counts what could not be published; the next success tells every watcher to read again. ``mend``
+    sees to it that there is one although nothing happens: watchers whose own Redis answers know of nothing lost.
     """
 
     def __init__(self, client: redis.Redis, breaker: Breaker | None = None) -> None:
@@ -344,6 +348,11 @@ class RedisPublisher:
         """Wake every watcher of every process: what was to be published may not have been."""
         self._lost = True
         self.publish({}, None)
+
+    def mend(self) -> None:
+        """The same if something could not be published, and nothing could since."""
+        if self._lost:
+            self.publish({}, None)
 
 
 def _is_away(error: BaseException) -> bool:

@@ -57,7 +57,10 @@ class WorkerSettings(BaseModel):
         5.0, "seconds", "How often the broker is told how far a group is, for tools that ask it.", gt=0
     )
     worker_watch_seconds: float = setting(
-        5.0, "seconds", "How often a worker looks whether it still gets on, and for views that were rebuilt.", gt=0
+        5.0,
+        "seconds",
+        "How often a worker looks whether it still gets on, for rebuilt views, and for signals still to be sent.",
+        gt=0,
     )
     worker_stall_seconds_max: float = setting(
         120.0,

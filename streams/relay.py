@@ -184,6 +184,8 @@ class Relay:
                 rows = store.page(position, self._limits.batch_events_max, self._limits.batch_bytes_max)
                 if not rows:
                     self._say(failures=0)
+                    if self._publisher is not None:
+                        self._publisher.mend()
                     store.wait(min(self._limits.poll_seconds, self._limits.keys_seconds))
                     continue
                 began = time.monotonic()

@@ -50,6 +50,10 @@ class Publisher(Protocol):
         """Have everybody look at everything: who kept the views before may have ended before it had said so."""
         ...
 
+    def mend(self) -> None:
+        """Say once more what could not be said. Nothing if all was: call it now and then while nothing happens."""
+        ...
+
 
 class RunnerLimits(Struct, frozen=True):
     """The limits of a runner.
@@ -257,6 +261,8 @@ class Runner:
             self._take(connection, front, page)
         elif rear == front and not self._source.wait_for_more(front, self._limits.idle_seconds):
             self._look(connection)
+            if self._publisher is not None:
+                self._publisher.mend()
         full = len(page) == self._batch_events
         self._batch_events = (
             min(2 * self._batch_events, self._limits.batch_events_max) if full else self._limits.batch_events_min

@@ -27,8 +27,12 @@ STACK = Path(__file__).with_name("stack")
 """The tests in this folder run on the real servers of the native stack: ``./task test:stack``."""
 FAULTS = (
     "test_dependencies.py",
+    "test_first_steps.py",
     "test_fleet_faults.py",
+    "test_network_faults.py",
+    "test_rebuilds.py",
     "test_relay_faults.py",
+    "test_replica.py",
     "test_roles.py",
     "test_worker_faults.py",
 )

@@ -162,6 +162,7 @@ class Worker:
         self._limits = limits or WorkerLimits()
         self._changed = changed
         self._groups = [GroupWorker(group, means, self._limits) for group in groups]
+        self._publisher = means.publisher
         self._watchdog = Watchdog(means.conninfo, means.log, lambda: self._groups, self._limits)
 
     def status(self) -> list[GroupStatus]:
@@ -171,12 +172,19 @@ class Worker:
     async def run(self, stopping: asyncio.Event) -> None:
         """Keep the views until told to stop; ``changed`` hears of each group that does otherwise than before."""
         self._watchdog.start()
-        telling = asyncio.create_task(self._tell())
+        beside = [asyncio.create_task(self._tell()), asyncio.create_task(self._mend())]
         try:
             await asyncio.gather(*(group.run(stopping) for group in self._groups))
         finally:
-            telling.cancel()
+            for each in beside:
+                each.cancel()
             self._watchdog.stop()
+
+    async def _mend(self) -> None:
+        """Views that stand still have nothing to say, and so nothing that would tell what was lost before."""
+        while self._publisher is not None:
+            await asyncio.sleep(self._limits.watch_seconds)
+            await asyncio.to_thread(self._publisher.mend)
 
     async def _tell(self) -> None:
         before: dict[str, tuple[object, ...]] = {}

@@ -36,10 +36,14 @@ class Heard:
     def __init__(self) -> None:
         self.channels: dict[str, int] = {}
         self.position = 0
+        self.mended = threading.Event()
 
     def publish(self, channels: Mapping[str, int], position: int | None) -> None:
         self.channels.update(channels)
         self.position = self.position if position is None else position
+
+    def mend(self) -> None:
+        self.mended.set()
 
 
 class Log:
@@ -89,6 +93,12 @@ def test_live_rows_are_those_of_a_straight_fold_and_are_signalled(log: Log) -> N
     assert heard.position == len(events)
     voted = {f"score:{event.event.target_id}" for event in events if isinstance(event.event, VoteCast)}
     assert voted <= heard.channels.keys()
+
+
+def test_one_that_has_nothing_to_do_has_what_was_lost_said(log: Log) -> None:
+    heard = Heard()
+    with log.running(heard=heard):
+        assert heard.mended.wait(SECONDS)
 
 
 def test_one_runner_at_a_time_and_the_next_takes_over(log: Log) -> None:

@@ -21,6 +21,8 @@ class Publisher(Protocol):
 
     def say_lost(self) -> None: ...
 
+    def mend(self) -> None: ...
+
 
 Opened = Callable[[], "asynccontextmanager[tuple[Signals, Publisher]]"]
 
@@ -106,6 +108,20 @@ def test_what_may_have_been_lost_wakes_every_watcher(opened: Opened) -> None:
                 await asyncio.to_thread(publisher.say_lost)
                 await mine.until(None)
                 await other.until(None)
+
+    asyncio.run(scenario())
+
+
+def test_while_nothing_is_lost_there_is_nothing_to_mend(opened: Opened) -> None:
+    async def scenario() -> None:
+        async with opened() as (signals, publisher):
+            woken = Woken()
+            async with signals.watch("score:1", woken):
+                await asyncio.to_thread(publisher.publish, {"score:1": 6}, 6)
+                await woken.until(6)
+                await asyncio.to_thread(publisher.mend)
+                await asyncio.to_thread(publisher.publish, {"score:1": 7}, 7)
+                assert await woken.until(7) == [7]
 
     asyncio.run(scenario())
 
@@ -278,6 +294,28 @@ def test_signals_that_a_publisher_could_not_send_wake_everybody_with_its_next_su
                 publisher._client = client
                 publisher.publish({}, 4)
                 assert await woken.next() is None
+                publisher.publish({"score:1": 5}, 5)
+                assert await woken.until(5) == [5]
+
+    asyncio.run(scenario())
+
+
+def test_what_was_lost_is_said_although_nothing_happens_any_more(server: RedisServer) -> None:
+    async def scenario() -> None:
+        async with over_redis(server) as (signals, publisher):
+            woken = Woken()
+            async with signals.watch("score:1", woken):
+                publisher.publish({"score:1": 2}, 2)
+                await woken.until(2)
+                client = publisher._client
+                publisher._client = redis.Redis(unix_socket_path="/nonexistent/redis.sock", retry=Retry(NoBackoff(), 0))
+                publisher.publish({"score:1": 3}, 3)
+                publisher.mend()
+                assert publisher.failures == 2
+                publisher._client = client
+                publisher.mend()
+                assert await woken.next() is None
+                publisher.mend()  # all is said by now
                 publisher.publish({"score:1": 5}, 5)
                 assert await woken.until(5) == [5]
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import Any
@@ -23,7 +23,6 @@ from domain.event import Id
 from domain.ids import derived
 from domain.post import PostSubmitted, SubmitPost
 from infra.event_store import postgres_store
-from infra.postgres import connect
 from infra.stack import Stack
 from read_api.cursors import open_position
 from read_api.ids import Kind, global_id, parse_id
@@ -31,7 +30,7 @@ from tests.api.stack import Client
 from tests.live.forum import a_community, comment, submit_post, vote
 from tests.live.socket import signed_in
 from tests.live.watching import COMMENTS, POSTS, REPLIES, SCORE, told
-from tests.stack.followers import Follower
+from tests.stack.followers import Audience, Follower
 from tests.stack.roles import Role, until
 from tests.stack.whole import Whole, at
 
@@ -127,6 +126,29 @@ def test_redis_fails_under_load(whole: Whole, stack: Stack, how: str) -> None:
     whole.assert_right(crowd, before)
 
 
+def test_an_api_process_is_killed_under_load(whole: Whole) -> None:
+    crowd = whole.crowd(asks_again=True)
+    before, audience = whole.head(), Audience(whole, crowd)
+    gone, other = whole.apis[1], whole.apis[0]
+    with audience.following:
+        with crowd:
+            crowd.gets_on(BUSY)
+            with whole.appending_waits() as waiting:
+                # In the middle of an append: whether it is recorded, nobody is told.
+                waiting(len(whole.apis))
+                gone.stop(signal.SIGKILL)
+                crowd.suffers()
+            crowd.gets_on(BUSY)
+            assert httpx.get(f"{other.url}/readyz", timeout=10).status_code == 200
+            whole.fleet.roles.remove(gone)
+            whole.apis[1] = whole.fleet.api(MOOT_PORT=gone.url.rpartition(":")[2])
+            crowd.gets_on(BUSY)
+            until(whole.all_alive)
+            whole.caught_up()
+        whole.assert_right(crowd, before)
+        audience.assert_told()
+
+
 def test_views_rebuilt_from_the_topics_afterwards_are_the_live_ones(whole: Whole) -> None:
     head = whole.caught_up()
     done = whole.fleet.run("projections", "rebuild", "--all", "--compare", "--output", "json")
@@ -207,20 +229,6 @@ def ask(url: str, who: Client | None, query: str, given: dict[str, Any], seconds
     return made or {"code": answer["errors"][0]["extensions"]["code"]}
 
 
-@contextmanager
-def appending_waits(whole: Whole) -> Iterator[Any]:
-    """Inside, whoever appends to the log waits in PostgreSQL. Gives a function that waits until so many do."""
-    with connect(whole.conninfo, autocommit=False) as holding, connect(whole.conninfo) as looking:
-        holding.execute("LOCK TABLE log.stored_events IN EXCLUSIVE MODE")
-
-        def waiting(count: int) -> None:
-            asked = "SELECT count(*) >= %s FROM pg_locks WHERE relation = 'log.stored_events'::regclass AND NOT granted"
-            until(lambda: looking.execute(asked, (count,)).fetchone() == (True,))
-
-        yield waiting
-        holding.rollback()
-
-
 @pytest.mark.parametrize("back", ["at once", "later", "before it is recorded"])
 def test_the_reply_of_postgresql_is_lost(whole: Whole, stack: Stack, back: str) -> None:
     ada, (here, there), proxy = whole.people[0], whole.apis, stack.proxy("postgres")
@@ -228,7 +236,7 @@ def test_the_reply_of_postgresql_is_lost(whole: Whole, stack: Stack, back: str) 
     given = {"communityId": whole.community, "title": back, "idempotencyKey": str(uuid4())}
     before = whole.head()
     with ThreadPoolExecutor() as threads:
-        with appending_waits(whole) as waiting:
+        with whole.appending_waits() as waiting:
             first = threads.submit(ask, here.url, ada, SUBMIT, given)
             waiting(1)
             if back == "before it is recorded":

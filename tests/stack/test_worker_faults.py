@@ -4,17 +4,20 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
+import redis
 
 from domain.ballot import VoteCast
 from domain.ids import ballot_id, derived
 from domain.post import PostImported
 from infra.postgres import connect
+from infra.signals import LOST
 from infra.stack import Stack
 from projections.catalogue import ALL, GROUPS
 from projections.core import Projection, Row
@@ -23,6 +26,7 @@ from schemas.envelope import Recorded
 from streams import dead_letters
 from streams.worker.watchdog import STALLED
 from tests.equivalence.histories import Happened
+from tests.stack.roles import until
 from tests.stack.workers import Pauses, Site
 
 Start = Callable[..., Site]
@@ -199,6 +203,28 @@ def test_a_broker_that_goes_before_all_is_read_is_waited_for(start: Start, stack
         site.caught_up(60)
         assert worker.alive
     site.assert_right()
+
+
+def test_what_could_not_be_signalled_is_made_good_although_nothing_happens_any_more(start: Start, stack: Stack) -> None:
+    # Whoever follows is at a Redis that answers all the while: nothing tells him but the worker, once it can.
+    site, proxy = start(redis_url=stack.redis.proxied_url, worker_watch_seconds=1), stack.proxy("redis")
+    with (
+        closing(redis.Redis.from_url(stack.redis.url)) as client,
+        client.pubsub(ignore_subscribe_messages=True) as heard,
+        site.relayed(),
+    ):
+        site.grow(500)
+        worker = site.worker()
+        site.caught_up()
+        proxy.cut()
+        site.grow(500)
+        site.caught_up()
+        until(lambda: any("signals.not_published" in line for line in worker.logged()))
+        heard.subscribe(LOST)
+        until(lambda: heard.get_message() is None and heard.subscribed)
+        proxy.heal()
+        assert until(lambda: heard.get_message(timeout=1))["channel"] == LOST.encode()
+        assert worker.stop() == 0
 
 
 def test_a_worker_that_does_not_get_on_ends_itself(start: Start) -> None:

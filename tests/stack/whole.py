@@ -1,8 +1,8 @@
 """A whole fleet on real servers, and the question whether log, topics, views and answers say the same."""
 
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
@@ -29,15 +29,19 @@ CAUGHT_UP_SECONDS_MAX = 90.0
 
 
 class Whole:
-    """Two API processes, the first of them behind the fault proxy, a relay and two workers. A context manager."""
+    """Two API processes, the first of them behind the fault proxy, a relay and two workers. A context manager.
 
-    def __init__(self, stack: Stack, folder: Path) -> None:
+    With ``behind_proxy`` every process is, with each of its connections. Settings are those of all processes.
+    """
+
+    def __init__(self, stack: Stack, folder: Path, *, behind_proxy: bool = False, **settings: object) -> None:
         self.stack = stack
         self.conninfo = new_database(stack.postgres.url)
         self.fleet = Roles(
             stack,
-            self.conninfo,
+            proxied(self.conninfo, stack) if behind_proxy else self.conninfo,
             folder,
+            proxied=behind_proxy,
             position_wait_seconds_max=5,
             pool_answer_seconds_max=2,
             pool_wait_seconds_max=3,
@@ -45,6 +49,7 @@ class Whole:
             store_lock_seconds_max=5,
             sign_ins_per_account_max=3,
             sign_ins_per_account_seconds=600,
+            **settings,
         ).set_up()
         self.secrets = load_secrets(folder / "secrets.json")
         self.sealer = Sealer(self.secrets.cursor_key)
@@ -87,10 +92,12 @@ class Whole:
         client.http.headers["Authorization"] = who.http.headers["Authorization"]
         return client
 
-    def crowd(self) -> Crowd:
+    def crowd(self, *, asks_again: bool = False) -> Crowd:
         """The people, about to be busy at all of the API processes, with posts that none of them has voted on."""
         urls, posts = [api.url for api in self.apis], [submit_post(self.people[0], self.community) for _ in range(6)]
-        return Crowd(urls, self.people, community=self.community, posts=posts, locked=self.locked)
+        return Crowd(
+            urls, self.people, community=self.community, posts=posts, locked=self.locked, asks_again=asks_again
+        )
 
     def head(self) -> int:
         """The position of the newest event."""
@@ -110,6 +117,24 @@ class Whole:
             store.close()
         assert [recorded.position for recorded in found] == list(range(1, len(found) + 1))
         return found
+
+    @contextmanager
+    def appending_waits(self) -> Iterator[Callable[[int], Any]]:
+        """Inside, whoever appends to the log waits in PostgreSQL. Gives a function that waits until so many do."""
+        with connect(self.conninfo, autocommit=False) as holding, connect(self.conninfo) as looking:
+            holding.execute("LOCK TABLE log.stored_events IN EXCLUSIVE MODE")
+            asked = "SELECT count(*) >= %s FROM pg_locks WHERE relation = 'log.stored_events'::regclass AND NOT granted"
+            yield lambda count: until(lambda: looking.execute(asked, (count,)).fetchone() == (True,))
+            holding.rollback()
+
+    def end_an_append(self) -> None:
+        """One of those that wait in PostgreSQL is never recorded: its connection ends there."""
+        asked = (
+            "SELECT pg_terminate_backend(pid) FROM pg_locks"
+            " WHERE relation = 'log.stored_events'::regclass AND NOT granted LIMIT 1"
+        )
+        with connect(self.conninfo) as connection:
+            assert connection.execute(asked).fetchone() == (True,)
 
     def caught_up(self) -> int:
         """Wait until all that is recorded by now is in every view; gives up to where that is."""

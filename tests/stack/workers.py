@@ -141,9 +141,22 @@ class Site:
 
     def worker(self, *groups: str) -> "WorkerProcess":
         """One more worker."""
-        worker = WorkerProcess(self, self._folder / f"worker-{len(self.workers)}", groups, self._settings)
+        worker = WorkerProcess(self, self._folder / f"worker-{len(self.workers)}", groups)
         self.workers.append(worker)
         return worker
+
+    def variables(self, folder: Path) -> dict[str, str]:
+        """The environment of a process of this site whose data directory that is."""
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "MOOT_DATA_DIR": str(folder),
+            "MOOT_DATABASE_URL": self.conninfo,
+            "MOOT_REDIS_URL": self.stack.redis.url,
+            "MOOT_KAFKA_URL": self.stack.kafka.url,
+            "MOOT_WORKER_SESSION_SECONDS": str(SESSION_SECONDS),
+            **self._settings,
+        }
 
     def folded(self, *names: str) -> int:
         """A number that grows with each commit of any of the views, or of those."""
@@ -190,7 +203,7 @@ class Site:
 class WorkerProcess:
     """``moot worker`` as a process."""
 
-    def __init__(self, site: Site, folder: Path, groups: tuple[str, ...], settings: dict[str, str]) -> None:
+    def __init__(self, site: Site, folder: Path, groups: tuple[str, ...]) -> None:
         self.folder = folder
         folder.mkdir()
         keys = {name: base64.b64encode(bytes(KEY_LENGTH)).decode() for name in Secrets.__struct_fields__}
@@ -201,16 +214,7 @@ class WorkerProcess:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "streams.cli", "worker", *groups],
             cwd=ROOT,
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(ROOT),
-                "MOOT_DATA_DIR": str(folder),
-                "MOOT_DATABASE_URL": site.conninfo,
-                "MOOT_REDIS_URL": site.stack.redis.url,
-                "MOOT_KAFKA_URL": site.stack.kafka.url,
-                "MOOT_WORKER_SESSION_SECONDS": str(SESSION_SECONDS),
-                **settings,
-            },
+            env=site.variables(folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._words,

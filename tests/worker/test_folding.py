@@ -146,6 +146,9 @@ class Heard:
     def say_lost(self) -> None:
         self.lost += 1
 
+    def mend(self) -> None:
+        pass
+
 
 def test_who_takes_partitions_over_has_everybody_look(database: str, store: GroupCommitStore) -> None:
     heard = Heard()

@@ -1,0 +1,3 @@
+"""Attempts counted in a Redis server."""
+
+from tests.auth.test_attempts import *
