@@ -23,6 +23,7 @@ from domain.event import Id
 from domain.ids import derived
 from domain.post import PostSubmitted, SubmitPost
 from infra.event_store import postgres_store
+from infra.postgres import connect
 from infra.stack import Stack
 from read_api.cursors import open_position
 from read_api.ids import Kind, global_id, parse_id
