@@ -11,6 +11,8 @@ import pytest
 
 from infra.stack import SERVICES, Stack, start_stack
 from tests.databases import database_on
+from tests.stack.roles import until
+from tests.stack.whole import Whole
 from tests.stack.wire import CLIENTS, Connect
 
 StartStack = Callable[..., Stack]
@@ -38,6 +40,20 @@ def stack(running_stack: Stack) -> Stack:
         if name != "toxiproxy":
             running_stack.proxy(name).heal()
     return running_stack
+
+
+@pytest.fixture(scope="module")
+def running(running_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    """The fleet, for all tests of this module."""
+    with Whole(running_stack, tmp_path_factory.mktemp("whole")) as whole:
+        yield whole
+
+
+@pytest.fixture
+def whole(running: Whole, stack: Stack) -> Whole:
+    """The fleet, well."""
+    until(running.all_alive)
+    return running
 
 
 @pytest.fixture

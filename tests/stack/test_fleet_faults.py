@@ -4,7 +4,6 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
@@ -23,7 +22,6 @@ from domain.event import Id
 from domain.ids import derived
 from domain.post import PostSubmitted, SubmitPost
 from infra.event_store import postgres_store
-from infra.postgres import connect
 from infra.stack import Stack
 from read_api.cursors import open_position
 from read_api.ids import Kind, global_id, parse_id
@@ -32,7 +30,7 @@ from tests.live.forum import a_community, comment, submit_post, vote
 from tests.live.socket import signed_in
 from tests.live.watching import COMMENTS, POSTS, REPLIES, SCORE, told
 from tests.stack.followers import Audience, Follower
-from tests.stack.roles import Role, until
+from tests.stack.roles import until
 from tests.stack.whole import Whole, at
 
 BUSY = 60
@@ -57,20 +55,6 @@ SIGN_OUT = "mutation { made: signOut(input: {}) { sessionsEnded } }"
 WHO = "{ viewer { account { name } } }"
 SIGN_IN = "mutation($input: SignInInput!) { made: signIn(input: $input) { accessToken errors { code } } }"
 TOTAL = "query($id: ID!) { node(id: $id) { ... on Post { score { total } } } }"
-
-
-@pytest.fixture(scope="module")
-def running(running_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
-    """The fleet, for all tests of this module."""
-    with Whole(running_stack, tmp_path_factory.mktemp("whole")) as whole:
-        yield whole
-
-
-@pytest.fixture
-def whole(running: Whole, stack: Stack) -> Whole:
-    """The fleet, well."""
-    until(running.all_alive)
-    return running
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen", "restarted"])
@@ -158,66 +142,6 @@ def test_views_rebuilt_from_the_topics_afterwards_are_the_live_ones(whole: Whole
     assert {view["differences"] or 0 for view in views} == {0}
     assert {view["position"] for view in views} == {head}
     whole.assert_views(whole.log())
-
-
-def test_a_poison_event_is_told_of_and_retried_by_command_while_all_else_goes_on(whole: Whole) -> None:
-    sick, fleet = submit_post(whole.people[0], whole.community), whole.fleet
-    key = parse_id(sick)[1]
-    crowd, parked_before = whole.crowd(), told_by(whole, "moot_view_parked_total")
-
-    def column(change: str) -> None:
-        with connect(whole.conninfo) as connection:
-            connection.execute(f"ALTER TABLE views.scores {change}".encode())
-
-    def retried(code: int) -> Any:
-        done = fleet.run("projections", "retry", "scores", key, "--output", "json")
-        assert done.returncode == code, done.stderr
-        (one,) = json.loads(done.stdout)["retried"]
-        return one
-
-    async def follow() -> None:
-        async with asyncio.timeout(FOLLOWING_SECONDS_MAX), signed_in(at(whole.apis[1]), whole.people[1]) as socket:
-            await socket.subscribe("f", SCORE, variables={"id": sick})
-            assert (await socket.next("f"))["scoreChanged"]["score"] == {"up": 2, "down": 0}
-            assert await told(retried, 0) == {"key": key, "applied": 2, "left": 0, "moved": 0, "error": None}
-            assert (await socket.next("f"))["scoreChanged"]["score"] == {"up": 4, "down": 0}
-
-    with crowd:
-        # No column holds such a score, so the row of this one post cannot be written; two of four votes wait.
-        column(f"ADD CONSTRAINT planted CHECK (up <= 2 OR target_id <> '{key}')")
-        for number, who in enumerate(whole.people):
-            vote(whole.same(who, number), sick)
-        whole.caught_up()
-        waiting = json.loads(fleet.run("projections", "parked", "scores", "--output", "json").stdout)["parked"]
-        assert [(one["key"], one["events"]) for one in waiting] == [(key, 2)]
-        until(lambda: told_by(whole, "moot_view_parked_total") == parked_before + 2)
-        until(lambda: [worker.metric("moot_dead_letters", projection="scores") for worker in whole.workers] == [2, 2])
-        assert not fleet.findings()["dead letters"]["ok"]
-        still = retried(2)
-        assert (still["applied"], still["left"]) == (0, 2)
-        assert "planted" in still["error"]
-        crowd.gets_on(BUSY)
-        column("DROP CONSTRAINT planted")
-        asyncio.run(follow())
-        crowd.gets_on(BUSY)
-    until(lambda: [worker.metric("moot_dead_letters", projection="scores") for worker in whole.workers] == [0, 0])
-    head, log = whole.caught_up(), whole.log()
-    whole.assert_topics(head)
-    whole.assert_views(log)
-    said = [line for worker in whole.workers for line in logged(worker) if line["event"] == "views.parked"]
-    (first,) = [line for line in said if line["key"] == key and "planted" in line["error"]]
-    poison = log[first["position"] - 1]
-    assert first["trace_id"] == poison.meta.correlation_id.replace("-", "")
-
-
-def told_by(whole: Whole, name: str) -> float:
-    """The sum of that series of the view of scores over the workers."""
-    return sum(worker.metric(name, projection="scores") or 0 for worker in whole.workers)
-
-
-def logged(role: Role) -> list[dict[str, Any]]:
-    """What it has logged so far; words for people are left out."""
-    return [json.loads(line) for line in role.log.read_text().splitlines() if line.startswith("{")]
 
 
 def ask(url: str, who: Client | None, query: str, given: dict[str, Any], seconds: float = 30.0) -> dict[str, Any]:

@@ -35,13 +35,6 @@ def running(running_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> I
         yield whole
 
 
-@pytest.fixture
-def whole(running: Whole, stack: Stack) -> Whole:
-    """The fleet, well."""
-    until(running.all_alive)
-    return running
-
-
 def readiness(whole: Whole, need: str = "") -> list[tuple[int, dict[str, bool]]]:
     """What the API processes say of themselves."""
     answers = [httpx.get(f"{api.url}/readyz{need}", timeout=30) for api in whole.apis]
