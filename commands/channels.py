@@ -1,12 +1,12 @@
 """Channels: making, editing and ordering them, and whom they treat otherwise than their server does."""
 
 from commands import standing
-from commands.use_case import Act, Decision, Streams, UseCases
-from domain import channel, channel_list, server_member
+from commands.use_case import Act, Decision, Streams, UseCases, refuse_too_many
+from domain import channel, channel_list
 from domain.channel import CreateChannel, DeleteChannel, EditChannel, SetOverride
 from domain.channel_list import MoveChannel
 from domain.event import Id
-from domain.ids import channels_id, server_member_id
+from domain.ids import channels_id
 
 cases = UseCases()
 
@@ -27,6 +27,8 @@ async def _(command: CreateChannel, act: Act, streams: Streams) -> Decision:
     longer = channel_list.listed(
         streams.state(channel_list, list_id), server_id=command.server_id, channel_id=channel_id, limits=act.limits
     )
+    # The own stream is a new one each time.
+    refuse_too_many(streams.events(list_id), act.actor_id, act.limits.structure_changes_max)
     return Decision(events, others=((list_id, longer),))
 
 
@@ -43,13 +45,13 @@ async def _(command: Edit, act: Act, streams: Streams) -> Decision:
     if found is None:
         raise channel.not_found()
     server_id = found.server_id
-    target = server_member_id(server_id, command.target_id) if isinstance(command, SetOverride) else None
-    await streams.fetch(target, *standing.server_streams(server_id, act.actor_id))
+    target_ids = (command.target_id,) if isinstance(command, SetOverride) else ()
+    await streams.fetch(*standing.server_streams(server_id, act.actor_id, *target_ids))
     events = channel.decide(
         command,
         found,
         standing.in_server(streams, server_id, act.actor_id),
-        target_is_member=target is not None and streams.state(server_member, target).joined,
+        target=standing.in_server(streams, server_id, target_ids[0]) if target_ids else None,
         limits=act.limits,
     )
     if not (events and isinstance(command, DeleteChannel)):
@@ -68,8 +70,12 @@ def _list(command: MoveChannel, _act: Act) -> Id:
     MoveChannel,
     stream=_list,
     subject=lambda c, _: c.channel_id,
-    reads=lambda c, act: standing.server_streams(c.server_id, act.actor_id),
+    reads=lambda c, act: (c.channel_id, c.after_id, *standing.server_streams(c.server_id, act.actor_id)),
+    changes_max=lambda limits: limits.structure_changes_max,
 )
 async def _(command: MoveChannel, act: Act, streams: Streams) -> Decision:
+    actor = standing.in_server(streams, command.server_id, act.actor_id)
+    named = [one for one in (command.channel_id, command.after_id) if one is not None]
+    seen = {one for one in named if channel.seen(streams.state(channel, one), actor)}
     places = streams.state(channel_list, channels_id(command.server_id))
-    return Decision(channel_list.moved(command, places, standing.in_server(streams, command.server_id, act.actor_id)))
+    return Decision(channel_list.moved(command, places, actor, seen=seen))

@@ -21,7 +21,7 @@ from msgspec.structs import asdict
 
 from commands import accounts, channels, comments, communities, posts, servers, votes
 from commands.ports import Append, Conflict, EventStore
-from commands.use_case import Act, Decision, Streams, UseCase
+from commands.use_case import Act, Decision, Streams, UseCase, refuse_too_many
 from domain.account import Register
 from domain.command import Command
 from domain.event import Id
@@ -118,21 +118,14 @@ class Commands:
             decision = await case.decide(command, act, streams)
             if not decision.events:
                 return Outcome(subject_id, own[-1].position if own else 0)
-            self._refuse_too_many(command, act, own)  # not before it is decided that the caller sees what it is about
+            if not command.ends:  # nor before it is decided that the caller sees what it is about
+                refuse_too_many(own, act.actor_id, case.changes_max(self._limits))
             try:
                 position = await self._store.append(_appends(stream_id, decision, streams), _metadata(act, caller))
             except Conflict:
                 continue  # somebody was first: what they wrote may change the decision
             return Outcome(subject_id, position)
         raise Contended(f"{type(command).__name__} met other writers {self._limits.attempts_max} times")
-
-    def _refuse_too_many(self, command: Command, act: Act, own: Sequence[Recorded]) -> None:
-        if len(own) < self._limits.changes_max or command.ends:
-            return
-        changes = sum(recorded.meta.actor_id == act.actor_id for recorded in own)
-        if changes >= self._limits.changes_max:
-            message = f"You changed this {changes} times already. You can only end or delete it now."
-            raise Refusal(Code.TOO_MANY_CHANGES, message)
 
     def _act(self, command: Command, caller: Caller) -> Act:
         at, key, kind = self._clock(), caller.idempotency_key, type(command).__name__

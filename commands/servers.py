@@ -1,7 +1,7 @@
 """Servers: opening and editing them, their roles, their members, and the invites that lead there."""
 
 from commands import standing
-from commands.use_case import Act, Decision, Streams, UseCases
+from commands.use_case import Act, Decision, Streams, UseCases, refuse_too_many
 from domain import account, invite, role, server, server_member
 from domain.event import Id
 from domain.ids import invite_use_id, roles_id, server_member_id
@@ -43,7 +43,14 @@ def _concerned(command: Edit, act: Act) -> tuple[Id, ...]:
     return standing.server_streams(command.server_id, act.actor_id, *heirs)
 
 
-@cases.on(EditServer, TransferServer, DeleteServer, stream=_edited, reads=_concerned)
+@cases.on(
+    EditServer,
+    TransferServer,
+    DeleteServer,
+    stream=_edited,
+    reads=_concerned,
+    changes_max=lambda limits: limits.structure_changes_max,
+)
 async def _(command: Edit, act: Act, streams: Streams) -> Decision:
     actor = standing.in_server(streams, command.server_id, act.actor_id)
     heir = isinstance(command, TransferServer) and standing.in_server(streams, command.server_id, command.account_id)
@@ -78,6 +85,7 @@ def _role(command: Reform, act: Act) -> Id:
     stream=_roles,
     subject=_role,
     reads=lambda c, act: standing.server_streams(c.server_id, act.actor_id),
+    changes_max=lambda limits: limits.structure_changes_max,
 )
 async def _(command: Reform, act: Act, streams: Streams) -> Decision:
     actor = standing.in_server(streams, command.server_id, act.actor_id)
@@ -203,8 +211,11 @@ async def _(command: JoinServer, act: Act, streams: Streams) -> Decision:
         raise invite.not_found()
     if member.joined:
         return Decision(())
-    uses, counted = invite.used(found, account_id=act.actor_id, at=act.at)
+    again = bool(streams.events(_use(command, act)))
+    uses, counted = invite.used(found, account_id=act.actor_id, again=again, at=act.at)
     joined = server_member.joined(
         member, server_id=found.server_id, account_id=act.actor_id, invite_id=invite_id, at=act.at
     )
+    # The own stream is of this invite alone, and there are any number of these.
+    refuse_too_many(streams.events(member_id), act.actor_id, act.limits.changes_max)
     return Decision(uses, others=((invite_id, counted), (member_id, joined)))

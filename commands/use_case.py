@@ -25,6 +25,7 @@ from domain.command import Command
 from domain.event import Event, Id
 from domain.ids import derived
 from domain.limits import Limits
+from domain.refusal import Code, Refusal
 from schemas.envelope import Recorded, Undecodable
 
 C = TypeVar("C", bound=Command)
@@ -123,10 +124,21 @@ class UseCase(Struct, frozen=True):
     stream: Callable[[Any, Act], Id]
     subject: Callable[[Any, Act], Id]
     reads: Callable[[Any, Act], Sequence[Id | None]]
+    changes_max: Callable[[Limits], int]
     decide: Callable[[Any, Act, Streams], Awaitable[Decision]]
 
 
 Decide = Callable[[C, Act, Streams], Awaitable[Decision]]
+
+
+def refuse_too_many(events: Sequence[Recorded], actor_id: Id, changes_max: int) -> None:
+    """Raises ``TOO_MANY_CHANGES`` when so many of a stream's events are the actor's."""
+    if len(events) < changes_max:
+        return
+    changes = sum(recorded.meta.actor_id == actor_id for recorded in events)
+    if changes >= changes_max:
+        message = f"You changed this {changes} times already. You can only end or delete it now."
+        raise Refusal(Code.TOO_MANY_CHANGES, message)
 
 
 class UseCases(dict[type[Command], UseCase]):
@@ -138,16 +150,20 @@ class UseCases(dict[type[Command], UseCase]):
         stream: Callable[[C, Act], Id],
         subject: Callable[[C, Act], Id] | None = None,
         reads: Callable[[C, Act], Sequence[Id | None]] = lambda _command, _act: (),
+        changes_max: Callable[[Limits], int] = lambda limits: limits.changes_max,
     ) -> Callable[[Decide[C]], Decide[C]]:
         """Carry out these ``kinds`` of commands.
 
         ``stream`` is the command's own, ``subject`` what it is about (by default the id of the stream), and
         ``reads`` are the other streams it needs, as far as they are known beforehand: they come in one load.
+        ``changes_max`` is how many events of one account its stream may hold before it takes no more of his.
         """
 
         def register(decide: Decide[C]) -> Decide[C]:
             for kind in kinds:
-                self[kind] = UseCase(stream=stream, subject=subject or stream, reads=reads, decide=decide)
+                self[kind] = UseCase(
+                    stream=stream, subject=subject or stream, reads=reads, changes_max=changes_max, decide=decide
+                )
             return decide
 
         return register

@@ -17,6 +17,7 @@ from domain.event import Event, Id
 from domain.limits import Limits
 from domain.permissions import OF_CHANNELS, Override, Permission
 from domain.refusal import Code, Refusal
+from domain.role import too_high
 from domain.server_member import Standing
 
 ChannelKind = Literal["text", "announcement"]
@@ -57,7 +58,10 @@ class ChannelDeleted(Event, frozen=True):
 
 
 class OverrideSet(Event, frozen=True):
-    """What the channel allows and denies a role or member, from now on; with neither it is as in the server."""
+    """What the channel allows and denies a role or member, from now on; with neither it is as in the server.
+
+    What is allowed to a member holds for this ``membership`` of his, as they are counted; it is 0 for a role.
+    """
 
     server_id: Id
     channel_id: Id
@@ -65,6 +69,7 @@ class OverrideSet(Event, frozen=True):
     editor_id: Id
     allow: int
     deny: int
+    membership: int
 
 
 class CreateChannel(Command, frozen=True):
@@ -97,7 +102,8 @@ class SetOverride(Command, frozen=True):
     """Say what a channel allows and denies a role or a member, whatever the server does; neither: as the server does.
 
     Both are numbers of ``Permission``, added up; of those a channel can override. Needs ``MANAGE_CHANNELS`` there, and
-    that one may oneself what one allows or denies.
+    that one may oneself what one allows or denies. Of roles besides that of everyone, and of other members, it takes
+    such as are below one's own highest role.
     """
 
     channel_id: Id
@@ -131,12 +137,21 @@ def evolve(channel: Channel | None, event: Event) -> Channel | None:
             return replace(channel, name=e.name, topic=e.topic, slow_mode_seconds=e.slow_mode_seconds)
         case OverrideSet(target_id=target_id) as e if channel is not None:
             others = {id_: override for id_, override in channel.overrides.items() if id_ != target_id}
-            said = {target_id: Override(Permission(e.allow), Permission(e.deny))} if e.allow or e.deny else {}
+            override = Override(Permission(e.allow), Permission(e.deny), e.membership)
+            said = {target_id: override} if e.allow or e.deny else {}
             return replace(channel, overrides=others | said)
         case ChannelDeleted():
             return None
         case _:
             return channel
+
+
+def seen(channel: Channel | None, standing: Standing) -> bool:
+    """Whether somebody with that standing may see the channel, which is of that server."""
+    server = standing.server
+    if channel is None or server is None or channel.server_id != server.server_id:
+        return False
+    return Permission.VIEW_CHANNELS in standing.may(channel.overrides)
 
 
 def created(command: CreateChannel, standing: Standing, *, channel_id: Id, limits: Limits) -> tuple[Event, ...]:
@@ -165,10 +180,13 @@ def decide(
     channel: Channel | None,
     standing: Standing,
     *,
-    target_is_member: bool = False,
+    target: Standing | None = None,
     limits: Limits,
 ) -> tuple[Event, ...]:
-    """What the command of somebody with that standing in its server makes of the channel."""
+    """What the command of somebody with that standing in its server makes of the channel.
+
+    ``target`` is the standing of the account that an override names, if it names one.
+    """
     may = permissions.NONE if channel is None else standing.may(channel.overrides)
     if channel is None or Permission.VIEW_CHANNELS not in may:
         raise not_found()
@@ -192,30 +210,61 @@ def decide(
         case DeleteChannel():
             return (ChannelDeleted(**ids, deleter_id=standing.account_id),)
         case SetOverride():
-            if command.target_id not in standing.roles and not target_is_member:
-                message = "Choose a role or a member of this server."
-                raise Refusal(Code.ROLE_NOT_FOUND, message, "target_id")
-            override = _override(command, channel, may, limits)
-            if override == channel.overrides.get(command.target_id, Override()):
-                return ()
-            return (
-                OverrideSet(
-                    **ids,
-                    target_id=command.target_id,
-                    editor_id=standing.account_id,
-                    allow=int(override.allow),
-                    deny=int(override.deny),
-                ),
-            )
+            return _treated(command, channel, standing, target, limits)
 
 
-def not_found() -> Refusal:
+def not_found(field: str = "channel_id") -> Refusal:
     """The same for a channel that does not exist and for one that somebody may not see."""
     message = "There is no such channel, or you may not see it. Check the link, or ask the server's moderators."
-    return Refusal(Code.CHANNEL_NOT_FOUND, message, "channel_id")
+    return Refusal(Code.CHANNEL_NOT_FOUND, message, field)
 
 
-def _override(command: SetOverride, channel: Channel, may: Permission, limits: Limits) -> Override:
+def _treated(
+    command: SetOverride, channel: Channel, standing: Standing, target: Standing | None, limits: Limits
+) -> tuple[Event, ...]:
+    before = channel.overrides.get(command.target_id, Override())
+    override = Override()
+    if command.allow or command.deny:  # else also of a role that is deleted, or of somebody who left
+        override = _override(command, channel, standing, _membership(command, standing, target), limits)
+    if override == before:
+        return ()
+    _refuse_upwards(command, standing, target)
+    return (
+        OverrideSet(
+            server_id=channel.server_id,
+            channel_id=channel.channel_id,
+            target_id=command.target_id,
+            editor_id=standing.account_id,
+            allow=int(override.allow),
+            deny=int(override.deny),
+            membership=override.membership,
+        ),
+    )
+
+
+def _membership(command: SetOverride, standing: Standing, target: Standing | None) -> int:
+    """Which of his memberships the override is about; 0 for a role. Raises ``ROLE_NOT_FOUND`` for neither."""
+    if command.target_id in standing.roles:
+        return 0
+    if target is None or not target.inside:
+        message = "Choose a role or a member of this server."
+        raise Refusal(Code.ROLE_NOT_FOUND, message, "target_id")
+    return target.member.membership
+
+
+def _refuse_upwards(command: SetOverride, standing: Standing, target: Standing | None) -> None:
+    """Raises ``ROLE_TOO_HIGH`` when it is about somebody, or a role, that is not below who asks."""
+    role = standing.roles.get(command.target_id)
+    if role is not None:
+        above = role.rank and role.rank >= standing.rank
+    else:
+        above = target is not None and target.account_id != standing.account_id and target.rank >= standing.rank
+    if above:
+        raise too_high()
+
+
+def _override(command: SetOverride, channel: Channel, standing: Standing, membership: int, limits: Limits) -> Override:
+    may = standing.may(channel.overrides)
     allow = permissions.checked(command.allow, "allow", among=OF_CHANNELS)
     deny = permissions.checked(command.deny, "deny", among=OF_CHANNELS)
     if allow & deny:
@@ -225,10 +274,10 @@ def _override(command: SetOverride, channel: Channel, may: Permission, limits: L
     for permission in (allow ^ before.allow) | (deny ^ before.deny):
         if permission not in may:
             raise permissions.denied(permission)
-    if before == Override() and (allow or deny) and len(channel.overrides) >= limits.overrides_max:
+    if command.target_id not in channel.overrides and len(channel.overrides) >= limits.overrides_max:
         message = f"A channel treats at most {limits.overrides_max} roles and members otherwise. Use a role."
         raise Refusal(Code.TOO_MANY_OVERRIDES, message)
-    return Override(allow, deny)
+    return Override(allow, deny, membership)
 
 
 def _edited(command: EditChannel, channel: Channel, limits: Limits) -> Channel:

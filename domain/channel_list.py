@@ -3,7 +3,7 @@
 What a channel is, is told by the channel; this list is written in the same append.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -80,14 +80,16 @@ def delisted(*, server_id: Id, channel_id: Id) -> tuple[Event, ...]:
     return (ChannelDelisted(server_id=server_id, channel_id=channel_id),)
 
 
-def moved(command: MoveChannel, places: Places, standing: Standing) -> tuple[Event, ...]:
-    """The channel is put behind another one."""
+def moved(command: MoveChannel, places: Places, standing: Standing, *, seen: Container[Id]) -> tuple[Event, ...]:
+    """The channel is put behind another one, of those that the actor has ``seen``."""
     if not standing.inside:
         raise servers.not_found()
     if Permission.MANAGE_CHANNELS not in standing.may():
         raise permissions.denied(Permission.MANAGE_CHANNELS)
-    if command.channel_id not in places or command.after_id not in (None, *places):
+    if command.channel_id not in places or command.channel_id not in seen:
         raise not_found()
+    if command.after_id is not None and (command.after_id not in places or command.after_id not in seen):
+        raise not_found("after_id")
     changed = ordering.put(places, command.channel_id, command.after_id)
     return tuple(
         ChannelPlaced(server_id=command.server_id, channel_id=channel_id, place=place)

@@ -18,6 +18,7 @@ from domain.permissions import Permission
 from domain.refusal import Code, Refusal
 from domain.server_member import Standing
 
+_ID_BYTES: Final = 16
 _CODE_LENGTH: Final = 26
 """Sixteen bytes, five bits a letter."""
 _EXPIRES_SECONDS_MAX: Final = 10 * 366 * 86_400
@@ -93,9 +94,9 @@ class Invite(Struct, frozen=True):
     uses: int = 0
     revoked: bool = False
 
-    def good(self, at: datetime) -> bool:
-        """Whether it lets somebody in at that time."""
-        used_up = self.uses_max is not None and self.uses >= self.uses_max
+    def good(self, at: datetime, *, again: bool = False) -> bool:
+        """Whether it lets somebody in at that time, ``again`` if he came with it before."""
+        used_up = self.uses_max is not None and self.uses >= self.uses_max and not again
         expired = self.expires_at is not None and at >= self.expires_at
         return not (self.revoked or used_up or expired)
 
@@ -129,7 +130,7 @@ def id_of(code: str) -> Id:
         raise not_found() from None
     found = octets.hex()
     invite_id = Id(f"{found[:8]}-{found[8:12]}-{found[12:16]}-{found[16:20]}-{found[20:]}")
-    if invite_id != uuid_text(octets, version=8):
+    if len(octets) != _ID_BYTES or invite_id != uuid_text(octets, version=8):
         raise not_found()
     return invite_id
 
@@ -172,12 +173,15 @@ def revoked(invite: Invite | None, standing: Standing) -> tuple[Event, ...]:
     return (InviteRevoked(**ids, revoker_id=standing.account_id),)
 
 
-def used(invite: Invite, *, account_id: Id, at: datetime) -> tuple[tuple[Event, ...], tuple[Event, ...]]:
-    """Somebody enters: the events of the use, and those of the invite itself. Raises ``INVITE_NOT_FOUND``."""
-    if not invite.good(at):
+def used(invite: Invite, *, account_id: Id, again: bool, at: datetime) -> tuple[tuple[Event, ...], tuple[Event, ...]]:
+    """Somebody enters: the events of the use, and those of the invite itself. Raises ``INVITE_NOT_FOUND``.
+
+    Who comes back with the invite by which he came once (``again``) takes it from nobody else.
+    """
+    if not invite.good(at, again=again):
         raise not_found()
     ids = {"invite_id": invite.invite_id, "server_id": invite.server_id, "account_id": account_id}
-    return (InviteUsed(**ids),), () if invite.uses_max is None else (InviteCounted(**ids),)
+    return (InviteUsed(**ids),), () if invite.uses_max is None or again else (InviteCounted(**ids),)
 
 
 def not_found() -> Refusal:

@@ -68,6 +68,9 @@ class Limits(Struct, frozen=True):
     """Events that one account records in one stream, after which only what ends something is taken from it there.
     Whoever votes on a post loads its stream, so its author must not be able to make it long. Nor must he be able to
     take it from the moderators: what others changed does not count."""
+    structure_changes_max: Positive = 5_000
+    """The same for what many people build over years: a chat server, its roles, the order of its channels. It takes
+    others to let somebody change these, so nobody can make them long against their will."""
     attempts_max: Positive = 16
     """Times that a command is decided again because somebody else wrote first to what it was decided from. Each time
     one of those who collide gets through, so this is how many may write to one stream at the same moment."""

@@ -73,10 +73,14 @@ OF_CHANNELS: Final = (
 
 
 class Override(Struct, frozen=True):
-    """What a channel denies and allows one role or one member, whatever holds in the server. Nothing is in both."""
+    """What a channel denies and allows one role or one member, whatever holds in the server. Nothing is in both.
+
+    ``membership`` says which of a member's memberships it is about, as they are counted; 0 for a role.
+    """
 
     allow: Permission = NONE
     deny: Permission = NONE
+    membership: int = 0
 
 
 NO_OVERRIDES: Final[Mapping[Id, Override]] = {}
@@ -88,6 +92,7 @@ def allowed(
     roles: Mapping[Id, Permission],
     held: Iterable[Id],
     member_id: Id,
+    membership: int,
     is_member: bool,
     is_owner: bool,
     overrides: Mapping[Id, Override] | None = None,
@@ -96,7 +101,8 @@ def allowed(
 
     ``roles`` are all roles of the server with what each allows, that of everyone (``everyone_id``) among them;
     ``held`` those that were granted to the member, of which some may be deleted meanwhile. ``overrides`` are by the id
-    of a role or account.
+    of a role or account. What one allowed to somebody who left or was put out since is allowed no more when he comes
+    back, as ``membership`` is another; what it denied is denied still.
     """
     if not is_member:
         return NONE
@@ -109,7 +115,10 @@ def allowed(
     found = in_server
     found = _overridden(found, [overrides.get(everyone_id)])
     found = _overridden(found, [overrides.get(role_id) for role_id in own])
-    found = _overridden(found, [overrides.get(member_id)])
+    mine = overrides.get(member_id)
+    if mine is not None and mine.membership != membership:
+        mine = Override(deny=mine.deny)
+    found = _overridden(found, [mine])
     return found if Permission.VIEW_CHANNELS in found else NONE
 
 

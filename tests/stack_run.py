@@ -7,6 +7,7 @@ All tests run in two lanes, each with servers of its own, as most wait for somet
 stay in one lane. Those that are named in the arguments run in one.
 """
 
+import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from infra.failures import Failure
@@ -23,6 +25,8 @@ from infra.stack.record import FILE_NAME
 
 LANES = ("gw0", "gw1")
 """Those of pytest-xdist, by its names for them."""
+INTERRUPTED_SECONDS_MAX = 30
+"""How long tests may take to say how far they came after Ctrl-C."""
 SHARED = "stack"
 """The folder of the servers that tests share, below the run's own; with a folder for each lane if there are two."""
 
@@ -78,7 +82,17 @@ def run_tests(folder: Path, lanes: Sequence[str], arguments: list[str]) -> int:
     folders = [f"--stack-dir={folder / SHARED}", f"--basetemp={folder / 'tests'}"]
     running = ["-n", "0"] if len(lanes) == 1 else ["-n", str(len(lanes)), "--dist", "loadfile"]
     options = ["-m", "stack", *running, *folders, *(arguments or ("tests",))]
-    return subprocess.run([sys.executable, "-P", "-m", "pytest", *options], cwd=ROOT, check=False).returncode
+    # A group of their own: what tests started must not outlive them when they are cut off.
+    command = [sys.executable, "-P", "-m", "pytest", *options]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, process_group=0) as tests:
+        try:
+            return tests.wait()
+        except KeyboardInterrupt:
+            os.killpg(tests.pid, signal.SIGINT)
+            return tests.wait(INTERRUPTED_SECONDS_MAX)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(tests.pid, signal.SIGKILL)
 
 
 def stop_all(folder: Path) -> None:

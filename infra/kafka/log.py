@@ -350,36 +350,36 @@ def _said(error: Exception) -> str:
 def _sorted_out(
     messages: Sequence[Message], left: dict[Partition, Span]
 ) -> tuple[list[LogRecord], _Interrupted | None]:
-    """The records of these messages up to one that says that reading broke off; what is ``left`` then."""
-    page: list[LogRecord] = []
-    for message in messages:
-        try:
-            record = _within(message, left)
-        except _Interrupted as error:
-            return page, error
-        if record is not None:
-            page.append(record)
-    return page, None
+    """The records of these messages up to one that says that reading broke off; what is ``left`` then.
 
-
-def _within(message: Message, left: dict[Partition, Span]) -> LogRecord | None:
-    """The record, if it is of a partition that is ``left`` and before its end; one that is at its end is left no more.
-
-    The end is also told by the library, where what stands last is no record of a transaction that was committed.
+    Those of partitions that are not left, and those past an end, are left out. The end is also told by the library,
+    where what stands last is no record of a transaction that was committed.
     """
-    topic, partition, offset, error = message.topic(), message.partition(), message.offset(), message.error()
-    if topic is None or partition is None or offset is None:
-        raise _Interrupted(error.str() if error is not None else "a message from nowhere")
-    place = topic, partition
-    if place not in left:
-        return None
-    if error is not None and error.code() != KafkaError._PARTITION_EOF:
-        raise _Interrupted(f"{topic}, partition {partition}, offset {offset}: {error.str()}")
-    end = left[place][1]
-    left[place] = (offset + (error is None), end)
-    if left[place][0] >= end:
-        del left[place]
-    if error is not None or offset >= end:
-        return None
-    key, value, headers = message.key(), message.value(), message.headers()
-    return LogRecord(topic, partition, key or b"", value, headers or [], message.timestamp()[1], offset)  # type: ignore[arg-type]  # bytes, as nothing else is asked for
+    page: list[LogRecord] = []
+    reached: dict[Partition, int] = {}
+    broken = None
+    every: Sequence[Any] = messages  # what has no error has a place, an offset and bytes
+    for message in every:
+        place, offset, error = (message.topic(), message.partition()), message.offset(), message.error()
+        span = left.get(place)
+        if error is None:
+            if span is not None:
+                reached[place] = offset + 1
+                if offset < span[1]:
+                    key, headers, at = message.key() or b"", message.headers() or [], message.timestamp()[1]
+                    page.append(LogRecord(*place, key, message.value(), headers, at, offset))
+        elif None in place or offset is None:
+            broken = _Interrupted(error.str())
+            break
+        elif span is not None:
+            if error.code() != KafkaError._PARTITION_EOF:
+                broken = _Interrupted(f"{place[0]}, partition {place[1]}, offset {offset}: {error.str()}")
+                break
+            reached[place] = max(reached.get(place, 0), offset)
+    for place, to in reached.items():
+        first, end = left[place]
+        if to >= end:
+            del left[place]
+        else:
+            left[place] = (max(first, to), end)
+    return page, broken

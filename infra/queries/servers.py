@@ -4,8 +4,10 @@ Only who is in a server sees it. What he may there is told by ``Inside.standing`
 for commands.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -27,16 +29,17 @@ from projections.servers import Server
 
 _SERVER, _MEMBER, _PROFILE = columns(Server, "s"), columns(ServerMember, "m"), columns(Profile, "p")
 _EXISTS = "s.created_at IS NOT NULL AND NOT s.deleted"
+_SNAPSHOT = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
-class Inside(Struct, frozen=True):
+class Inside(Struct, frozen=True, dict=True):
     """A server as somebody sees it who is in it: its row, its roles, the mightiest first, and his own membership."""
 
     server: Server
     roles: Sequence[ServerRole]
     member: ServerMember
 
-    @property
+    @cached_property
     def standing(self) -> Standing:
         """What he is there, as decisions know it."""
         row = self.server
@@ -44,7 +47,7 @@ class Inside(Struct, frozen=True):
             self.member.account_id,
             ServerState(row.server_id, row.owner_id or row.server_id, row.name, row.description),
             {role.role_id: Role(role.name, Permission(role.permissions), role.rank) for role in self.roles},
-            MemberState(joined=True, roles=frozenset(self.member.role_ids)),
+            MemberState(joined=True, membership=self.member.membership, roles=frozenset(self.member.role_ids)),
         )
 
 
@@ -57,7 +60,14 @@ class Placed(Struct, frozen=True):
     @property
     def said(self) -> Mapping[Id, Override]:
         """The overrides as decisions know them."""
-        return {one.target_id: Override(Permission(one.allow), Permission(one.deny)) for one in self.overrides}
+        return {
+            one.target_id: Override(Permission(one.allow), Permission(one.deny), one.membership)
+            for one in self.overrides
+        }
+
+    def seen_by(self, inside: Inside) -> bool:
+        """Whether somebody who is in its server sees it."""
+        return Permission.VIEW_CHANNELS in inside.standing.may(self.said)
 
 
 class Seated(Struct, frozen=True):
@@ -74,6 +84,14 @@ class Invited(Struct, frozen=True):
     server: Server
 
 
+@asynccontextmanager
+async def one_moment(connection: Connection) -> AsyncIterator[None]:
+    """All that is read in the block is as of one moment: roles and overrides of two could show what neither does."""
+    async with connection.transaction():
+        await connection.execute(_SNAPSHOT)
+        yield
+
+
 async def inside(connection: Connection, viewer_id: Id, server_ids: Sequence[Id]) -> list[Inside]:
     """Those of the servers that the viewer is in. Primary keys; two statements."""
     sql = f"""SELECT {_SERVER}, {_MEMBER} FROM views.servers s JOIN views.server_members m USING (server_id)
@@ -87,8 +105,9 @@ async def mine(connection: Connection, viewer_id: Id, where: Slice) -> Page[Insi
     condition, order, parameters = by_position(where, "m.position")
     sql = f"""SELECT {_SERVER}, {_MEMBER} FROM views.server_members m JOIN views.servers s USING (server_id)
         WHERE m.account_id = %(viewer)s::uuid AND {_EXISTS} AND {condition} {order}"""
-    page = sliced(await fetch(connection, sql, {"viewer": viewer_id, **parameters}, _both), where)
-    return Page(await _with_roles(connection, page.items), page.has_next, page.has_previous)
+    async with one_moment(connection):
+        page = sliced(await fetch(connection, sql, {"viewer": viewer_id, **parameters}, _both), where)
+        return Page(await _with_roles(connection, page.items), page.has_next, page.has_previous)
 
 
 def _both(*values: object) -> tuple[Server, ServerMember]:
@@ -166,21 +185,25 @@ async def bans(connection: Connection, server_id: Id, where: Slice) -> Page[Serv
 
 
 async def invites(connection: Connection, server_id: Id, creator_id: Id | None, where: Slice) -> Page[Invite]:
-    """The invites that lead to the server, or those of them that one account made, the newest first. Index."""
+    """The invites that lead to the server, or those of them that one account made, the newest first. Indexes."""
     condition, order, parameters = by_position(where, "i.position")
+    made = "" if creator_id is None else "AND i.creator_id = %(creator)s::uuid"
     sql = f"""SELECT {columns(Invite, "i")} FROM views.invites i
-        WHERE i.server_id = %(server)s::uuid AND (%(creator)s::uuid IS NULL OR i.creator_id = %(creator)s::uuid)
-        AND {condition} {order}"""
+        WHERE i.server_id = %(server)s::uuid {made} AND {condition} {order}"""
     given = {"server": server_id, "creator": creator_id, **parameters}
     return sliced(await fetch(connection, sql, given, Invite), where)
 
 
-async def invited(connection: Connection, invite_ids: Sequence[Id], at: datetime) -> list[Invited]:
-    """Those of the invites that let somebody in at that time, with the server that each leads to. Primary keys."""
+async def invited(
+    connection: Connection, viewer_id: Id | None, invite_ids: Sequence[Id], at: datetime
+) -> list[Invited]:
+    """Those of the invites that let the viewer in at that time, with the server that each leads to. Primary keys."""
     sql = f"""SELECT {columns(Invite, "i")}, {_SERVER} FROM views.invites i JOIN views.servers s USING (server_id)
         WHERE i.invite_id = ANY(%(ids)s::uuid[]) AND NOT i.revoked AND {_EXISTS}
-        AND (i.expires_at IS NULL OR i.expires_at > %(at)s) AND (i.uses_max IS NULL OR i.uses < i.uses_max)"""
-    return await fetch(connection, sql, {"ids": list(invite_ids), "at": at}, _invited)
+        AND (i.expires_at IS NULL OR i.expires_at > %(at)s) AND (i.uses_max IS NULL OR i.uses < i.uses_max)
+        AND NOT EXISTS (SELECT FROM views.server_bans b WHERE b.server_id = s.server_id
+            AND b.account_id = %(viewer)s::uuid AND (b.until IS NULL OR b.until > %(at)s))"""
+    return await fetch(connection, sql, {"viewer": viewer_id, "ids": list(invite_ids), "at": at}, _invited)
 
 
 def _invited(*values: object) -> Invited:

@@ -255,7 +255,7 @@ class InvitePayload(Payload):
         if subject is None:
             return None
         context = info.context
-        found = await context.loaders.read(server_queries.invited, [subject], context.moot.clock())
+        found = await context.loaders.read(server_queries.invited, context.viewer_id, [subject], context.moot.clock())
         return Invite(row=found[0].invite, leads_to=found[0].server) if found else None
 
 

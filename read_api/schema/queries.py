@@ -119,7 +119,7 @@ class Query:
         except Refusal:
             return None
         context = info.context
-        found = await context.loaders.read(server_queries.invited, [invite_id], context.moot.clock())
+        found = await context.loaders.read(server_queries.invited, context.viewer_id, [invite_id], context.moot.clock())
         return Invite(row=found[0].invite, leads_to=found[0].server) if found else None
 
     @strawberry.field(

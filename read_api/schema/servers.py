@@ -12,7 +12,7 @@ from domain.invite import code_of
 from domain.permissions import Permission as Allows
 from infra.queries import servers as server_queries
 from infra.queries.servers import Inside, Placed
-from projections.channel_overrides import ChannelOverride
+from projections.channel_overrides import ChannelOverride as OverrideRow
 from projections.invites import Invite as InviteRow
 from projections.server_bans import ServerBan as BanRow
 from projections.server_members import ServerMember as MemberRow
@@ -47,8 +47,10 @@ class Permission(Enum):
     MENTION_EVERYONE = named(int(Allows.MENTION_EVERYONE), "Mention everyone, and roles.")
     CREATE_INVITES = named(int(Allows.CREATE_INVITES), "Make invites.")
     ANNOUNCE = named(int(Allows.ANNOUNCE), "Write in announcement channels.")
-    MANAGE_MESSAGES = named(int(Allows.MANAGE_MESSAGES), "Delete what others wrote.")
-    MANAGE_CHANNELS = named(int(Allows.MANAGE_CHANNELS), "Create, edit, order and delete channels.")
+    MANAGE_MESSAGES = named(int(Allows.MANAGE_MESSAGES), "Delete what others wrote; slow mode does not hold.")
+    MANAGE_CHANNELS = named(
+        int(Allows.MANAGE_CHANNELS), "Create, edit, order and delete channels; say who may what there."
+    )
     MANAGE_ROLES = named(int(Allows.MANAGE_ROLES), "Create, edit, order, delete and give roles below one's own.")
     MANAGE_SERVER = named(int(Allows.MANAGE_SERVER), "Edit the server; see and revoke all invites.")
     KICK_MEMBERS = named(int(Allows.KICK_MEMBERS), "Put members out.")
@@ -126,21 +128,27 @@ class ServerMember:
 
 
 @strawberry.type(description="Whom a channel treats otherwise than its server does.")
-class ChannelOverrides:
+class ChannelOverride:
     """What a channel says of a role or a member."""
 
-    row: strawberry.Private[ChannelOverride]
+    row: strawberry.Private[OverrideRow]
     inside: strawberry.Private[Inside]
 
-    @strawberry.field(description="The role; null if it is about a member.")
+    @strawberry.field(description="Whom it is about, to be passed as `targetId`.")
+    def target_id(self) -> strawberry.ID:
+        """The global id of the role or the account."""
+        kind = Kind.ACCOUNT if self.row.membership else Kind.ROLE
+        return strawberry.ID(global_id(kind, self.row.target_id))
+
+    @strawberry.field(description="The role; null if it is about a member, or about one that is deleted.")
     def role(self) -> Role | None:
         """The role, if it is one."""
         return next((Role(row=role) for role in self.inside.roles if role.role_id == self.row.target_id), None)
 
-    @strawberry.field(description="The account; null if it is about a role, or one that is deleted.")
+    @strawberry.field(description="The member; null if it is about a role.")
     def account(self, info: Info) -> Account | None:
         """The account, if it is one."""
-        if any(role.role_id == self.row.target_id for role in self.inside.roles):
+        if not self.row.membership:
             return None
         return info.context.loaders.accounts.get(self.row.target_id)
 
@@ -161,6 +169,11 @@ class Channel(Node):
 
     placed: strawberry.Private[Placed]
     inside: strawberry.Private[Inside]
+
+    @property
+    def channel_id(self) -> Id:
+        """Its stream id."""
+        return self.placed.channel.channel_id
 
     @strawberry.field(description="Opaque, and for ever.")
     def id(self) -> strawberry.ID:
@@ -208,15 +221,9 @@ class Channel(Node):
         return permissions_of(self.inside.standing.may(self.placed.said))
 
     @strawberry.field(description="Which roles and members it treats otherwise than the server does.")
-    def overrides(self) -> list[ChannelOverrides]:
+    def overrides(self) -> list[ChannelOverride]:
         """Whom it treats otherwise."""
-        return [ChannelOverrides(row=row, inside=self.inside) for row in self.placed.overrides]
-
-
-def visible(placed: Placed, inside: Inside) -> Channel | None:
-    """The channel, if somebody who is in its server may see it."""
-    sees = Allows.VIEW_CHANNELS in inside.standing.may(placed.said)
-    return Channel(placed=placed, inside=inside) if sees else None
+        return [ChannelOverride(row=row, inside=self.inside) for row in self.placed.overrides]
 
 
 @strawberry.type(description="An invite: whoever has its code may join the server.")
@@ -303,6 +310,11 @@ class ServerBan:
         """When it ends."""
         return self.row.until
 
+    @strawberry.field(description="Whether it still holds; one that has ended is listed until it is taken back.")
+    def active(self, info: Info) -> bool:
+        """Whether it still holds."""
+        return self.row.until is None or self.row.until > info.context.moot.clock()
+
     @strawberry.field(description="Since when.")
     def banned_at(self) -> datetime | None:
         """Since when."""
@@ -368,8 +380,7 @@ class Server(Node):
     @strawberry.field(description="The channels that you may see, in their order.")
     async def channels(self, info: Info) -> list[Channel]:
         """The channels that the viewer may see."""
-        placed = await info.context.loaders.channels_of.load(self.server_id)
-        return [channel for one in placed if (channel := visible(one, self.inside)) is not None]
+        return list(await info.context.loaders.channels_of.load(self.server_id))
 
     @strawberry.field(description="You in it.")
     def viewer_membership(self) -> ServerMember:

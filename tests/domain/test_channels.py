@@ -23,9 +23,9 @@ from domain.ids import derived
 from domain.limits import Limits
 from domain.permissions import Permission
 from domain.refusal import Code
-from domain.role import RoleEdited
+from domain.role import RoleDeleted, RoleEdited
 from domain.server import Server, ServerDeleted
-from domain.server_member import ServerMember, Standing
+from domain.server_member import MemberKicked, ServerLeft, ServerMember, Standing
 from tests.domain.world import (
     ALICE,
     BOB,
@@ -41,6 +41,7 @@ from tests.domain.world import (
     holds,
     made,
     opened,
+    seated,
 )
 
 STAFFED = (*chat(ALICE, BOB), holds(ALICE, STAFF))
@@ -48,7 +49,15 @@ SEE, SEND = int(Permission.VIEW_CHANNELS), int(Permission.SEND_MESSAGES)
 
 
 def override(target_id: Id, allow: int = 0, deny: int = 0, by: Id = ALICE) -> OverrideSet:
-    return OverrideSet(server_id=SERVER, channel_id=GENERAL, target_id=target_id, editor_id=by, allow=allow, deny=deny)
+    return OverrideSet(
+        server_id=SERVER,
+        channel_id=GENERAL,
+        target_id=target_id,
+        editor_id=by,
+        allow=allow,
+        deny=deny,
+        membership=int(target_id in (ALICE, BOB, CAROL) and bool(allow or deny)),
+    )
 
 
 def test_a_new_channel_is_the_last() -> None:
@@ -155,7 +164,9 @@ def test_a_channel_is_put_behind_another_or_first() -> None:
     given(*TWO).when(MoveChannel(SERVER, NEWS, NEWS)).then_nothing()
     given(*TWO).when(MoveChannel(SERVER, GENERAL, None)).then_nothing()
     given(*TWO).when(MoveChannel(SERVER, NOBODY, None)).then_refused(Code.CHANNEL_NOT_FOUND)
-    given(*TWO).when(MoveChannel(SERVER, NEWS, NOBODY)).then_refused(Code.CHANNEL_NOT_FOUND)
+    given(*TWO).when(MoveChannel(SERVER, NEWS, NOBODY)).then_refused(Code.CHANNEL_NOT_FOUND, "after_id")
+    given(*TWO, HIDDEN).when(MoveChannel(SERVER, GENERAL, NEWS)).then_refused(Code.CHANNEL_NOT_FOUND, "channel_id")
+    given(*TWO, HIDDEN).when(MoveChannel(SERVER, NEWS, GENERAL)).then_refused(Code.CHANNEL_NOT_FOUND, "after_id")
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -171,7 +182,7 @@ def test_any_number_of_moves_gives_the_order_that_was_asked_for(seed: int) -> No
     for turn in range(300):
         moved = order[random.randrange(5)]
         after = order[0] if turn % 3 else random.choice([None, *order])
-        for event in channel_list.moved(MoveChannel(SERVER, moved, after), places, owner):
+        for event in channel_list.moved(MoveChannel(SERVER, moved, after), places, owner, seen=order):
             places = channel_list.evolve(places, event)
         if after != moved:
             order.remove(moved)
@@ -217,3 +228,46 @@ def test_whoever_manages_channels_by_an_override_does_so_in_that_channel_alone()
     assert given(*TWO, manager).when(DeleteChannel(GENERAL), by=BOB).refusal is None
     nothing = RoleEdited(server_id=SERVER, role_id=SERVER, editor_id=CAROL, name="everyone", permissions=0)
     given(*TWO, manager, nothing).when(DeleteChannel(GENERAL), by=BOB).then_refused(Code.CHANNEL_NOT_FOUND)
+
+
+def test_overrides_reach_only_below_ones_own_highest_role() -> None:
+    manager = override(BOB, int(Permission.MANAGE_CHANNELS), by=CAROL)
+    there = (*STAFFED, manager)
+    for target_id in (STAFF, MODS, ALICE, CAROL):
+        given(*there).when(SetOverride(GENERAL, target_id, deny=SEE), by=BOB).then_refused(Code.ROLE_TOO_HIGH)
+    given(*there).when(SetOverride(GENERAL, SERVER, deny=SEND), by=BOB).then(override(SERVER, deny=SEND, by=BOB))
+    assert given(*there).when(SetOverride(GENERAL, BOB, SEE), by=BOB).refusal is None
+    high = override(STAFF, deny=SEND, by=CAROL)
+    given(*there, high).when(SetOverride(GENERAL, STAFF), by=BOB).then_refused(Code.ROLE_TOO_HIGH)
+
+
+def test_what_was_allowed_to_a_member_is_not_allowed_when_they_come_back() -> None:
+    kicked = MemberKicked(server_id=SERVER, account_id=BOB, moderator_id=CAROL, reason="")
+    manager = override(BOB, int(Permission.MANAGE_CHANNELS), SEND, by=CAROL)
+    edit = EditChannel(GENERAL, "Mine")
+    assert given(*STAFFED, manager).when(edit, by=BOB).refusal is None
+    back = (*STAFFED, manager, kicked, seated(BOB, 2))
+    given(*back).when(edit, by=BOB).then_refused(Code.PERMISSION_DENIED)
+    # What was denied is denied still, and allowing it again is another override.
+    again = SetOverride(GENERAL, BOB, int(Permission.MANAGE_CHANNELS), SEND)
+    (recorded,) = given(*back).when(again, by=CAROL).recorded
+    assert isinstance(recorded.event, OverrideSet)
+    assert recorded.event.membership == 2
+
+
+def test_what_a_channel_says_of_what_is_gone_can_be_taken_back() -> None:
+    gone = RoleDeleted(server_id=SERVER, role_id=MODS, deleter_id=CAROL)
+    left = ServerLeft(server_id=SERVER, account_id=BOB)
+    there = given(*STAFFED, override(MODS, deny=SEND), override(BOB, deny=SEND), gone, left)
+    there.when(SetOverride(GENERAL, MODS), key="1").then(override(MODS))
+    there.when(SetOverride(GENERAL, BOB), key="2").then(override(BOB))
+    there.when(SetOverride(GENERAL, BOB, SEND), key="3").then_refused(Code.ROLE_NOT_FOUND, "target_id")
+    there.when(SetOverride(GENERAL, NOBODY), key="4").then_nothing()
+
+
+def test_nobody_makes_the_list_of_channels_long_by_making_and_deleting() -> None:
+    there = given(*STAFFED)
+    few = Limits(structure_changes_max=1)
+    assert there.when(CreateChannel(SERVER, "x"), by=CAROL, key="1", limits=few).refusal is None
+    there.when(CreateChannel(SERVER, "x"), by=CAROL, key="2", limits=few).then_refused(Code.TOO_MANY_CHANGES)
+    assert there.when(CreateChannel(SERVER, "x"), limits=few).refusal is None

@@ -16,7 +16,9 @@ SEES = Permission.VIEW_CHANNELS
 
 
 def override(says: str, permission: Permission = ASKED) -> Override:
-    return Override(allow=permission if says == "allow" else NONE, deny=permission if says == "deny" else NONE)
+    return Override(
+        allow=permission if says == "allow" else NONE, deny=permission if says == "deny" else NONE, membership=1
+    )
 
 
 def expected(base: dict[Id, bool], held: tuple[Id, ...], said: dict[Id, str]) -> bool:
@@ -45,6 +47,7 @@ def test_each_permission_in_a_channel_follows_the_rules_in_their_order(held: tup
                 roles={id_: SEES | (ASKED if has else NONE) for id_, has in base.items()},
                 held=(*held, GONE),
                 member_id=ME,
+                membership=1,
                 is_member=True,
                 is_owner=False,
                 overrides={id_: override(one) for id_, one in said.items()},
@@ -61,6 +64,7 @@ def test_who_may_not_see_a_channel_may_nothing_there() -> None:
             roles={EVERYONE: ALL & ~Permission.ADMINISTRATOR, FIRST: NONE, SECOND: NONE},
             held=(FIRST, SECOND),
             member_id=ME,
+            membership=1,
             is_member=True,
             is_owner=False,
             overrides={id_: override(one, SEES) for id_, one in said.items()},
@@ -81,6 +85,7 @@ def test_owner_and_administrators_may_everything_and_who_is_no_member_nothing(
             roles={id_: Permission.ADMINISTRATOR if id_ == admin else SEES for id_ in (EVERYONE, FIRST)},
             held=(FIRST,),
             member_id=ME,
+            membership=1,
             is_member=is_member,
             is_owner=is_owner,
             overrides=overrides,
@@ -102,6 +107,7 @@ def test_in_the_server_roles_add_up_and_deleted_ones_count_for_nothing() -> None
             roles={EVERYONE: SEES, FIRST: permission, SECOND: ALL},
             held=(FIRST, GONE),
             member_id=ME,
+            membership=1,
             is_member=True,
             is_owner=False,
         )

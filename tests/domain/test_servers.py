@@ -21,9 +21,8 @@ from domain.invite import (
 )
 from domain.limits import Limits
 from domain.name import keyed_id
-from domain.permissions import Permission
 from domain.refusal import Code, Refusal
-from domain.role import CreateRole, DeleteRole, EditRole, MoveRole, RoleCreated, RoleDeleted, RoleEdited, RoleRanked
+from domain.role import CreateRole, DeleteRole, EditRole, MoveRole, RoleCreated, RoleEdited
 from domain.server import (
     CreateServer,
     DeleteServer,
@@ -44,13 +43,13 @@ from domain.server_member import (
     MemberUnbanned,
     RevokeRole,
     RoleGranted,
-    RoleRevoked,
     ServerJoined,
     ServerLeft,
     UnbanMember,
 )
 from tests.domain.world import (
     ALICE,
+    ALICE_IS_MOD,
     BOB,
     CAROL,
     EARLIER,
@@ -63,7 +62,6 @@ from tests.domain.world import (
     given,
     holds,
     made,
-    ranked,
     seated,
 )
 
@@ -83,7 +81,7 @@ def test_create_server_makes_its_creator_the_owner_and_first_member() -> None:
             permissions=int(permissions.EVERYONE),
             rank=0,
         ),
-        ServerJoined(server_id=new, account_id=ALICE, invite_id=None),
+        ServerJoined(server_id=new, account_id=ALICE, invite_id=None, membership=1),
         ServerCreated(server_id=new, owner_id=ALICE, name="The place", description="Hi"),
     )
 
@@ -157,128 +155,6 @@ def test_the_owner_stays_until_the_server_is_somebody_elses() -> None:
     given(*chat()).when(LeaveServer(SERVER)).then_refused(Code.SERVER_NOT_FOUND)
 
 
-# Roles
-
-
-def created(name: str, allows: int, rank: int, by: Id = CAROL) -> RoleCreated:
-    return RoleCreated(
-        server_id=SERVER,
-        role_id=made("role", CreateRole, by),
-        creator_id=by,
-        name=name,
-        permissions=int(allows),
-        rank=rank,
-    )
-
-
-def test_a_new_role_is_the_lowest() -> None:
-    given(*chat()).when(CreateRole(SERVER, "New", 3), by=CAROL).then(created("New", 3, 5))
-    given(*chat(ALICE), holds(ALICE, MODS)).when(CreateRole(SERVER, "New")).then(created("New", 0, 5, by=ALICE))
-
-
-def test_when_no_room_is_left_all_roles_get_new_ranks() -> None:
-    there = given(*chat(), ranked(made("role", CreateRole, BOB), "Low", 1, 0))
-    then = there.when(CreateRole(SERVER, "Lowest"), by=CAROL)
-    assert [type(one.event) for one in then.recorded] == [RoleRanked] * 3 + [RoleCreated]
-    ranks = [one.event.rank for one in then.recorded if isinstance(one.event, RoleRanked | RoleCreated)]
-    assert ranks[-1] < ranks[0] < ranks[1] < ranks[2]
-
-
-def test_a_role_is_put_above_another() -> None:
-    given(*chat()).when(MoveRole(SERVER, MODS, STAFF), by=CAROL).then(
-        RoleRanked(server_id=SERVER, role_id=MODS, rank=20 + (1 << 32))
-    )
-    given(*chat()).when(MoveRole(SERVER, STAFF, SERVER), by=CAROL).then(
-        RoleRanked(server_id=SERVER, role_id=STAFF, rank=5)
-    )
-    given(*chat()).when(MoveRole(SERVER, STAFF, MODS), by=CAROL).then_nothing()
-    given(*chat()).when(MoveRole(SERVER, MODS, SERVER), by=CAROL).then_nothing()
-    given(*chat()).when(MoveRole(SERVER, MODS, MODS), by=CAROL).then_nothing()
-    given(*chat()).when(MoveRole(SERVER, MODS, NOBODY), by=CAROL).then_refused(Code.ROLE_NOT_FOUND)
-    given(*chat()).when(MoveRole(SERVER, SERVER, MODS), by=CAROL).then_refused(Code.INVALID_VALUE, "role_id")
-
-
-ALICE_IS_MOD = (*chat(ALICE, BOB), holds(ALICE, MODS))
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        EditRole(SERVER, MODS, "Mine"),
-        EditRole(SERVER, STAFF, permissions=0),
-        DeleteRole(SERVER, STAFF),
-        MoveRole(SERVER, MODS, STAFF),
-        MoveRole(SERVER, STAFF, SERVER),
-        GrantRole(SERVER, BOB, STAFF),
-        GrantRole(SERVER, BOB, MODS),
-        RevokeRole(SERVER, ALICE, MODS),
-    ],
-    ids=lambda c: f"{type(c).__name__}",
-)
-def test_nobody_reaches_up_to_his_own_highest_role(command: Command) -> None:
-    given(*ALICE_IS_MOD).when(command).then_refused(Code.ROLE_TOO_HIGH)
-
-
-def test_a_role_that_is_moved_stays_below_those_of_who_moves_it() -> None:
-    low = ranked(made("role", CreateRole, CAROL), "Low", 4, 0)
-    lower = ranked(made("role", CreateRole, BOB), "Lower", 2, 0)
-    there = (*ALICE_IS_MOD, low, lower)
-    given(*there).when(MoveRole(SERVER, lower.role_id, MODS)).then_refused(Code.ROLE_TOO_HIGH)
-    given(*there).when(MoveRole(SERVER, lower.role_id, low.role_id)).then(
-        RoleRanked(server_id=SERVER, role_id=lower.role_id, rank=7)
-    )
-
-
-def test_nobody_gives_a_role_what_he_may_not_do_himself() -> None:
-    given(*ALICE_IS_MOD).when(CreateRole(SERVER, "X", int(Permission.MANAGE_SERVER))).then_refused(
-        Code.PERMISSION_DENIED
-    )
-    low = ranked(made("role", CreateRole, CAROL), "Low", 4, Permission.MANAGE_SERVER)
-    there = (*ALICE_IS_MOD, low)
-    given(*there).when(EditRole(SERVER, low.role_id, permissions=0)).then_refused(Code.PERMISSION_DENIED)
-    both = int(Permission.MANAGE_SERVER | Permission.KICK_MEMBERS)
-    given(*there).when(EditRole(SERVER, low.role_id, permissions=both)).then(
-        RoleEdited(server_id=SERVER, role_id=low.role_id, editor_id=ALICE, name="Low", permissions=both)
-    )
-    given(*there).when(EditRole(SERVER, low.role_id, permissions=1 << 20)).then_refused(
-        Code.INVALID_VALUE, "permissions"
-    )
-
-
-def test_the_role_of_everyone_changes_what_it_allows_and_nothing_else() -> None:
-    then = given(*chat()).when(EditRole(SERVER, SERVER, permissions=1), by=CAROL)
-    then.then(RoleEdited(server_id=SERVER, role_id=SERVER, editor_id=CAROL, name="everyone", permissions=1))
-    given(*chat()).when(EditRole(SERVER, SERVER, "All"), by=CAROL).then_refused(Code.INVALID_VALUE)
-    given(*chat()).when(DeleteRole(SERVER, SERVER), by=CAROL).then_refused(Code.INVALID_VALUE)
-    given(*chat(ALICE)).when(GrantRole(SERVER, ALICE, SERVER), by=CAROL).then_refused(Code.ROLE_NOT_FOUND)
-
-
-def test_whoever_manages_roles_by_the_role_of_everyone_has_no_role_below() -> None:
-    everyone = RoleEdited(server_id=SERVER, role_id=SERVER, editor_id=CAROL, name="everyone", permissions=512)
-    given(*chat(ALICE), everyone).when(CreateRole(SERVER, "Mine")).then_refused(Code.ROLE_TOO_HIGH)
-
-
-def test_roles_are_limited_in_number() -> None:
-    there = given(*chat())
-    there.when(CreateRole(SERVER, "One more"), by=CAROL, limits=Limits(roles_max=2)).then_refused(Code.TOO_MANY_ROLES)
-
-
-def test_a_deleted_role_is_gone_for_who_held_it() -> None:
-    gone = RoleDeleted(server_id=SERVER, role_id=MODS, deleter_id=CAROL)
-    given(*chat()).when(DeleteRole(SERVER, MODS), by=CAROL).then(gone)
-    given(*ALICE_IS_MOD, gone).when(KickMember(SERVER, BOB)).then_refused(Code.PERMISSION_DENIED)
-    given(*chat(), gone).when(DeleteRole(SERVER, MODS), by=CAROL, key="2").then_refused(Code.ROLE_NOT_FOUND)
-
-
-def test_a_role_is_granted_and_revoked() -> None:
-    given(*chat(BOB)).when(GrantRole(SERVER, BOB, MODS), by=CAROL).then(holds(BOB, MODS))
-    given(*chat()).when(GrantRole(SERVER, BOB, MODS), by=CAROL).then_refused(Code.NOT_A_MEMBER, "account_id")
-    revoked = RoleRevoked(server_id=SERVER, account_id=ALICE, role_id=MODS, revoker_id=CAROL)
-    given(*ALICE_IS_MOD).when(RevokeRole(SERVER, ALICE, MODS), by=CAROL).then(revoked)
-    given(*ALICE_IS_MOD, revoked).when(RevokeRole(SERVER, ALICE, MODS), by=CAROL).then_nothing()
-    given(*ALICE_IS_MOD, revoked).when(KickMember(SERVER, BOB)).then_refused(Code.PERMISSION_DENIED)
-
-
 # Kicks and bans
 
 
@@ -318,7 +194,9 @@ def test_a_ban_keeps_out_until_its_end() -> None:
     given(*ALICE_IS_MOD, invited(), banned(until)).when(join, by=BOB).then_refused(Code.BANNED)
     given(*ALICE_IS_MOD, invited(), banned()).when(join, by=BOB).then_refused(Code.BANNED)
     over = given(*ALICE_IS_MOD, invited(), banned(NOW)).when(join, by=BOB)
-    over.then(entered(BOB), used(BOB))
+    over.then(entered(BOB, 2), used(BOB))
+    again = given(*ALICE_IS_MOD, banned(until)).when(BanMember(SERVER, BOB, "Why", until))
+    again.then(banned(until, was_member=False, reason="Why"))
 
 
 def test_a_ban_is_taken_back() -> None:
@@ -326,7 +204,7 @@ def test_a_ban_is_taken_back() -> None:
     given(*ALICE_IS_MOD, banned()).when(UnbanMember(SERVER, BOB)).then(back)
     given(*ALICE_IS_MOD, banned(), back).when(UnbanMember(SERVER, BOB)).then_nothing()
     given(*ALICE_IS_MOD, invited(), banned(), back).when(JoinServer(code_of(INVITE)), by=BOB).then(
-        entered(BOB), used(BOB)
+        entered(BOB, 2), used(BOB)
     )
 
 
@@ -338,8 +216,8 @@ def invited(*, seconds: float | None = None, uses_max: int | None = None) -> Inv
     return InviteCreated(invite_id=INVITE, server_id=SERVER, creator_id=ALICE, expires_at=expires, uses_max=uses_max)
 
 
-def entered(account_id: Id) -> ServerJoined:
-    return ServerJoined(server_id=SERVER, account_id=account_id, invite_id=INVITE)
+def entered(account_id: Id, membership: int = 1) -> ServerJoined:
+    return ServerJoined(server_id=SERVER, account_id=account_id, invite_id=INVITE, membership=membership)
 
 
 def used(account_id: Id) -> InviteUsed:
@@ -383,7 +261,22 @@ def test_a_code_is_the_id_in_other_letters() -> None:
     assert id_of(code) == id_of(f" {code.lower()} ") == INVITE
 
 
-@pytest.mark.parametrize("code", ["", "x", "A" * 26, "A" * 25, "é" * 26, code_of(SERVER), "\ud800" * 26, "1" * 26])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "",
+        "x",
+        "AA",
+        "A" * 10,
+        "AAAAAAAAACAABAAAAA",
+        "A" * 26,
+        "A" * 25,
+        "é" * 26,
+        code_of(SERVER),
+        "\ud800" * 26,
+        "1" * 26,
+    ],
+)
 def test_what_is_no_code_lets_nobody_in(code: str) -> None:
     with pytest.raises(Refusal):
         id_of(code)
@@ -397,6 +290,20 @@ def test_an_invite_lets_in() -> None:
         counted(BOB), entered(BOB), used(BOB)
     )
     given(*chat(ALICE, BOB), invited(uses_max=1), counted(CAROL)).when(join, by=BOB).then_nothing()
+
+
+def test_whoever_comes_back_takes_an_invite_from_nobody() -> None:
+    left = ServerLeft(server_id=SERVER, account_id=BOB)
+    there = (*chat(ALICE), invited(uses_max=1), counted(BOB), used(BOB), entered(BOB), left)
+    given(*there).when(JoinServer(code_of(INVITE)), by=BOB).then(entered(BOB, 2), used(BOB))
+    given(*there).when(JoinServer(code_of(INVITE)), by=CAROL).then_nothing()
+
+
+def test_nobody_makes_his_own_standing_long_by_coming_and_going() -> None:
+    left = ServerLeft(server_id=SERVER, account_id=BOB)
+    there = given(*chat(ALICE, BOB), left, invited())
+    few = Limits(changes_max=2)
+    there.when(JoinServer(code_of(INVITE)), by=BOB, limits=few).then_refused(Code.TOO_MANY_CHANGES)
 
 
 REVOKED = InviteRevoked(invite_id=INVITE, server_id=SERVER, revoker_id=CAROL)

@@ -353,11 +353,15 @@ def opened(channel_id: Id = GENERAL, called: str = "general") -> channel.Channel
     )
 
 
-def seated(account_id: Id) -> server_member.ServerJoined:
+def seated(account_id: Id, membership: int = 1) -> server_member.ServerJoined:
     """Somebody is a member of the server."""
-    return server_member.ServerJoined(server_id=SERVER, account_id=account_id, invite_id=None)
+    return server_member.ServerJoined(server_id=SERVER, account_id=account_id, invite_id=None, membership=membership)
 
 
 def holds(account_id: Id, role_id: Id) -> server_member.RoleGranted:
     """Somebody has a role."""
     return server_member.RoleGranted(server_id=SERVER, account_id=account_id, role_id=role_id, granter_id=CAROL)
+
+
+ALICE_IS_MOD: tuple[Event, ...] = (*chat(ALICE, BOB), holds(ALICE, MODS))
+"""A server of Carol's in which Bob is a member, and Alice one who moderates."""

@@ -78,7 +78,7 @@ class Servers:
         self._servers.append(_Server(made, who, {}, {}, [], {who: set()}, set()))
         for event in role.founded(made, who):
             yield roles_id(made), event
-        yield server_member_id(made, who), server_member.ServerJoined(made, who, None)
+        yield server_member_id(made, who), server_member.ServerJoined(made, who, None, 1)
         yield made, server.ServerCreated(made, who, self._text(3), self._text(20))
 
     def _join(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
@@ -88,7 +88,7 @@ class Servers:
         at.members[who] = set()
         if self._random.random() < 0.3:
             yield used, invite.InviteCounted(used, at.id, who)
-        yield server_member_id(at.id, who), server_member.ServerJoined(at.id, who, used)
+        yield server_member_id(at.id, who), server_member.ServerJoined(at.id, who, used, self._random.randrange(1, 3))
         yield invite_use_id(used, who), invite.InviteUsed(used, at.id, who)
 
     def _other(self, at: _Server) -> Id | None:
@@ -180,7 +180,7 @@ class Servers:
             which = self._random.choice(list(at.channels))
             target = self._random.choice([at.id, *at.roles, *at.members])
             allow, deny = self._random.choice([(0, 0), (1, 2), (0, 2), (3, 0)])
-            yield which, channel.OverrideSet(at.id, which, target, who, allow, deny)
+            yield which, channel.OverrideSet(at.id, which, target, who, allow, deny, int(target in at.members))
 
     def _invite(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
         if len(at.invites) > 2:

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from infra.engine_process import spawn
 from infra.postgres import connect
-from infra.postgres_cluster import BINARIES, NO_FSYNC, server_command
+from infra.postgres_cluster import NO_FSYNC, program, server_command
 from infra.stack import Stack
 from infra.stack.ports import HOST, free_ports
 from tests.stack.roles import until
@@ -72,7 +72,7 @@ class Standby:
         there = conninfo_to_dict(self._primary)
         login = make_conninfo("", **{name: there[name] for name in ("host", "port", "user", "password")})
         self._runner.own(self._folder)
-        copying = [str(BINARIES / "pg_basebackup"), "--pgdata", str(self._folder), "--dbname", login]
+        copying = [program("pg_basebackup"), "--pgdata", str(self._folder), "--dbname", login]
         copied = spawn(
             self._runner, [*copying, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"], self.log, self._folder
         )

@@ -11,3 +11,4 @@ CREATE TABLE {table} (
     position bigint NOT NULL
 );
 CREATE INDEX ON {table} (server_id, position);
+CREATE INDEX ON {table} (server_id, creator_id, position);

@@ -4,6 +4,7 @@ CREATE TABLE {table} (
     account_id uuid NOT NULL,
     roles bytea NOT NULL,               -- the ids of the roles held, sixteen bytes each
     joined_at timestamptz,
+    membership bigint NOT NULL,         -- 1 for the first
     position bigint NOT NULL,           -- of the joining
     PRIMARY KEY (server_id, account_id)
 );
