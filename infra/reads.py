@@ -66,7 +66,7 @@ class Reads:
         return Reading(self)
 
     async def replica_has(self, position: int) -> bool:
-        """Whether all views are that far on the replica. What was found once is remembered: it only grows."""
+        """Whether all views are that far on the replica. What was found once is remembered while it answers."""
         if self.replica is None:
             return False
         if position <= self._reached:
@@ -81,10 +81,15 @@ class Reads:
             except (*_REPLICA_FAILURES, psycopg.Error) as error:
                 _log.debug("replica.unknown", error=f"{type(error).__name__}: {error}")
                 row = None
+                self.forget()
             self._asked_at = time.monotonic()
             if row is not None and row[0] is not None:
                 self._reached = max(self._reached, row[0])
         return position <= self._reached
+
+    def forget(self) -> None:
+        """The replica failed: what answers in its place next may not be as far."""
+        self._reached = 0
 
 
 class Reading:
@@ -118,6 +123,7 @@ class Reading:
                     found = await read(connection)
             except _REPLICA_FAILURES as error:
                 self._on_replica = False
+                reads.forget()
                 metrics.RETRIES.labels("replica").inc()
                 _log.info("replica.passed_over", error=f"{type(error).__name__}: {error}")
             else:

@@ -181,11 +181,13 @@ class Transaction:
         )
 
     def require(self, name: str, partition: int, position: int) -> None:
-        """Raises ``StaleCheckpoint`` unless the checkpoint stands there."""
-        found = self.checkpoints.get((name, partition))
+        """Raises ``StaleCheckpoint`` unless the checkpoint stands there, of a view that this version built."""
+        found, version = self.checkpoints.get((name, partition)), self._tables[name].projection.version
         if found is None or found.position != position:
             stands = "is gone" if found is None else f"stands at {found.position}"
             raise StaleCheckpoint(f"the checkpoint of {name} in partition {partition} {stands}, not at {position}")
+        if found.version != version:
+            raise StaleCheckpoint(f"{name} was rebuilt by version {found.version} of it, and this is {version}")
 
     def finish(self) -> None:
         """Move the checkpoints. Raises ``StaleCheckpoint`` if one is not where it was expected."""

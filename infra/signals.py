@@ -13,6 +13,7 @@ signal may come twice, late or for nothing without harm, and the one duty is tha
 
 import asyncio
 import contextlib
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -305,7 +306,7 @@ class RedisSignals:
 
 
 class RedisPublisher:
-    """Publishes from a thread, such as that of the runner, and never raises for want of Redis.
+    """Publishes from threads, such as those of the runner or a worker's groups, and never raises for want of Redis.
 
     ``client`` should have short timeouts: it is waited for twice at most, and not at all while the breaker is open.
     ``failures`` counts what could not be published; the next success tells every watcher to read again. ``mend``
@@ -316,7 +317,10 @@ class RedisPublisher:
         client.set_retry(Retry(NoBackoff(), 1))  # once: the connection may be one that a restart of Redis has cut
         self._client = client
         self._breaker = breaker or Breaker("redis publisher")
-        self._lost = False
+        self._lock = threading.Lock()
+        self._losses = 0
+        self._told = 0
+        """How many losses there were, and how many of them everybody has been told of."""
         self.failures = 0
 
     def publish(self, channels: Mapping[str, int], position: int | None) -> None:
@@ -325,9 +329,10 @@ class RedisPublisher:
         ``None``: some came further, and how far all have is for the checkpoints to say.
         """
         announcement = tracing.Announcement()
+        losses = self._losses  # those that come meanwhile, in other threads, are not told of by this
         try:
             with self._breaker.guarding(_is_away), self._client.pipeline(transaction=False) as pipeline:
-                if self._lost:
+                if losses != self._told:
                     pipeline.publish(LOST, b"")
                 if announcement:
                     pipeline.publish(TRACES, bytes(announcement))
@@ -336,22 +341,25 @@ class RedisPublisher:
                 pipeline.publish(PROGRESS, b"" if position is None else position)
                 pipeline.execute()
         except (RedisError, OSError, CircuitOpen) as error:
-            self._lost = True
-            self.failures += 1
+            with self._lock:
+                self._losses += 1
+                self.failures += 1
             metrics.SIGNALS_LOST.inc()
             _log.warning("signals.not_published", channels=len(channels), error=f"{type(error).__name__}: {error}")
         else:
-            self._lost = False
+            with self._lock:
+                self._told = max(self._told, losses)
             announcement.told()
 
     def say_lost(self) -> None:
         """Wake every watcher of every process: what was to be published may not have been."""
-        self._lost = True
+        with self._lock:
+            self._losses += 1
         self.publish({}, None)
 
     def mend(self) -> None:
         """The same if something could not be published, and nothing could since."""
-        if self._lost:
+        if self._losses != self._told:
             self.publish({}, None)
 
 

@@ -179,6 +179,9 @@ class Relay:
             if self.stopping:
                 return
             self._say(state="leading", position=position, trouble=None)
+            if self._publisher is not None:
+                # Who led before may have ended before it had said how far it came: some hold back what they were told.
+                self._publisher.publish({}, None)
             while not self.stopping:
                 self._forget_keys(store, writer)
                 rows = store.page(position, self._limits.batch_events_max, self._limits.batch_bytes_max)

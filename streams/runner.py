@@ -145,7 +145,7 @@ class Runner:
             return self._active
 
     def _run(self) -> None:
-        delay = self._limits.retry_seconds_min
+        delay, again = self._limits.retry_seconds_min, False
         while not self._stopping.is_set():
             try:
                 with connect(self._conninfo) as connection:
@@ -153,6 +153,9 @@ class Runner:
                         continue
                     self._prepare(connection)
                     delay = self._limits.retry_seconds_min
+                    if again and self._publisher is not None:
+                        self._publisher.say_lost()  # what was committed last may not have been signalled
+                    again = True
                     while not self._stopping.is_set():
                         self._round(connection)
             except StaleCheckpoint as error:

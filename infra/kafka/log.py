@@ -151,6 +151,7 @@ class KafkaLog:
             page, broken = _sorted_out(messages, left)
             if page:
                 yield page
+                heard = time.monotonic()  # the caller may have taken a while
             if broken is not None:
                 raise broken
             done = [place for place in before if place not in left]

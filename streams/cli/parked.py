@@ -5,15 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any, Final
 
-import redis
 import typer
 from rich.markup import escape
 
 from infra.failures import Failure
 from infra.postgres import connect
 from infra.rows import key_of, key_text
-from infra.settings import Settings
-from infra.signals import RedisPublisher
 from projections.core import Key, Projection
 from streams import dead_letters
 from streams.cli.console import (
@@ -31,6 +28,7 @@ from streams.cli.console import (
 from streams.cli.events import open_log
 from streams.cli.session import engines
 from streams.cli.subjects import find_views
+from streams.cli.telling import publisher
 
 _CHANGES: Final = ("applied", "left", "moved")
 
@@ -122,17 +120,17 @@ def retry_parked(
         engines(data_dir) as settings,
         open_log(settings) as log,
         connect(settings.engine_urls()[0]) as connection,
-        _publisher(settings) as publisher,
+        publisher(settings) as told_by,
         _explained(projection, done),
     ):
         for one in [typed_key(key)] if key is not None else dead_letters.parked_keys(connection, projection.name):
             try:
-                done[one] = dead_letters.retry(connection, log, projection, one, publisher)
+                done[one] = dead_letters.retry(connection, log, projection, one, told_by)
             except dead_letters.NotParked:
                 if key is not None:
                     raise
                 # Somebody else has seen to it since they were listed.
-        told = not publisher.failures
+        told = not told_by.failures
     _show_retried(projection, done, output, told=told)
     return PENDING if any(one.left or one.moved for one in done.values()) else OK
 
@@ -227,16 +225,6 @@ def _show_retried(projection: Projection, done: dict[Key, dead_letters.Retried],
         )
     if any(one.moved for one in done.values()):
         words.print("Events that were moved wait under the keys of their rows now.")
-
-
-@contextmanager
-def _publisher(settings: Settings) -> Iterator[RedisPublisher]:
-    """Where it is said what was applied."""
-    seconds = settings.redis_publish_seconds_max
-    with redis.Redis.from_url(
-        settings.engine_urls()[1], socket_timeout=seconds, socket_connect_timeout=seconds
-    ) as client:
-        yield RedisPublisher(client)
 
 
 @contextmanager

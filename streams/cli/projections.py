@@ -30,6 +30,7 @@ from streams.cli.parked import discard_parked, retry_parked, show_parked
 from streams.cli.rebuilding import rebuild_bar
 from streams.cli.session import engines
 from streams.cli.subjects import NoSuchProjection, find_views
+from streams.cli.telling import publisher
 from streams.limits import rebuild_limits
 from streams.rebuild import RebuildFailure, RebuildSummary, rebuild
 from streams.views import ViewStatus, list_views
@@ -132,6 +133,8 @@ def rebuild_projections(
             raise NotRebuilt(
                 "The rebuild did not happen.", str(error), "The live views are as they were; try again."
             ) from error
+        # What came in between and was folded by the rebuild alone has been signalled by nobody.
+        opened.enter_context(publisher(settings)).say_lost()
     _report(summary, output)
     return ERROR if any(view.differences for view in summary.views) else OK
 

@@ -19,7 +19,7 @@ from infra.keyring import KeysUnavailable, WrongMasterKey
 from infra.log_records import NotOurs, position_of, row_of
 from infra.postgres import connect
 from infra.rows import prepare_for_folding
-from projections.core import Projection
+from projections.core import Projection, StaleCheckpoint
 from schemas.envelope import Recorded
 from schemas.registry import WIRE
 from streams.announcing import channels_of, log_parked
@@ -144,7 +144,11 @@ class Folding:
                         self._publisher.publish(channels_of(self._folder.projections, done, to), None)
                 events += sum(len(delivery.events) for delivery in deliveries)
         except AWAY:
+            self._looked_for = frozenset()  # what it was doing may have been committed, and its signals not sent
             self._disconnect()
+            raise
+        except StaleCheckpoint:
+            self._looked_for = frozenset()  # somebody else has it, or a rebuild, which signals nothing
             raise
         return Folded(events, commits)
 

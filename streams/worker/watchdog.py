@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
+from logging import INFO, WARNING
 from typing import Any, Final, Protocol
 
 import psycopg
@@ -93,8 +94,10 @@ class Watchdog:
         while not self._stopping.wait(self._limits.watch_seconds):
             try:
                 self.look(time.monotonic())
-            except psycopg.Error as error:
-                _log.info("worker.watchdog_blind", reason=f"{type(error).__name__}: {error}".strip())
+            except Exception as error:  # noqa: BLE001 - said, and looked again: without it nothing ends a stalled worker
+                expected = isinstance(error, psycopg.Error)
+                reason = f"{type(error).__name__}: {error}".strip()
+                _log.log(INFO if expected else WARNING, "worker.watchdog_blind", reason=reason, exc_info=not expected)
                 self._since.clear()
                 self._disconnect()
         self._disconnect()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -89,6 +89,25 @@ def test_a_replica_that_was_asked_just_now_is_not_asked_by_everybody(database: s
             stands_at(replica, 2)
             assert not await reads.replica_has(2)
             assert await reads.replica_has(1), "what was found once needs no asking"
+
+    run(scene)
+
+
+def test_what_was_known_of_a_replica_that_failed_is_forgotten(database: str, replica: str) -> None:
+    """What answers in its place, or when it is back, may not be as far."""
+    stands_at(replica, 7)
+
+    async def fails(_: psycopg.AsyncConnection[Any]) -> str:
+        raise psycopg.OperationalError("gone")
+
+    async def scene() -> None:
+        async with reading(database, replica, replica_retry_seconds=0.0) as reads:
+            assert await reads.replica_has(7)
+            stands_at(replica, 3)
+            with suppress(psycopg.OperationalError):
+                await reads.begin().run(fails)
+            assert not await reads.replica_has(7)
+            assert await reads.replica_has(3)
 
     run(scene)
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import redis
@@ -296,6 +296,36 @@ def test_signals_that_a_publisher_could_not_send_wake_everybody_with_its_next_su
                 assert await woken.next() is None
                 publisher.publish({"score:1": 5}, 5)
                 assert await woken.until(5) == [5]
+
+    asyncio.run(scenario())
+
+
+def test_what_is_lost_while_another_thread_publishes_is_not_taken_for_told(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with over_redis(server) as (signals, publisher):
+            woken = Woken()
+            async with signals.watch("score:1", woken):
+                publisher.publish({"score:1": 1}, 1)
+                await woken.until(1)
+                client, execute = publisher._client, redis.client.Pipeline.execute
+
+                def meanwhile(*arguments: Any, **named: Any) -> Any:
+                    monkeypatch.undo()
+                    publisher._client = redis.Redis(
+                        unix_socket_path="/nonexistent/redis.sock", retry=Retry(NoBackoff(), 0)
+                    )
+                    publisher.publish({"score:1": 3}, 3)
+                    publisher._client = client
+                    return execute(*arguments, **named)
+
+                monkeypatch.setattr(redis.client.Pipeline, "execute", meanwhile)
+                publisher.publish({"score:1": 2}, 2)
+                assert publisher.failures == 1
+                assert await woken.until(2) == [2]
+                publisher.mend()
+                assert await woken.next() is None
 
     asyncio.run(scenario())
 

@@ -1,7 +1,8 @@
 """The relay between a real PostgreSQL and a log in memory: order, resuming, fencing, keys, the frontier."""
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 
 import pytest
 from structlog.testing import capture_logs
@@ -381,3 +382,30 @@ def test_a_relay_that_never_led_stops_at_once(store: str, log: MemoryLog) -> Non
         assert relay.wait(lambda status: status.state == "standing by", SECONDS_MAX)
         assert relay.stop(SECONDS_MAX)
         assert relay.status.state == "stopped"
+
+
+class Heard:
+    """A publisher that says when it was told anything."""
+
+    def __init__(self) -> None:
+        self.told = threading.Event()
+
+    def publish(self, channels: Mapping[str, int], position: int | None) -> None:
+        self.told.set()
+
+    def say_lost(self) -> None:
+        pass
+
+    def mend(self) -> None:
+        pass
+
+
+def test_who_leads_anew_says_how_far_the_log_is_although_nothing_happens(
+    store: str, log: MemoryLog, history: History
+) -> None:
+    """Who led before may have ended between his last write and saying so; some hold back what they were told."""
+    with relaying(store, log) as first:
+        reached(first, history.grow(20))
+    heard = Heard()
+    with relaying(store, log, publisher=heard):
+        assert heard.told.wait(30)

@@ -17,6 +17,7 @@ from infra.event_store import GroupCommitStore, postgres_store
 from infra.postgres import connect
 from infra.rows import read_checkpoints
 from projections.catalogue import GROUPS
+from projections.core import StaleCheckpoint
 from schemas.topics import THREADS
 from streams.dead_letters import dead_letters
 from streams.worker.folding import AWAY, Folded, Folding, Read
@@ -158,6 +159,33 @@ def test_who_takes_partitions_over_has_everybody_look(database: str, store: Grou
         folding.look(partitions)
         assert heard.lost == lost
     folding.close()
+
+
+def test_whoever_finds_that_another_has_folded_has_everybody_look(
+    database: str, store: GroupCommitStore, topics: Topics
+) -> None:
+    """A rebuild, or an own commit whose answer was lost: nobody has signalled that."""
+    heard = Heard()
+    made = Folding(database, GROUPS["votes"], store.codec, heard)
+    made.look([NUMBER])
+    with connect(database) as connection:
+        connection.execute("UPDATE views.checkpoints SET position = position + 1 WHERE projection = 'scores'")
+    with pytest.raises(StaleCheckpoint):
+        made.fold([read(votes_of(topics[NUMBER]))], 1_000)
+    made.look([NUMBER])
+    assert heard.lost == 2
+    made.close()
+
+
+def test_what_a_newer_version_rebuilt_is_not_folded_by_an_older_one(
+    votes: Folding, database: str, topics: Topics
+) -> None:
+    """It stands where it stood, and everything else there is another's."""
+    with connect(database) as connection:
+        connection.execute("UPDATE views.checkpoints SET version = version + 1 WHERE projection = 'scores'")
+        with pytest.raises(StaleCheckpoint, match="scores was rebuilt by version"):
+            votes.fold([read(votes_of(topics[NUMBER]))], 1_000)
+        assert not connection.execute("SELECT FROM views.scores").fetchall()
 
 
 def test_it_looks_otherwise_once_a_stale_view_is_rebuilt(votes: Folding, database: str) -> None:

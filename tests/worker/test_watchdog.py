@@ -1,5 +1,6 @@
 """When a worker is taken for stuck, and when it is not."""
 
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -161,4 +162,18 @@ def test_while_postgresql_is_away_nothing_is_held_against_it(
     )
     with pytest.raises(psycopg.Error):
         dog.look(70)
+    assert not ended
+
+
+def test_a_watchdog_that_stumbles_goes_on(database: str, log: MemoryLog, connection: Any, ended: list[str]) -> None:
+    looked = threading.Semaphore(0)
+
+    def watched() -> list[Group]:
+        looked.release()
+        raise RuntimeError("for the test")
+
+    dog = Watchdog(database, log, watched, WorkerLimits(watch_seconds=0.01), end=ended.append)
+    dog.start()
+    assert all(looked.acquire(timeout=10) for _ in range(3))
+    dog.stop()
     assert not ended
