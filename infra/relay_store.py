@@ -15,6 +15,7 @@ from domain.event import Id
 from infra.codec import Row
 from infra.postgres import connect
 from infra.recorders import CHANNEL
+from infra.rows import forget_offsets
 
 LOCK: Final = 0x6D6F6F74_72656C79
 """PostgreSQL's advisory lock of the leading relay: ``mootrely`` in ASCII."""
@@ -187,6 +188,10 @@ class RelayStore:
     def kept(self) -> dict[int, int]:
         """What ``relayed`` has kept."""
         return kept(self._connection)
+
+    def forget_offsets(self, partitions: Collection[int]) -> None:
+        """Have the views' workers read those partitions from their beginning: offsets there are another event's now."""
+        forget_offsets(self._connection, partitions)
 
     def relayed(self, positions: Mapping[int, int], frontier: int) -> None:
         """Keep the position last sent to each partition, by its number, and that of the whole; never goes back."""

@@ -180,12 +180,17 @@ class Transaction:
             self, self._tables[name], name in self._parked, partition=next(iter(self._partitions), PARTITION)
         )
 
-    def require(self, name: str, partition: int, position: int) -> None:
-        """Raises ``StaleCheckpoint`` unless the checkpoint stands there, of a view that this version built."""
+    def require(self, name: str, partition: int, position: int, *, read_on: bool = False) -> None:
+        """Raises ``StaleCheckpoint`` unless the checkpoint stands there, of a view that this version built.
+
+        With ``read_on`` also where it says no more from which offset to read on (see ``forget_offsets``).
+        """
         found, version = self.checkpoints.get((name, partition)), self._tables[name].projection.version
         if found is None or found.position != position:
             stands = "is gone" if found is None else f"stands at {found.position}"
             raise StaleCheckpoint(f"the checkpoint of {name} in partition {partition} {stands}, not at {position}")
+        if read_on and found.offset is None:
+            raise StaleCheckpoint(f"partition {partition} is not as it was; it is to be read from its beginning")
         if found.version != version:
             raise StaleCheckpoint(f"{name} was rebuilt by version {found.version} of it, and this is {version}")
 
@@ -282,20 +287,36 @@ def read_checkpoints(connection: Connection[Any], partition: int = PARTITION) ->
     return {name: checkpoint for (name, _), checkpoint in _by_partition(found).items()}
 
 
-def keep_offsets(connection: Connection[Any], projections: Sequence[str], known: Mapping[int, tuple[int, int]]) -> None:
+def forget_offsets(connection: Connection[Any], partitions: Collection[int]) -> None:
+    """Have whoever folds those partitions read them from their beginning: offsets are no more what they were.
+
+    What is known is left out by its position.
+    """
+    connection.execute('UPDATE views.checkpoints SET "offset" = NULL WHERE partition = ANY(%s)', (list(partitions),))
+
+
+def keep_offsets(
+    connection: Connection[Any],
+    projections: Sequence[str],
+    known: Mapping[int, tuple[int, int]],
+    read_on: Collection[int] = (),
+) -> None:
     """Keep where to read on in partitions, though nothing was folded: for each an event, and the offset after it.
 
-    Views that have that event have all that comes before the offset; of others nothing is kept.
+    Views that have that event have all that comes before the offset; of others nothing is kept. Nor is anything in a
+    partition that was ``read_on`` and is to be read from its beginning by now.
     """
     connection.execute(
         'UPDATE views.checkpoints c SET "offset" = k.next_offset'
         " FROM unnest(%s::integer[], %s::bigint[], %s::bigint[]) AS k(partition, position, next_offset)"
-        " WHERE c.projection = ANY(%s) AND c.partition = k.partition AND c.position >= k.position",
+        " WHERE c.projection = ANY(%s) AND c.partition = k.partition AND c.position >= k.position"
+        ' AND (c."offset" IS NOT NULL OR c.partition <> ALL(%s))',
         (
             list(known),
             [position for position, _ in known.values()],
             [offset for _, offset in known.values()],
             list(projections),
+            list(read_on),
         ),
     )
 

@@ -5,6 +5,7 @@ from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from psycopg import Connection, DataError, IntegrityError
 
 from infra.rows import PARTITION, Transaction, transaction
@@ -21,7 +22,8 @@ UNSTORABLE = (DataError, IntegrityError, UnicodeEncodeError)
 class Batch(Struct, frozen=True):
     """The events of a partition after ``expected`` up to ``to``, in order; ``offset`` is that in the topic after them.
 
-    It may begin with events that the views have already: they were delivered again, and are left out.
+    It may begin with events that the views have already: they were delivered again, and are left out. ``read_on``: it
+    was read on from an offset that the checkpoint had, and has still, unless the topic was found to have lost its end.
     """
 
     events: Sequence[Recorded]
@@ -29,6 +31,7 @@ class Batch(Struct, frozen=True):
     to: int
     partition: int = PARTITION
     offset: int | None = None
+    read_on: bool = False
 
 
 def fold_batch(
@@ -73,7 +76,7 @@ def _fresh(batch: Batch) -> Batch:
     events = after(batch.events, batch.expected)
     if events is batch.events:
         return batch
-    return Batch(events, batch.expected, batch.to, batch.partition, batch.offset)
+    return replace(batch, events=events)
 
 
 def _together(
@@ -89,7 +92,7 @@ def _together(
     with transaction(connection, over, {batch.partition: batch.offset for batch in batches}) as opened:
         for name in over:
             for batch in batches:
-                opened.require(name, batch.partition, batch.expected)
+                opened.require(name, batch.partition, batch.expected, read_on=batch.read_on)
         events = _merged(batches)
         asked = []
         for projection in projections:
@@ -126,8 +129,8 @@ def _in_halves(
         left, right = batch.events[:middle], batch.events[middle:]
         reached = left[-1].position
         # Between the halves it is not known where to read on; the offset before the batch does.
-        yield from _in_halves(connection, tables, projection, Batch(left, batch.expected, reached, batch.partition))
-        rest = Batch(right, reached, batch.to, batch.partition, batch.offset)
+        yield from _in_halves(connection, tables, projection, replace(batch, events=left, to=reached, offset=None))
+        rest = replace(batch, events=right, expected=reached)
         yield from _in_halves(connection, tables, projection, rest)
 
 
@@ -139,7 +142,7 @@ def _key_by_key(
     parked: list[Parked] = []
     with connection.transaction():
         opened = Transaction(connection, {projection.name: tables[projection.name]}, {batch.partition: batch.offset})
-        opened.require(projection.name, batch.partition, batch.expected)
+        opened.require(projection.name, batch.partition, batch.expected, read_on=batch.read_on)
         rows = opened.rows(projection.name)
         for key in touched_keys(projection, batch.events):
             try:

@@ -79,6 +79,8 @@ class PartitionFolder:
         self._tables = {name: Table(projection) for name, projection in self.projections.items()}
         self._reads = {name: set(partitions_of(each.handlers)) for name, each in self.projections.items()}
         self._stands: dict[int, dict[str, int]] = {}
+        self._read_on: set[int] = set()
+        """Partitions whose checkpoints say from which offset to read on; what was read came after that."""
 
     @property
     def partitions(self) -> list[int]:
@@ -86,11 +88,16 @@ class PartitionFolder:
         return sorted(set().union(*self._reads.values()))
 
     def looks_otherwise(self, connection: Connection[Any]) -> bool:
-        """Whether other views are stale by now than when it was looked: one was rebuilt, or a newer version did so."""
-        stale = set[str]()
-        for partition in self._stands:
-            stale |= self._stale(self._checkpoints(connection, partition))
-        return stale != self.stale
+        """Whether to look again: other views are stale by now, or a partition is to be read from its beginning."""
+        stale, anew = set[str](), False
+        for partition, stands in self._stands.items():
+            checkpoints = self._checkpoints(connection, partition)
+            stale |= self._stale(checkpoints)
+            if all(checkpoints[name].offset is not None for name in stands):
+                self._read_on.add(partition)
+            else:
+                anew |= partition in self._read_on
+        return anew or stale != self.stale
 
     def look(self, connection: Connection[Any], partitions: Collection[int]) -> dict[int, Start]:
         """Learn where the views stand in those partitions, and say where to read each from. Forgets all others.
@@ -99,13 +106,15 @@ class PartitionFolder:
         Raises ``PartitionsMissing`` when the views do not stand in partitions: ``join_fleet`` comes first.
         """
         starts, stale = {}, set[str]()
-        self._stands = {}
+        self._stands, self._read_on = {}, set()
         for partition in partitions:
             mine = self._checkpoints(connection, partition)
             stale |= self._stale(mine)
             kept = {name: at for name, at in mine.items() if name not in stale}
             self._stands[partition] = {name: at.position for name, at in kept.items()}
             offsets = [at.offset for at in kept.values()]
+            if None not in offsets:
+                self._read_on.add(partition)
             starts[partition] = Start(
                 min((offset for offset in offsets if offset is not None), default=None)
                 if None not in offsets
@@ -147,7 +156,10 @@ class PartitionFolder:
         if len(by_partition) < len(deliveries) or not by_partition.keys() <= self._stands.keys():
             raise StaleCheckpoint("a partition was delivered that is not this worker's, or one came twice")
         for stands, together in self._groups(by_partition):
-            batches = [_batch(by_partition[partition], position) for partition, position in stands]
+            batches = [
+                _batch(by_partition[partition], position, read_on=partition in self._read_on)
+                for partition, position in stands
+            ]
             done = fold_batches(connection, self._tables, together, batches)
             for batch in batches:
                 self._stands[batch.partition].update({projection.name: batch.to for projection in together})
@@ -158,7 +170,8 @@ class PartitionFolder:
 
         Else a partition whose checkpoints have no offset is read from its beginning until an event comes that is new.
         """
-        keep_offsets(connection, [name for name in self.projections if name not in self.stale], known)
+        kept = [name for name in self.projections if name not in self.stale]
+        keep_offsets(connection, kept, known, self._read_on)
 
     def _groups(self, partitions: Iterable[int]) -> list[tuple[tuple[tuple[int, int], ...], list[Projection]]]:
         """Partition and position wherever they stand, and the views that stand there; local ones first."""
@@ -171,6 +184,6 @@ class PartitionFolder:
         return [(stands, together) for (_, stands), together in sorted(groups.items(), key=lambda group: group[0])]
 
 
-def _batch(delivery: Delivery, position: int) -> Batch:
+def _batch(delivery: Delivery, position: int, *, read_on: bool) -> Batch:
     to = max(position, delivery.events[-1].position)
-    return Batch(delivery.events, position, to, delivery.partition, delivery.offset)
+    return Batch(delivery.events, position, to, delivery.partition, delivery.offset, read_on)

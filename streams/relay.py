@@ -238,6 +238,8 @@ class Relay:
         named = ", ".join(f"{topic.name}-{number}" for topic, number in map(located, sorted(lost)))
         _log.error("relay.kafka_lost_events", partitions=named, after=after, to=to, fix="they are sent again")
         self._say(state="waiting", trouble=f"{named} lost events that Kafka had acknowledged: they are sent again")
+        # Less room may be taken than before, so that what comes next stands where a worker believes to have been.
+        store.forget_offsets(lost)
         count = 0
         for rows in self._pages(store, after, to):
             batch = outgoing(rows)

@@ -86,11 +86,14 @@ class Keeper:
         async with self._one:
             await self._persist(lambda: self._place(consumer), releases)
 
-    async def place_if_rebuilt(self, consumer: Consumer) -> None:
-        """The same where a stale view was rebuilt meanwhile, which nobody tells; else it reads on where it is."""
+    async def place_if_otherwise(self, consumer: Consumer) -> None:
+        """The same where a stale view was rebuilt meanwhile, or a partition lost its end, which nobody tells.
+
+        Else it reads on where it is.
+        """
         async with self._one:
-            rebuilt = bool(self.folding.stale) and await self._in_thread(self.folding.looks_otherwise)
-        if rebuilt:
+            otherwise = await self._in_thread(self.folding.looks_otherwise)
+        if otherwise:
             await self.place(consumer)
 
     async def take(self, consumer: Consumer, fetch: Fetch) -> None:

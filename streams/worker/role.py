@@ -137,7 +137,7 @@ class GroupWorker:
             self._keeper = self._app = None
 
     async def _look_after(self, app: WorkerApp, keeper: Keeper, stopping: asyncio.Event) -> None:
-        """Wait for the end. Views that were stale are looked for now and then: a rebuild tells nobody."""
+        """Wait for the end. Now and then it is looked whether views stand otherwise than when they were looked for."""
         clock = asyncio.get_running_loop().time
         due = clock() + self._limits.watch_seconds
         while not (stopping.is_set() or app.crashed or app.should_stop):
@@ -145,7 +145,7 @@ class GroupWorker:
             if clock() >= due:
                 due = clock() + self._limits.watch_seconds
                 if isinstance(app.consumer, FetchConsumer) and not app.rebalancing:
-                    await keeper.place_if_rebuilt(app.consumer)
+                    await keeper.place_if_otherwise(app.consumer)
 
 
 class Worker:

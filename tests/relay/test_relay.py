@@ -11,7 +11,7 @@ from domain.event import Id
 from infra.breaker import State
 from infra.event_log import LogRecord, Partition, last_records
 from infra.log_memory import MemoryLog
-from infra.log_records import position_of, row_of
+from infra.log_records import NUMBERS, position_of, row_of
 from infra.migrate import migrate
 from infra.postgres import connect
 from infra.relay_store import LOCK
@@ -286,6 +286,29 @@ SMALL = RelayLimits(batch_events_max=20, poll_seconds=0.2, retry_seconds_min=0.0
 """So many transactions that there is much to lose."""
 
 
+def kept_everywhere(store: str) -> None:
+    """As if workers had read on in every partition."""
+    with connect(store) as connection:
+        connection.execute("DELETE FROM views.checkpoints")
+        connection.execute(
+            """INSERT INTO views.checkpoints (projection, partition, position, version, "offset")
+            SELECT 'scores', n, 1, 1, 5 FROM unnest(%s::integer[]) n""",
+            ([number for topic in TOPICS for number in topic.every_partition],),
+        )
+
+
+def forgotten(store: str) -> set[int]:
+    """The partitions that have no offset to read on from."""
+    with connect(store) as connection:
+        found = connection.execute('SELECT partition FROM views.checkpoints WHERE "offset" IS NULL')
+        return {partition for (partition,) in found}
+
+
+def located(place: Partition) -> int:
+    """The partition as checkpoints call it."""
+    return NUMBERS[place[0]].numbered(place[1])
+
+
 @pytest.mark.parametrize("losing", [1, 3, 20], ids=lambda count: f"{count}-of-20")
 def test_what_partitions_lost_by_themselves_is_sent_again(
     store: str, log: MemoryLog, history: History, losing: int
@@ -294,12 +317,15 @@ def test_what_partitions_lost_by_themselves_is_sent_again(
     with relaying(store, log, limits=SMALL) as relay:
         reached(relay, history.grow(2_000))
     before = frontier(store)
+    kept_everywhere(store)
     for transactions, partition in enumerate(longest(log)[:losing], 1):
         log.lose_tail(partition, transactions)
     assert sent(log) != stored(store)
     with relaying(store, log, limits=SMALL) as relay:
         assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX)
         assert sent(log) == stored(store)
+        # Whoever had read further than to where these end now has to begin there anew.
+        assert forgotten(store) == {located(place) for place in longest(log)[:losing]}
         assert frontier(store) == before
         reached(relay, history.grow(100))
     assert sent(log) == stored(store)

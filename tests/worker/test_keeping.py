@@ -14,7 +14,7 @@ from infra import migrate
 from infra.event_store import GroupCommitStore, postgres_store
 from infra.partitions import PartitionsFailure
 from infra.postgres import connect
-from infra.rows import create_missing
+from infra.rows import create_missing, forget_offsets
 from projections.catalogue import ALL, GROUPS
 from projections.core import StaleCheckpoint
 from streams.worker.folding import Folded, Folding, Read
@@ -198,6 +198,41 @@ def test_views_that_come_from_the_embedded_log_are_not_read_from_the_beginning_e
 
     asyncio.run(passing())
     assert_views(database, 13, ["votes"], 400)
+
+
+@pytest.mark.parametrize("idle", [False, True], ids=["while more comes", "while nothing comes"])
+def test_a_partition_that_lost_its_end_is_read_from_its_beginning(
+    database: str, store: GroupCommitStore, idle: bool
+) -> None:
+    """What was lost is there again in less room, so what comes next stands where the worker has been already."""
+    topics = fill(database, store, 5)
+
+    async def scene() -> None:
+        keeper = keeper_of(database, store, "votes")
+        half = {number: records[: len(records) // 2] for number, records in topics.items()}
+        reader = Reader(half, keeper.folding.partitions, Random(5))
+        await follow(keeper, reader)
+        await keeper.place_if_otherwise(reader)
+        assert len(reader.seeks) == 1
+        with connect(database) as connection:
+            forget_offsets(connection, list(topics))
+        reader.topics = {
+            number: [_at(record, offset) for offset, record in enumerate(records)] for number, records in topics.items()
+        }
+        if idle:
+            await keeper.place_if_otherwise(reader)
+            assert set(reader.seeks[-1].values()) == {0}
+        for _ in range(ROUNDS_MAX):
+            fetch = reader.fetch()
+            if fetch is not None:
+                await keeper.take(reader, fetch)
+            elif reader.at_end() and caught_up(keeper, reader):
+                break
+        assert len(reader.seeks) > 1
+        await keeper.close()
+
+    asyncio.run(scene())
+    assert_views(database, 5, ["votes"])
 
 
 def _at(record: Any, offset: int) -> Any:
