@@ -101,3 +101,14 @@ def test_names_end_in_their_unit_and_labels_are_few() -> None:
         assert len(labels) <= 2
         if "seconds" in name:
             assert re.search(r"_seconds(_bucket|_sum|_count|_total)?$", name), name
+
+
+def test_the_last_of_each_role_is_missed() -> None:
+    """Its container is gone from the service's name, by which it was found."""
+    found = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    (moot,) = [job for job in found["scrape_configs"] if job["job_name"] == "moot"]
+    assert {"source_labels": ["__meta_dns_name"], "target_label": "service"} in moot["relabel_configs"]
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))["groups"][0]["rules"]
+    (gone,) = [rule["expr"] for rule in rules if rule["alert"] == "RoleGone"]
+    for role in moot["dns_sd_configs"][0]["names"]:
+        assert f'absent(up{{job="moot", service="{role}"}} == 1)' in gone
