@@ -287,12 +287,32 @@ def read_checkpoints(connection: Connection[Any], partition: int = PARTITION) ->
     return {name: checkpoint for (name, _), checkpoint in _by_partition(found).items()}
 
 
+_IN_ORDER = """WITH locked AS (
+    SELECT l.projection, l.partition FROM views.checkpoints l
+    WHERE l.partition = ANY(%(partitions)s)
+    AND (%(projections)s::text[] IS NULL OR l.projection = ANY(%(projections)s::text[]))
+    ORDER BY l.projection, l.partition FOR UPDATE)"""
+"""As ``lock_checkpoints`` locks them, so that nobody waits for one who waits for him."""
+_FORGET = f"""{_IN_ORDER}
+UPDATE views.checkpoints c SET "offset" = NULL FROM locked l
+WHERE c.projection = l.projection AND c.partition = l.partition""".encode()  # noqa: S608 - constants
+_KEEP = f"""{_IN_ORDER}
+UPDATE views.checkpoints c SET "offset" = k.next_offset FROM locked l,
+    unnest(%(partitions)s::integer[], %(positions)s::bigint[], %(offsets)s::bigint[])
+        AS k(partition, position, next_offset)
+WHERE c.projection = l.projection AND c.partition = l.partition AND c.partition = k.partition
+AND c.position >= k.position AND (c."offset" IS NOT NULL OR c.partition <> ALL(%(read_on)s))""".encode()  # noqa: S608 - constants
+
+
 def forget_offsets(connection: Connection[Any], partitions: Collection[int]) -> None:
     """Have whoever folds those partitions read them from their beginning: offsets are no more what they were.
 
     What is known is left out by its position.
     """
-    connection.execute('UPDATE views.checkpoints SET "offset" = NULL WHERE partition = ANY(%s)', (list(partitions),))
+    connection.execute(
+        _FORGET,
+        {"partitions": list(partitions), "projections": None},
+    )
 
 
 def keep_offsets(
@@ -307,17 +327,14 @@ def keep_offsets(
     partition that was ``read_on`` and is to be read from its beginning by now.
     """
     connection.execute(
-        'UPDATE views.checkpoints c SET "offset" = k.next_offset'
-        " FROM unnest(%s::integer[], %s::bigint[], %s::bigint[]) AS k(partition, position, next_offset)"
-        " WHERE c.projection = ANY(%s) AND c.partition = k.partition AND c.position >= k.position"
-        ' AND (c."offset" IS NOT NULL OR c.partition <> ALL(%s))',
-        (
-            list(known),
-            [position for position, _ in known.values()],
-            [offset for _, offset in known.values()],
-            list(projections),
-            list(read_on),
-        ),
+        _KEEP,
+        {
+            "partitions": list(known),
+            "positions": [position for position, _ in known.values()],
+            "offsets": [offset for _, offset in known.values()],
+            "projections": list(projections),
+            "read_on": list(read_on),
+        },
     )
 
 

@@ -18,6 +18,9 @@ from infra.tables import SCHEMA, Table, definition
 from projections.columns import Columns, length
 from projections.core import Key, Parked, Projection, Row, StaleCheckpoint, View
 
+FROZEN_SECONDS_MAX = 60
+"""How long a rebuild that holds a view still may do nothing, before PostgreSQL ends it."""
+
 
 class Busy(Exception):
     """Readers held the live table for longer than the switch may wait. Nothing changed; try again."""
@@ -148,6 +151,8 @@ class Shadow:
         """
         try:
             self._run(f"SET LOCAL lock_timeout = {int(seconds * 1000)}")
+            # Whoever folds the view waits for this one from now on, who may be frozen.
+            self._run(f"SET LOCAL idle_in_transaction_session_timeout = {1000 * FROZEN_SECONDS_MAX}")
             checkpoints = lock_checkpoints(self._connection, [self.projection.name])
         except LockNotAvailable as error:
             raise Busy(str(error)) from error
