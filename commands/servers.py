@@ -7,6 +7,7 @@ from domain.event import Id
 from domain.ids import invite_use_id, roles_id, server_member_id
 from domain.invite import CreateInvite, JoinServer, RevokeInvite
 from domain.name import keyed_id
+from domain.permissions import Permission
 from domain.role import CreateRole, DeleteRole, EditRole, MoveRole
 from domain.server import CreateServer, DeleteServer, EditServer, TransferServer
 from domain.server_member import BanMember, GrantRole, KickMember, LeaveServer, RevokeRole, UnbanMember
@@ -89,8 +90,7 @@ def _role(command: Reform, act: Act) -> Id:
 )
 async def _(command: Reform, act: Act, streams: Streams) -> Decision:
     actor = standing.in_server(streams, command.server_id, act.actor_id)
-    if not actor.inside:
-        raise server.not_found()
+    actor.refuse_without(Permission.MANAGE_ROLES)
     events = role.decide(
         command,
         actor.roles,

@@ -11,7 +11,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import permissions, text
-from domain import server as servers
 from domain.command import Command
 from domain.event import Event, Id
 from domain.limits import Limits
@@ -156,10 +155,7 @@ def seen(channel: Channel | None, standing: Standing) -> bool:
 
 def created(command: CreateChannel, standing: Standing, *, channel_id: Id, limits: Limits) -> tuple[Event, ...]:
     """A new channel."""
-    if not standing.inside:
-        raise servers.not_found()
-    if Permission.MANAGE_CHANNELS not in standing.may():
-        raise permissions.denied(Permission.MANAGE_CHANNELS)
+    standing.refuse_without(Permission.MANAGE_CHANNELS)
     if command.kind not in KINDS:
         raise Refusal(Code.INVALID_VALUE, f"Choose one of {', '.join(KINDS)}.", "kind")
     return (

@@ -7,8 +7,7 @@ from collections.abc import Container, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from domain import ordering, permissions
-from domain import server as servers
+from domain import ordering
 from domain.channel import not_found
 from domain.command import Command
 from domain.event import Event, Id
@@ -82,10 +81,7 @@ def delisted(*, server_id: Id, channel_id: Id) -> tuple[Event, ...]:
 
 def moved(command: MoveChannel, places: Places, standing: Standing, *, seen: Container[Id]) -> tuple[Event, ...]:
     """The channel is put behind another one, of those that the actor has ``seen``."""
-    if not standing.inside:
-        raise servers.not_found()
-    if Permission.MANAGE_CHANNELS not in standing.may():
-        raise permissions.denied(Permission.MANAGE_CHANNELS)
+    standing.refuse_without(Permission.MANAGE_CHANNELS)
     if command.channel_id not in places or command.channel_id not in seen:
         raise not_found()
     if command.after_id is not None and (command.after_id not in places or command.after_id not in seen):

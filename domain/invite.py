@@ -9,7 +9,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import permissions
-from domain import server as servers
 from domain.command import Command
 from domain.event import Event, Id
 from domain.ids import uuid_text
@@ -139,10 +138,7 @@ def created(
     command: CreateInvite, standing: Standing, *, invite_id: Id, at: datetime, limits: Limits
 ) -> tuple[Event, ...]:
     """A new invite."""
-    if not standing.inside:
-        raise servers.not_found()
-    if Permission.CREATE_INVITES not in standing.may():
-        raise permissions.denied(Permission.CREATE_INVITES)
+    standing.refuse_without(Permission.CREATE_INVITES)
     seconds, uses = command.expires_seconds, command.uses_max
     if seconds is not None and not 1 <= seconds <= _EXPIRES_SECONDS_MAX:
         message = "An invite holds from a second to ten years, or for ever. Choose another time."

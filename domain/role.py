@@ -6,7 +6,7 @@ the mightier it is: who manages roles, kicks or bans does so to those below his 
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -91,13 +91,9 @@ class MoveRole(Command, frozen=True):
 class DeleteRole(Command, frozen=True):
     """Take a role away from the server and from all who hold it. Needs ``MANAGE_ROLES``."""
 
+    ends: ClassVar[bool] = True
     server_id: Id
     role_id: Id
-
-    @property
-    def ends(self) -> bool:
-        """The role is not begun again: another one gets another id."""
-        return True
 
 
 class Role(Struct, frozen=True):
@@ -159,12 +155,10 @@ def decide(
     rank: int,
     limits: Limits,
 ) -> tuple[Event, ...]:
-    """What the command of somebody who ``may`` so much, and whose highest role has that ``rank``, makes of the roles.
+    """What the command makes of the roles. Who asks manages roles, and their highest one has that ``rank``.
 
-    ``role_id`` is the role that it is about, or makes.
+    ``may`` is what they may in all; ``role_id`` the role that it is about, or makes.
     """
-    if Permission.MANAGE_ROLES not in may:
-        raise permissions.denied(Permission.MANAGE_ROLES)
     if isinstance(command, CreateRole):
         if not rank:
             raise too_high()

@@ -1,5 +1,7 @@
 """A chat server: a place of channels that is entered by invitation. What it says of itself, and whose it is."""
 
+from typing import ClassVar
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -69,12 +71,8 @@ class TransferServer(Command, frozen=True):
 class DeleteServer(Command, frozen=True):
     """As the owner, delete the server with everything in it."""
 
+    ends: ClassVar[bool] = True
     server_id: Id
-
-    @property
-    def ends(self) -> bool:
-        """Nothing comes after it."""
-        return True
 
 
 class Server(Struct, frozen=True):

@@ -213,6 +213,13 @@ class Standing(Struct, frozen=True):
         """Whether there is a server, and they are a member of it."""
         return self.server is not None and self.member.joined
 
+    def refuse_without(self, needed: Permission) -> None:
+        """Raises ``SERVER_NOT_FOUND`` when they are not in the server, ``PERMISSION_DENIED`` when they may not."""
+        if not self.inside:
+            raise servers.not_found()
+        if needed not in self.may():
+            raise permissions.denied(needed)
+
     @property
     def rank(self) -> int:
         """The rank of their highest role; the owner's is above all, that of no member below."""
@@ -253,7 +260,7 @@ def put_out(
     limits: Limits,
 ) -> tuple[Event, ...]:
     """Somebody is kicked or banned, or the ban taken back."""
-    _refuse(actor, Permission.KICK_MEMBERS if isinstance(command, KickMember) else Permission.BAN_MEMBERS)
+    actor.refuse_without(Permission.KICK_MEMBERS if isinstance(command, KickMember) else Permission.BAN_MEMBERS)
     if account is None:
         raise accounts.not_found()
     member, ids = other.member, {"server_id": command.server_id, "account_id": command.account_id}
@@ -286,7 +293,7 @@ def put_out(
 
 def given_role(command: GrantRole | RevokeRole, actor: Standing, other: Standing) -> tuple[Event, ...]:
     """A member gets or loses a role."""
-    _refuse(actor, Permission.MANAGE_ROLES)
+    actor.refuse_without(Permission.MANAGE_ROLES)
     role = actor.roles.get(command.role_id)
     if role is None or command.role_id == command.server_id:
         raise roles_.not_found()
@@ -302,13 +309,6 @@ def given_role(command: GrantRole | RevokeRole, actor: Standing, other: Standing
             raise permissions.denied(permission)  # who gave it to himself would have what he may not give
         return () if has else (RoleGranted(**ids, granter_id=actor.account_id),)
     return (RoleRevoked(**ids, revoker_id=actor.account_id),) if has else ()
-
-
-def _refuse(actor: Standing, needed: Permission) -> None:
-    if not actor.inside:
-        raise servers.not_found()
-    if needed not in actor.may():
-        raise permissions.denied(needed)
 
 
 def _refuse_upwards(actor: Standing, other: Standing) -> None:

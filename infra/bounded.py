@@ -3,12 +3,17 @@
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection, BaseConnection, Connection
 from psycopg.errors import _WaitTimeout
 
 
 class NoAnswer(psycopg.OperationalError):
     """PostgreSQL took too long over one answer. The connection is given up, and what it did is not known."""
+
+
+def _given_up(connection: BaseConnection[Any], seconds_max: float) -> NoAnswer:
+    connection.pgconn.finish()
+    return NoAnswer(f"PostgreSQL did not answer within {seconds_max:g} s")
 
 
 def bounded_async(seconds_max: float) -> type[AsyncConnection[Any]]:
@@ -21,8 +26,7 @@ def bounded_async(seconds_max: float) -> type[AsyncConnection[Any]]:
             except _WaitTimeout:
                 if timeout is not None:
                     raise
-                self.pgconn.finish()
-                raise NoAnswer(f"PostgreSQL did not answer within {seconds_max:g} s") from None
+                raise _given_up(self, seconds_max) from None
 
     return Bounded
 
@@ -37,7 +41,6 @@ def bounded(seconds_max: float) -> type[Connection[Any]]:
             except _WaitTimeout:
                 if timeout is not None:
                     raise
-                self.pgconn.finish()
-                raise NoAnswer(f"PostgreSQL did not answer within {seconds_max:g} s") from None
+                raise _given_up(self, seconds_max) from None
 
     return Bounded

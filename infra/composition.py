@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import redis
 from msgspec import Struct
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -29,7 +28,7 @@ from infra.secrets import Secrets, load_secrets
 from infra.sessions import SessionLimits, Sessions
 from infra.settings import Settings
 from infra.sign_in import SignIn, SignInLimits
-from infra.signals import RedisPublisher, RedisSignals
+from infra.signals import RedisPublisher, RedisSignals, publishing_client
 from infra.tokens import AccessTokens
 
 
@@ -100,11 +99,7 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
         pool.on_broken = progress.doubt
         await progress.open()
         stack.push_async_callback(progress.close)
-        publishing = redis.Redis.from_url(
-            redis_url,
-            socket_timeout=settings.redis_publish_seconds_max,
-            socket_connect_timeout=settings.redis_publish_seconds_max,
-        )
+        publishing = publishing_client(redis_url, settings.redis_publish_seconds_max)
         stack.callback(publishing.close)
         passwords = Passwords(
             at_once=settings.password_hashes_at_once_max, waiting_max=settings.password_hashes_waiting_max

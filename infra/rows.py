@@ -283,8 +283,13 @@ def _by_partition(found: Cursor[Any]) -> Checkpoints:
 
 def read_checkpoints(connection: Connection[Any], partition: int = PARTITION) -> dict[str, Checkpoint]:
     """The checkpoints of one partition as they are committed, by projection."""
-    found = connection.execute(f"{_SELECT} WHERE c.partition = %s".encode(), (partition,))
-    return {name: checkpoint for (name, _), checkpoint in _by_partition(found).items()}
+    return {name: checkpoint for (name, _), checkpoint in read_partitions(connection, [partition]).items()}
+
+
+def read_partitions(connection: Connection[Any], partitions: Collection[int]) -> Checkpoints:
+    """The checkpoints of these partitions as they are committed."""
+    found = connection.execute(f"{_SELECT} WHERE c.partition = ANY(%s)".encode(), (list(partitions),))
+    return _by_partition(found)
 
 
 _IN_ORDER = """WITH locked AS (

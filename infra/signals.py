@@ -305,6 +305,11 @@ class RedisSignals:
                 return  # the reader meets the same broken connection, and says so
 
 
+def publishing_client(url: str, seconds_max: float) -> redis.Redis:
+    """A client for ``RedisPublisher``, which waits for Redis so long and no longer. Close it."""
+    return redis.Redis.from_url(url, socket_timeout=seconds_max, socket_connect_timeout=seconds_max)
+
+
 class RedisPublisher:
     """Publishes from threads, such as those of the runner or a worker's groups, and never raises for want of Redis.
 

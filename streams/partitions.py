@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg.errors import LockNotAvailable
 
 from infra.partitions import PartitionsFailure, PartitionsMissing, enter_fleet
-from infra.rows import Checkpoint, keep_offsets, read_checkpoints
+from infra.rows import Checkpoint, keep_offsets, read_partitions
 from infra.tables import Table
 from projections.core import Projection, StaleCheckpoint
 from projections.stepping import Stepped
@@ -90,8 +90,9 @@ class PartitionFolder:
     def looks_otherwise(self, connection: Connection[Any]) -> bool:
         """Whether to look again: other views are stale by now, or a partition is to be read from its beginning."""
         stale, anew = set[str](), False
+        every = self._checkpoints(connection, self._stands)
         for partition, stands in self._stands.items():
-            checkpoints = self._checkpoints(connection, partition)
+            checkpoints = every[partition]
             stale |= self._stale(checkpoints)
             if all(checkpoints[name].offset is not None for name in stands):
                 self._read_on.add(partition)
@@ -107,8 +108,7 @@ class PartitionFolder:
         """
         starts, stale = {}, set[str]()
         self._stands, self._read_on = {}, set()
-        for partition in partitions:
-            mine = self._checkpoints(connection, partition)
+        for partition, mine in self._checkpoints(connection, partitions).items():
             stale |= self._stale(mine)
             kept = {name: at for name, at in mine.items() if name not in stale}
             self._stands[partition] = {name: at.position for name, at in kept.items()}
@@ -124,14 +124,15 @@ class PartitionFolder:
         self.stale = frozenset(stale)
         return starts
 
-    def _checkpoints(self, connection: Connection[Any], partition: int) -> dict[str, Checkpoint]:
-        """Of the views that are folded from the partition. Raises ``PartitionsMissing``."""
-        found = read_checkpoints(connection, partition)
-        wanted = [name for name, reads in self._reads.items() if partition in reads]
-        for name in wanted:
-            if name not in found:
-                raise PartitionsMissing(name, [partition])
-        return {name: found[name] for name in wanted}
+    def _checkpoints(self, connection: Connection[Any], partitions: Iterable[int]) -> dict[int, dict[str, Checkpoint]]:
+        """In each of the partitions those of the views that are folded from it. Raises ``PartitionsMissing``."""
+        wanted = {number: [name for name, reads in self._reads.items() if number in reads] for number in partitions}
+        found = read_partitions(connection, wanted)
+        for number, names in wanted.items():
+            for name in names:
+                if (name, number) not in found:
+                    raise PartitionsMissing(name, [number])
+        return {number: {name: found[name, number] for name in names} for number, names in wanted.items()}
 
     def _stale(self, checkpoints: Mapping[str, Checkpoint]) -> set[str]:
         """Those of the views that another version built."""

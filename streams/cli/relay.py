@@ -3,13 +3,12 @@
 import signal
 import threading
 
-import redis
 import typer
 from rich.markup import escape
 
 from infra.kafka.opening import kafka_log
 from infra.settings import Settings
-from infra.signals import RedisPublisher
+from infra.signals import RedisPublisher, publishing_client
 from infra.telemetry.serving import telemetry
 from streams.cli.console import ERROR, OK, DataDir, words
 from streams.cli.fleet import database, database_url
@@ -53,13 +52,8 @@ def _publisher(settings: Settings) -> RedisPublisher | None:
     if settings.redis_url is None:
         words.print("No Redis is named (MOOT_REDIS_URL): who waits for a view is told a little later.")
         return None
-    return RedisPublisher(
-        redis.Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            socket_timeout=settings.relay_publish_seconds_max,
-            socket_connect_timeout=settings.relay_publish_seconds_max,
-        )
-    )
+    url = settings.redis_url.get_secret_value()
+    return RedisPublisher(publishing_client(url, settings.relay_publish_seconds_max))
 
 
 def _say(status: RelayStatus) -> None:

@@ -3,16 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import redis
-
 from infra.settings import Settings
-from infra.signals import RedisPublisher
+from infra.signals import RedisPublisher, publishing_client
 
 
 @contextmanager
 def publisher(settings: Settings) -> Iterator[RedisPublisher]:
     """Where it is said which rows a command has changed. Its ``failures`` say whether it could be."""
-    seconds = settings.redis_publish_seconds_max
-    url = settings.engine_urls()[1]
-    with redis.Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds) as client:
+    with publishing_client(settings.engine_urls()[1], settings.redis_publish_seconds_max) as client:
         yield RedisPublisher(client)

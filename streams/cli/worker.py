@@ -7,7 +7,6 @@ import threading
 from collections.abc import Sequence
 from typing import Annotated
 
-import redis
 import typer
 import uvloop
 from rich.markup import escape
@@ -18,7 +17,7 @@ from infra.keyring import Keyring, PostgresKeys
 from infra.recorders import Datastore
 from infra.secrets import load_secrets
 from infra.settings import Settings
-from infra.signals import RedisPublisher
+from infra.signals import RedisPublisher, publishing_client
 from infra.telemetry.serving import telemetry
 from projections.catalogue import GROUPS
 from streams.cli.console import OK, DataDir, Refused, words
@@ -99,13 +98,8 @@ def _publisher(settings: Settings) -> RedisPublisher | None:
     if settings.redis_url is None:
         words.print("No Redis is named (MOOT_REDIS_URL): who follows a view live is told nothing.")
         return None
-    return RedisPublisher(
-        redis.Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            socket_timeout=settings.redis_publish_seconds_max,
-            socket_connect_timeout=settings.redis_publish_seconds_max,
-        )
-    )
+    url = settings.redis_url.get_secret_value()
+    return RedisPublisher(publishing_client(url, settings.redis_publish_seconds_max))
 
 
 _statuses: dict[str, GroupStatus] = {}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 import pytest
@@ -278,6 +278,15 @@ async def _enter(signals: Signals, channel: str, woken: Woken) -> Callable[[], o
     return lambda: watching.__aexit__(None, None, None)
 
 
+@contextmanager
+def away(publisher: RedisPublisher) -> Iterator[None]:
+    """Redis does not answer that publisher, and it alone."""
+    client = publisher._client
+    publisher._client = redis.Redis(unix_socket_path="/nonexistent/redis.sock", retry=Retry(NoBackoff(), 0))
+    yield
+    publisher._client = client
+
+
 def test_signals_that_a_publisher_could_not_send_wake_everybody_with_its_next_success(server: RedisServer) -> None:
     """The hub's own connection stands all the while, so nothing but the publisher knows."""
 
@@ -287,11 +296,9 @@ def test_signals_that_a_publisher_could_not_send_wake_everybody_with_its_next_su
             async with signals.watch("score:1", woken):
                 publisher.publish({"score:1": 2}, 2)
                 await woken.until(2)
-                client = publisher._client
-                publisher._client = redis.Redis(unix_socket_path="/nonexistent/redis.sock", retry=Retry(NoBackoff(), 0))
-                publisher.publish({"score:1": 3}, 3)
-                assert publisher.failures == 1
-                publisher._client = client
+                with away(publisher):
+                    publisher.publish({"score:1": 3}, 3)
+                    assert publisher.failures == 1
                 publisher.publish({}, 4)
                 assert await woken.next() is None
                 publisher.publish({"score:1": 5}, 5)
@@ -309,15 +316,12 @@ def test_what_is_lost_while_another_thread_publishes_is_not_taken_for_told(
             async with signals.watch("score:1", woken):
                 publisher.publish({"score:1": 1}, 1)
                 await woken.until(1)
-                client, execute = publisher._client, redis.client.Pipeline.execute
+                execute = redis.client.Pipeline.execute
 
                 def meanwhile(*arguments: Any, **named: Any) -> Any:
                     monkeypatch.undo()
-                    publisher._client = redis.Redis(
-                        unix_socket_path="/nonexistent/redis.sock", retry=Retry(NoBackoff(), 0)
-                    )
-                    publisher.publish({"score:1": 3}, 3)
-                    publisher._client = client
+                    with away(publisher):
+                        publisher.publish({"score:1": 3}, 3)
                     return execute(*arguments, **named)
 
                 monkeypatch.setattr(redis.client.Pipeline, "execute", meanwhile)
@@ -337,12 +341,10 @@ def test_what_was_lost_is_said_although_nothing_happens_any_more(server: RedisSe
             async with signals.watch("score:1", woken):
                 publisher.publish({"score:1": 2}, 2)
                 await woken.until(2)
-                client = publisher._client
-                publisher._client = redis.Redis(unix_socket_path="/nonexistent/redis.sock", retry=Retry(NoBackoff(), 0))
-                publisher.publish({"score:1": 3}, 3)
-                publisher.mend()
-                assert publisher.failures == 2
-                publisher._client = client
+                with away(publisher):
+                    publisher.publish({"score:1": 3}, 3)
+                    publisher.mend()
+                    assert publisher.failures == 2
                 publisher.mend()
                 assert await woken.next() is None
                 publisher.mend()  # all is said by now

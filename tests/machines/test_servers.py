@@ -109,7 +109,7 @@ class ChatServer(RuleBasedStateMachine):
 
     def may_there(self, one: Id) -> Bits:
         found = self.may(one)
-        if not found or found == EVERY:
+        if one not in self.members or found == EVERY:
             return found
         allow, deny, _ = self.said.get(self.server, (frozenset(), frozenset(), 0))
         found = found - deny | allow

@@ -1,5 +1,6 @@
 """Workers against faults, on real servers; after each, every view is as if the log had been folded straight."""
 
+import json
 import signal
 import sys
 import time
@@ -27,7 +28,7 @@ from streams import dead_letters
 from streams.worker.watchdog import STALLED
 from tests.equivalence.histories import Happened
 from tests.stack.roles import until
-from tests.stack.workers import Pauses, Site
+from tests.stack.workers import Pauses, Site, WorkerProcess
 
 Start = Callable[..., Site]
 
@@ -185,6 +186,12 @@ def test_engines_that_are_away_are_waited_for(start: Start, stack: Stack) -> Non
     site.assert_right()
 
 
+def waited(worker: WorkerProcess) -> float:
+    """For how many seconds the worker's watchdog has found that the log does not answer."""
+    at = [line["timestamp"] for line in map(json.loads, worker.logged()) if line["event"] == "worker.watchdog_waits"]
+    return (datetime.fromisoformat(at[-1]) - datetime.fromisoformat(at[0])).total_seconds() if at else 0.0
+
+
 def test_a_broker_that_goes_before_all_is_read_is_waited_for(start: Start, stack: Stack) -> None:
     """There is something to fold, and it does not come: that is the broker's doing."""
     site = start(worker_stall_seconds_max=15, worker_watch_seconds=1)
@@ -196,7 +203,7 @@ def test_a_broker_that_goes_before_all_is_read_is_waited_for(start: Start, stack
         site.grow(500)
         stack.kafka.kill()
         worker.signal(signal.SIGCONT)
-        time.sleep(40)
+        until(lambda: waited(worker) > 2 * 15)
         assert worker.alive, worker.said()
         assert site.reached() < site.head
         stack.kafka.start()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from structlog.testing import capture_logs
@@ -47,6 +48,18 @@ def fill(database: str, store: GroupCommitStore, seed: int, events: int = EVENTS
     return topics_of(stored(database), Random(seed))
 
 
+def first_half(topics: Topics) -> Topics:
+    return {number: records[: len(records) // 2] for number, records in topics.items()}
+
+
+def anew(topics: Topics) -> Topics:
+    """The same with no marks between their records: offsets that were known before lead too far."""
+    return {
+        number: [msgspec.structs.replace(record, offset=offset) for offset, record in enumerate(records)]
+        for number, records in topics.items()
+    }
+
+
 def keeper_of(database: str, store: GroupCommitStore, group: str) -> Keeper:
     return Keeper(group, Folding(database, GROUPS[group], store.codec), LIMITS)
 
@@ -54,6 +67,11 @@ def keeper_of(database: str, store: GroupCommitStore, group: str) -> Keeper:
 async def follow(keeper: Keeper, reader: Reader, *, releases: float = 0.0, random: Random | None = None) -> None:
     """Be an agent until everything is in the views."""
     await keeper.place(reader)
+    await go_on(keeper, reader, releases=releases, random=random)
+
+
+async def go_on(keeper: Keeper, reader: Reader, *, releases: float = 0.0, random: Random | None = None) -> None:
+    """The same from where it reads already."""
     for _ in range(ROUNDS_MAX):
         if random is not None and random.random() < releases:
             await keeper.release()
@@ -131,13 +149,8 @@ def test_a_topic_that_is_another_by_now_is_read_from_its_beginning(database: str
     async def twice() -> None:
         keeper = keeper_of(database, store, "votes")
         partitions = keeper.folding.partitions
-        half = {number: records[: len(records) // 2] for number, records in topics.items()}
-        await follow(keeper, Reader(half, partitions, Random(5)))
-        # The topics were made anew, with fewer marks between their records: the offsets that are known lead too far.
-        anew = {
-            number: [_at(record, offset) for offset, record in enumerate(records)] for number, records in topics.items()
-        }
-        reader = Reader(anew, partitions, Random(6))
+        await follow(keeper, Reader(first_half(topics), partitions, Random(5)))
+        reader = Reader(anew(topics), partitions, Random(6))
         await follow(keeper, reader)
         assert any(0 in seek.values() for seek in reader.seeks[1:])
         await keeper.close()
@@ -153,12 +166,8 @@ def test_a_topic_that_is_another_is_read_from_its_beginning_once(database: str, 
     async def thrice() -> None:
         keeper = keeper_of(database, store, "votes")
         partitions = keeper.folding.partitions
-        half = {number: records[: len(records) // 2] for number, records in topics.items()}
-        await follow(keeper, Reader(half, partitions, Random(5)))
-        anew = {
-            number: [_at(record, offset) for offset, record in enumerate(records)] for number, records in topics.items()
-        }
-        reader = Reader(anew, partitions, Random(6))
+        await follow(keeper, Reader(first_half(topics), partitions, Random(5)))
+        reader = Reader(anew(topics), partitions, Random(6))
         await follow(keeper, reader)
         assert any(0 in seek.values() for seek in reader.seeks[1:])
         await keeper.place(reader)
@@ -209,36 +218,22 @@ def test_a_partition_that_lost_its_end_is_read_from_its_beginning(
 
     async def scene() -> None:
         keeper = keeper_of(database, store, "votes")
-        half = {number: records[: len(records) // 2] for number, records in topics.items()}
-        reader = Reader(half, keeper.folding.partitions, Random(5))
+        reader = Reader(first_half(topics), keeper.folding.partitions, Random(5))
         await follow(keeper, reader)
         await keeper.place_if_otherwise(reader)
         assert len(reader.seeks) == 1
         with connect(database) as connection:
             forget_offsets(connection, list(topics))
-        reader.topics = {
-            number: [_at(record, offset) for offset, record in enumerate(records)] for number, records in topics.items()
-        }
+        reader.topics = anew(topics)
         if idle:
             await keeper.place_if_otherwise(reader)
             assert set(reader.seeks[-1].values()) == {0}
-        for _ in range(ROUNDS_MAX):
-            fetch = reader.fetch()
-            if fetch is not None:
-                await keeper.take(reader, fetch)
-            elif reader.at_end() and caught_up(keeper, reader):
-                break
+        await go_on(keeper, reader)
         assert len(reader.seeks) > 1
         await keeper.close()
 
     asyncio.run(scene())
     assert_views(database, 5, ["votes"])
-
-
-def _at(record: Any, offset: int) -> Any:
-    import msgspec  # noqa: PLC0415
-
-    return msgspec.structs.replace(record, offset=offset)
 
 
 class Broken(Folding):
