@@ -1,11 +1,14 @@
 """What decisions of several use cases ask of the streams: access, items, blocks."""
 
+from collections.abc import Collection
+
 from commands.use_case import Streams
-from domain import comment, community, membership, post, relation, role, server, server_member
+from domain import channel, comment, community, membership, post, relation, role, server, server_member
 from domain.access import Access
 from domain.event import Id
 from domain.ids import membership_id, relation_id, roles_id, server_member_id
 from domain.item import Item
+from domain.message import Place
 from domain.relation import NO_BLOCKS, Blocks
 from domain.server_member import Standing
 
@@ -54,3 +57,33 @@ def in_server(streams: Streams, server_id: Id, account_id: Id) -> Standing:
         streams.state(role, roles_id(server_id)),
         streams.state(server_member, server_member_id(server_id, account_id)),
     )
+
+
+async def place(streams: Streams, channel_id: Id | None, account_id: Id) -> Place | None:
+    """Where messages are written, as the account stands there; ``None`` if there is no such place. Loads it."""
+    if channel_id is None:
+        return None
+    await streams.fetch(channel_id)
+    found = streams.state(channel, channel_id)
+    if found is None:
+        return None
+    await streams.fetch(*server_streams(found.server_id, account_id))
+    there = in_server(streams, found.server_id, account_id)
+    if there.server is None:
+        return None
+    return Place(
+        channel_id,
+        found.server_id,
+        there.may(found.overrides),
+        announcement=found.kind == "announcement",
+        slow_mode_seconds=found.slow_mode_seconds,
+    )
+
+
+async def viewers(streams: Streams, channel_id: Id, account_ids: Collection[Id]) -> frozenset[Id]:
+    """Those of the accounts who see the place, which is loaded; loads what they are there."""
+    found = streams.state(channel, channel_id)
+    if found is None:
+        return frozenset()
+    await streams.fetch(*server_streams(found.server_id, *account_ids))
+    return frozenset(one for one in account_ids if channel.seen(found, in_server(streams, found.server_id, one)))

@@ -23,9 +23,13 @@ from domain import (
     follow,
     invite,
     membership,
+    message,
     moderators,
     name,
+    nonce,
     post,
+    reaction,
+    read_marker,
     role,
     save,
     server,
@@ -97,6 +101,13 @@ WIRE: dict[str, type[Event]] = {
     "channel.listed@1": channel_list.ChannelListed,
     "channel.placed@1": channel_list.ChannelPlaced,
     "channel.delisted@1": channel_list.ChannelDelisted,
+    "message.sent@1": message.MessageSent,
+    "message.edited@1": message.MessageEdited,
+    "message.deleted@1": message.MessageDeleted,
+    "nonce.used@1": nonce.NonceUsed,
+    "reaction.added@1": reaction.ReactionAdded,
+    "reaction.removed@1": reaction.ReactionRemoved,
+    "read_marker.moved@1": read_marker.MarkerMoved,
 }
 """Every event that may be written, under its newest wire name."""
 
