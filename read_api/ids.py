@@ -24,6 +24,7 @@ class Kind(Enum):
     SERVER = b"s"
     CHANNEL = b"h"
     ROLE = b"o"
+    MESSAGE = b"m"
 
     @property
     def label(self) -> str:

@@ -28,7 +28,8 @@ from read_api.schema.payloads import (
     ServerPayload,
     answer,
 )
-from read_api.schema.servers import ChannelKind, Permission, number_of
+from read_api.schema.permissions import Permission, number_of
+from read_api.schema.servers import ChannelKind
 
 WEEK_SECONDS = 7 * 86_400
 
