@@ -1,8 +1,9 @@
-"""What decisions of several use cases ask of the streams: access, items, blocks."""
+"""What decisions of several use cases ask of the streams: access, items, blocks, standings."""
 
 from commands.use_case import Streams
-from domain import comment, community, membership, post, relation, role, server, server_member
+from domain import comment, community, conversation, membership, post, relation, role, server, server_member
 from domain.access import Access
+from domain.conversation import Party
 from domain.event import Id
 from domain.ids import membership_id, relation_id, roles_id, server_member_id
 from domain.item import Item
@@ -54,3 +55,12 @@ def in_server(streams: Streams, server_id: Id, account_id: Id) -> Standing:
         streams.state(role, roles_id(server_id)),
         streams.state(server_member, server_member_id(server_id, account_id)),
     )
+
+
+async def in_conversation(streams: Streams, conversation_id: Id, account_id: Id) -> Party:
+    """What the account is in the conversation. Loads its stream and, between two people, that of their relation."""
+    await streams.fetch(conversation_id)
+    found = streams.state(conversation, conversation_id)
+    other_id = None if found is None else found.other(account_id)
+    await streams.fetch(relation_stream(account_id, other_id))
+    return Party(account_id, found, blocks(streams, account_id, other_id))

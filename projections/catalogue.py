@@ -10,6 +10,8 @@ from projections.channel_overrides import channel_overrides
 from projections.channels import channels
 from projections.comments import comments
 from projections.communities import communities
+from projections.conversation_members import conversation_members
+from projections.conversations import conversations
 from projections.core import Projection
 from projections.feed import feed
 from projections.follows import follows
@@ -55,6 +57,8 @@ ALL: dict[str, Projection] = {
         invites,
         channels,
         channel_overrides,
+        conversations,
+        conversation_members,
         subjects,
     )
 }
@@ -63,7 +67,17 @@ GROUPS: dict[str, tuple[Projection, ...]] = {
     "people": (profiles, follows, blocks),
     "content": (member_changes, communities, memberships, comments, notifications, saved),
     "votes": (score_changes, scores, posts, feed, votes, karma),
-    "servers": (servers, server_roles, server_members, server_bans, invites, channels, channel_overrides),
+    "servers": (
+        servers,
+        server_roles,
+        server_members,
+        server_bans,
+        invites,
+        channels,
+        channel_overrides,
+        conversations,
+        conversation_members,
+    ),
     "subjects": (subjects,),
 }
 """The projections by who keeps them in a fleet: each group reads the log once, by any number of workers of its own.

@@ -24,6 +24,7 @@ class Kind(Enum):
     SERVER = b"s"
     CHANNEL = b"h"
     ROLE = b"o"
+    CONVERSATION = b"v"
 
     @property
     def label(self) -> str:

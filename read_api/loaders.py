@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar, cast
 from psycopg import AsyncConnection
 
 from domain.event import Id
-from infra.queries import accounts, comments, communities, items, servers
+from infra.queries import accounts, comments, communities, conversations, items, servers
 from infra.queries.comments import CommentItem
+from infra.queries.conversations import Joined
 from infra.queries.rows import Page
 from infra.queries.servers import Inside, Placed
 from infra.reads import Reading
@@ -28,6 +29,7 @@ from read_api.schema.accounts import Account
 from read_api.schema.comments import Comment
 from read_api.schema.common import Vote
 from read_api.schema.communities import Community
+from read_api.schema.conversations import Conversation
 from read_api.schema.posts import Post
 from read_api.schema.servers import Channel, Role, Server
 
@@ -139,6 +141,7 @@ class Loaders:
         self.roles: Loader[Id, Role | None] = Loader(reading, self._roles, None)
         self.channels: Loader[Id, Channel | None] = Loader(reading, self._channels, None)
         self.channels_of: Loader[Id, Sequence[Channel]] = Loader(reading, self._channels_of, ())
+        self.conversations: Loader[Id, Conversation | None] = Loader(reading, self._conversations, None)
         self.followed: Loader[Id, bool] = Loader(reading, self._followed, False)
         self.blocked: Loader[Id, bool] = Loader(reading, self._blocked, False)
 
@@ -188,6 +191,12 @@ class Loaders:
         server = Server(inside=inside)
         self.servers.prime(inside.server.server_id, server)
         return server
+
+    def conversation(self, joined: Joined) -> Conversation:
+        """The conversation that came with something else."""
+        conversation = Conversation(joined=joined)
+        self.conversations.prime(joined.conversation.conversation_id, conversation)
+        return conversation
 
     async def _accounts(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Account | None]:
         return {row.account_id: Account(row=row) for row in await accounts.by_ids(connection, ids)}
@@ -254,6 +263,12 @@ class Loaders:
             placed = await servers.channels_of(connection, ids)
             found = await self._inside(connection, ids)
         return {server_id: _visible(channels, found) for server_id, channels in placed.items()}
+
+    async def _conversations(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Conversation | None]:
+        if self._viewer_id is None:
+            return {}
+        found = await conversations.joined(connection, self._viewer_id, ids)
+        return {joined.conversation.conversation_id: Conversation(joined=joined) for joined in found}
 
     async def _followed(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
         assert self._viewer_id is not None

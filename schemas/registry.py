@@ -20,6 +20,7 @@ from domain import (
     channel_list,
     comment,
     community,
+    conversation,
     follow,
     invite,
     membership,
@@ -97,6 +98,13 @@ WIRE: dict[str, type[Event]] = {
     "channel.listed@1": channel_list.ChannelListed,
     "channel.placed@1": channel_list.ChannelPlaced,
     "channel.delisted@1": channel_list.ChannelDelisted,
+    "direct.opened@1": conversation.DirectOpened,
+    "group.created@1": conversation.GroupCreated,
+    "group.renamed@1": conversation.GroupRenamed,
+    "group.handed_over@1": conversation.GroupHandedOver,
+    "group.joined@1": conversation.GroupJoined,
+    "group.left@1": conversation.GroupLeft,
+    "group.member_removed@1": conversation.GroupMemberRemoved,
 }
 """Every event that may be written, under its newest wire name."""
 

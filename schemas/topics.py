@@ -21,6 +21,7 @@ from domain import (
     channel_list,
     comment,
     community,
+    conversation,
     follow,
     invite,
     membership,
@@ -138,6 +139,13 @@ KEYS: Final[dict[type[Event], tuple[Topic, str | None]]] = {
     channel_list.ChannelListed: (SERVERS, "server_id"),
     channel_list.ChannelPlaced: (SERVERS, "server_id"),
     channel_list.ChannelDelisted: (SERVERS, "server_id"),
+    conversation.DirectOpened: (SERVERS, "conversation_id"),
+    conversation.GroupCreated: (SERVERS, "conversation_id"),
+    conversation.GroupRenamed: (SERVERS, "conversation_id"),
+    conversation.GroupHandedOver: (SERVERS, "conversation_id"),
+    conversation.GroupJoined: (SERVERS, "conversation_id"),
+    conversation.GroupLeft: (SERVERS, "conversation_id"),
+    conversation.GroupMemberRemoved: (SERVERS, "conversation_id"),
 }
 """For each kind of event its topic and the field that is its key; ``None``: the id of its stream, as of a pair."""
 

@@ -5,6 +5,7 @@ from graphql import GraphQLSchema, get_named_type, print_schema
 from strawberry.schema.config import StrawberryConfig
 
 from read_api.schema.comments import Comment
+from read_api.schema.conversation_mutations import ConversationMutations
 from read_api.schema.mutations import AccountAndCommunityMutations, PostAndCommentMutations
 from read_api.schema.queries import Query
 from read_api.schema.server_mutations import ChannelMutations, ServerMutations
@@ -14,7 +15,12 @@ from read_api.subscriptions import Subscription
 
 @strawberry.type(description="What changes something. Each takes one `input`; what is refused is in `errors`.")
 class Mutation(
-    SignInMutations, AccountAndCommunityMutations, PostAndCommentMutations, ServerMutations, ChannelMutations
+    SignInMutations,
+    AccountAndCommunityMutations,
+    PostAndCommentMutations,
+    ServerMutations,
+    ChannelMutations,
+    ConversationMutations,
 ):
     """All mutations."""
 
