@@ -2,7 +2,7 @@
 
 ``score_changes`` comes before ``feed`` and ``scores``: paging takes a score back to an earlier position by
 subtracting its later changes, so these must never be behind the scores. So does ``member_changes`` before
-``communities``.
+``communities``. And ``channel_overrides`` before ``channels``: who may not see a new one is known before it is shown.
 """
 
 from projections.blocks import blocks
@@ -55,8 +55,8 @@ ALL: dict[str, Projection] = {
         server_members,
         server_bans,
         invites,
-        channels,
         channel_overrides,
+        channels,
         conversations,
         conversation_members,
         subjects,

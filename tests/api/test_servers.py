@@ -119,6 +119,22 @@ def test_a_channel_that_is_hidden_from_everyone_is_seen_with_a_role(world: World
     assert world.bob.ask(by_id, id=world.channel) == {"node": {"name": "general"}}
 
 
+def test_a_channel_is_private_from_its_beginning_on(world: World) -> None:
+    world.let_in()
+    everyone = world.server["roles"][0]["id"]
+    overrides = [
+        {"targetId": everyone, "deny": ["VIEW_CHANNELS"]},
+        {"targetId": world.ada.id, "allow": ["VIEW_CHANNELS"]},
+    ]
+    fields = {"serverId": world.id, "name": "secret", "overrides": overrides}
+    made = done(world.ada, "createChannel", CHANNEL, "CreateChannelInput", **fields)["channel"]
+    assert {one["role"] and one["role"]["name"] for one in made["overrides"]} == {"everyone", None}
+    assert [one["name"] for one in world.seen(world.bob)["channels"]] == ["general"]
+    assert [one["name"] for one in world.seen(world.ada)["channels"]] == ["general", "secret"]
+    wrong = fields | {"overrides": [{"targetId": world.channel}]}
+    assert refused(world.ada, "createChannel", "CreateChannelInput", **wrong) == "ID_OF_ANOTHER_TYPE"
+
+
 def test_channels_and_roles_are_ordered(world: World) -> None:
     news, off = world.make("news"), world.make("off-topic")
     done(world.ada, "moveChannel", CHANNEL, "MoveChannelInput", serverId=world.id, channelId=off)

@@ -172,6 +172,8 @@ class Servers:
             at.channels[made] = ordering.last(at.channels.values())
             kind: channel.ChannelKind = "announcement" if self._random.random() < 0.2 else "text"
             yield list_id, channel_list.ChannelListed(at.id, made, at.channels[made])
+            if self._random.random() < 0.3:
+                yield made, channel.OverrideSet(at.id, made, at.id, who, 0, 1, 0)
             yield made, channel.ChannelCreated(at.id, made, who, kind, self._text(2), self._text(9), 0)
             return
         which = self._random.choice(list(at.channels))
