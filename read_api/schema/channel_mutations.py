@@ -44,8 +44,8 @@ class CreateChannelInput(ServerInput):
     )
     overrides: list[OverrideInput] = strawberry.field(
         default_factory=list,
-        description="Whom it treats otherwise than the server does, from its beginning on: a channel that everyone is "
-        "denied to see is never seen by anybody else.",
+        description="Whom it treats otherwise than the server does, from its beginning on: what everyone is denied to "
+        "see is not seen for a moment by those to whom nothing allows it.",
     )
 
 
