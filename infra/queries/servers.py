@@ -184,12 +184,17 @@ def _seated(*values: object) -> Seated:
     return Seated(Profile(*values[width:]), ServerMember(*values[:width]))  # type: ignore[arg-type]
 
 
-async def bans(connection: Connection, server_id: Id, where: Slice) -> Page[ServerBan]:
-    """Who is banned from the server, the newest ban first, those that have ended among them. Index."""
+async def bans(connection: Connection, server_id: Id, where: Slice, *, kicked: bool = False) -> Page[ServerBan]:
+    """Who is banned from the server, or was kicked and is not back, the newest first. Index.
+
+    Bans that have ended are among them until they are taken back.
+    """
     condition, order, parameters = by_position(where, "b.position")
     sql = f"""SELECT {columns(ServerBan, "b")} FROM views.server_bans b
-        WHERE b.server_id = %(server)s::uuid AND {_LIVES.format(of="b")} AND {condition} {order}"""
-    return sliced(await fetch(connection, sql, {"server": server_id, **parameters}, ServerBan), where)
+        WHERE b.server_id = %(server)s::uuid AND b.kicked = %(kicked)s AND {_LIVES.format(of="b")}
+        AND {condition} {order}"""
+    given = {"server": server_id, "kicked": kicked, **parameters}
+    return sliced(await fetch(connection, sql, given, ServerBan), where)
 
 
 async def invites(connection: Connection, server_id: Id, creator_id: Id | None, where: Slice) -> Page[Invite]:
@@ -205,12 +210,17 @@ async def invites(connection: Connection, server_id: Id, creator_id: Id | None, 
 async def invited(
     connection: Connection, viewer_id: Id | None, invite_ids: Sequence[Id], at: datetime
 ) -> list[Invited]:
-    """Those of the invites that let the viewer in at that time, with the server that each leads to. Primary keys."""
+    """Those of the invites that let the viewer in at that time, with the server that each leads to. Primary keys.
+
+    As ``domain.invite.used`` has it, none does whose creator is put out.
+    """
     sql = f"""SELECT {columns(Invite, "i")}, {_SERVER} FROM views.invites i JOIN views.servers s USING (server_id)
         WHERE i.invite_id = ANY(%(ids)s::uuid[]) AND NOT i.revoked AND {_EXISTS}
         AND (i.expires_at IS NULL OR i.expires_at > %(at)s) AND (i.uses_max IS NULL OR i.uses < i.uses_max)
         AND NOT EXISTS (SELECT FROM views.server_bans b WHERE b.server_id = s.server_id
-            AND b.account_id = %(viewer)s::uuid AND (b.until IS NULL OR b.until > %(at)s))"""
+            AND b.account_id = %(viewer)s::uuid AND NOT b.kicked AND (b.until IS NULL OR b.until > %(at)s))
+        AND NOT EXISTS (SELECT FROM views.server_bans b
+            WHERE b.server_id = s.server_id AND b.account_id = i.creator_id)"""
     return await fetch(connection, sql, {"viewer": viewer_id, "ids": list(invite_ids), "at": at}, _invited)
 
 

@@ -193,7 +193,10 @@ class ServerMutations:
         """``LeaveServer``."""
         return await answer(info, input, ServerPayload, lambda: LeaveServer(server_id=server_of(input)))
 
-    @strawberry.mutation(description="Put a member out; an invite lets them in again. Needs KICK_MEMBERS.")
+    @strawberry.mutation(
+        description="Put a member out; an invite of somebody else lets them in again. Until then their own let nobody "
+        "in. Needs KICK_MEMBERS."
+    )
     async def kick_server_member(self, info: Info, input: KickMemberInput) -> ServerPayload:
         """``KickMember``."""
 
@@ -202,7 +205,10 @@ class ServerMutations:
 
         return await answer(info, input, ServerPayload, build)
 
-    @strawberry.mutation(description="Put somebody out and keep them out. Needs BAN_MEMBERS.")
+    @strawberry.mutation(
+        description="Put somebody out and keep them out; until that is taken back their invites let nobody in. Needs "
+        "BAN_MEMBERS."
+    )
     async def ban_server_member(self, info: Info, input: BanMemberInput) -> ServerPayload:
         """``BanMember``."""
 

@@ -14,7 +14,6 @@ from infra.queries import servers as server_queries
 from infra.queries.servers import Inside, Placed
 from projections.channel_overrides import ChannelOverride as OverrideRow
 from projections.invites import Invite as InviteRow
-from projections.server_bans import ServerBan as BanRow
 from projections.server_members import ServerMember as MemberRow
 from projections.server_roles import ServerRole
 from projections.servers import Server as ServerRow
@@ -34,6 +33,7 @@ from read_api.schema.common import (
     named,
     paging,
 )
+from read_api.schema.server_bans import ServerBan, ServerKick
 
 
 @strawberry.enum(description="What somebody may do in a server or in one of its channels.")
@@ -226,7 +226,10 @@ class Channel(Node):
         return [ChannelOverride(row=row, inside=self.inside) for row in self.placed.overrides]
 
 
-@strawberry.type(description="An invite: whoever has its code may join the server.")
+@strawberry.type(
+    description="An invite: whoever has its code may join the server. While who made it is kicked or banned it lets "
+    "nobody in."
+)
 class Invite:
     """An invite, and the server that it leads to."""
 
@@ -282,43 +285,6 @@ class Invite:
     def revoked(self) -> bool:
         """Whether it was revoked."""
         return self.row.revoked
-
-
-@strawberry.type(description="Somebody who may not join a server.")
-class ServerBan:
-    """A ban."""
-
-    row: strawberry.Private[BanRow]
-
-    @strawberry.field(description="Who is banned.")
-    def account(self, info: Info) -> Account | None:
-        """Who is banned."""
-        return info.context.loaders.accounts.get(self.row.account_id)
-
-    @strawberry.field(description="Who said so.")
-    def moderator(self, info: Info) -> Account | None:
-        """Who said so."""
-        return None if self.row.moderator_id is None else info.context.loaders.accounts.get(self.row.moderator_id)
-
-    @strawberry.field(description="Why, in Markdown.")
-    def reason(self) -> str:
-        """Why."""
-        return self.row.reason
-
-    @strawberry.field(description="When that ends by itself; null if it does not.")
-    def until(self) -> datetime | None:
-        """When it ends."""
-        return self.row.until
-
-    @strawberry.field(description="Whether it still holds; one that has ended is listed until it is taken back.")
-    def active(self, info: Info) -> bool:
-        """Whether it still holds."""
-        return self.row.until is None or self.row.until > info.context.moot.clock()
-
-    @strawberry.field(description="Since when.")
-    def banned_at(self) -> datetime | None:
-        """Since when."""
-        return self.row.banned_at
 
 
 @strawberry.type(description="A place of channels that is entered by invitation. Only who is in it sees it.")
@@ -418,6 +384,21 @@ class Server(Node):
             return None
         found = await context.loaders.read(server_queries.bans, self.server_id, asked.slice)
         return connection(context, scope, found.map(lambda row: (ServerBan(row=row), row.position)))
+
+    @strawberry.field(
+        description="Who was kicked and is not back, the last kick first; null without KICK_MEMBERS. Who was banned "
+        "since is among `bans` instead."
+    )
+    async def kicks(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[ServerKick] | None:
+        """Who was kicked."""
+        context, scope = info.context, f"kicks of server {self.server_id}"
+        asked = paging(context, scope, int, first, after, last, before)
+        if not self.may(Allows.KICK_MEMBERS):
+            return None
+        found = await context.loaders.read(server_queries.bans, self.server_id, asked.slice, kicked=True)
+        return connection(context, scope, found.map(lambda row: (ServerKick(row=row), row.position)))
 
     @strawberry.field(description="The invites that lead here, the newest first; only yours without MANAGE_SERVER.")
     async def invites(

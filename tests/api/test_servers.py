@@ -64,6 +64,12 @@ class World:
         found: str = made["id"]
         return found
 
+    def kicks(self, who: Client) -> Any:
+        who.position = self.ada.position
+        kicks = "kicks(first: 5) { nodes { account { name } moderator { name } reason } }"
+        found = who.ask(f"query($id: ID!) {{ node(id: $id) {{ ... on Server {{ {kicks} }} }} }}", id=self.id)["node"]
+        return found["kicks"] and found["kicks"]["nodes"]
+
     def seen(self, who: Client) -> Any:
         who.position = self.ada.position
         return who.ask(SEEN, id=self.id)["node"]
@@ -164,9 +170,14 @@ def test_whoever_is_banned_sees_nothing_and_stays_out(world: World) -> None:
     assert bans == [{"account": {"name": world.bob.name}, "reason": "Spam", "until": None}]
     done(world.ada, "unbanServerMember", SERVER, "ServerMemberInput", **member)
     world.let_in()
-    done(world.ada, "kickServerMember", SERVER, "KickMemberInput", **member)
+    done(world.ada, "kickServerMember", SERVER, "KickMemberInput", **member, reason="Noise")
     assert world.seen(world.bob) is None
+    assert world.kicks(world.ada) == [
+        {"account": {"name": world.bob.name}, "moderator": {"name": world.ada.name}, "reason": "Noise"}
+    ]
     world.let_in()
+    assert world.kicks(world.ada) == []
+    assert world.kicks(world.bob) is None
     done(world.bob, "leaveServer", SERVER, "ServerInput", serverId=world.id)
     assert refused(world.bob, "leaveServer", "ServerInput", serverId=world.id) == "SERVER_NOT_FOUND"
     assert refused(world.ada, "leaveServer", "ServerInput", serverId=world.id) == "OWNER_STAYS"

@@ -84,6 +84,16 @@ def test_whoever_is_banned_is_out_whatever_came_first(store: GroupCommitStore) -
     assert member(store, BOB).ban is not None
 
 
+def test_nobody_enters_by_the_invite_of_somebody_who_was_put_out_first(store: GroupCommitStore) -> None:  # noqa: F811
+    theirs = InviteCreated(invite_id=INVITE, server_id=SERVER, creator_id=ALICE, expires_at=None, uses_max=None)
+    put(store, (*ACCOUNTS, *chat(ALICE), theirs))
+    race(store, (JOIN, caller(BOB)), (KickMember(SERVER, ALICE), caller(CAROL)), meeting=False)
+    entered = [one.position for one in log_of(store) if isinstance(one.event, ServerJoined) and one.event.invite_id]
+    kicked = at(store, MemberKicked)
+    assert kicked is not None
+    assert all(position < kicked for position in entered)
+
+
 def test_the_owner_is_a_member_whatever_came_first(store: GroupCommitStore) -> None:  # noqa: F811
     put(store, (*ACCOUNTS, *chat(ALICE)))
     race(store, (TransferServer(SERVER, ALICE), caller(CAROL)), (LeaveServer(SERVER), caller(ALICE)))

@@ -9,11 +9,18 @@ import pytest
 
 from domain.channel import ChannelCreated, OverrideSet
 from domain.channel_list import ChannelListed
-from domain.event import Event
+from domain.event import Event, Id
 from domain.invite import InviteCreated
 from domain.role import RoleCreated, founded
 from domain.server import ServerCreated, ServerDeleted
-from domain.server_member import MemberBanned, RoleGranted, ServerJoined
+from domain.server_member import (
+    MemberBanned,
+    MemberKicked,
+    MemberUnbanned,
+    RoleGranted,
+    ServerJoined,
+    ServerLeft,
+)
 from infra.queries import servers
 from infra.queries.rows import Connection, Page, Slice
 from tests.queries.site import NOW, Site, ident
@@ -24,11 +31,11 @@ Question = Callable[[Connection], Awaitable[Any]]
 
 
 class Den:
-    """A server of Ann's with a little of everything: Bob in it, Cat banned from it."""
+    """A server of Ann's with a little of everything: Bob in it, Cat banned, Dan kicked."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.ann, self.bob, self.cat = (site.account(name) for name in ("Ann", "Bob", "Cat"))
+        self.ann, self.bob, self.cat, self.dan = (site.account(name) for name in ("Ann", "Bob", "Cat", "Dan"))
         self.happen(
             ServerCreated(HERE, self.ann, "Den", "Ours"),
             *founded(HERE, self.ann),
@@ -38,6 +45,8 @@ class Den:
             ServerJoined(HERE, self.bob, INVITE, 1),
             RoleGranted(HERE, self.bob, ROLE, self.ann),
             MemberBanned(HERE, self.cat, self.ann, "Spam", None, False),
+            ServerJoined(HERE, self.dan, INVITE, 1),
+            MemberKicked(HERE, self.dan, self.ann, "Noise"),
             ChannelListed(HERE, ROOM, 10),
             ChannelCreated(HERE, ROOM, self.ann, "text", "room", "", 0),
             OverrideSet(HERE, ROOM, ROLE, self.ann, 0, 2, 0),
@@ -70,6 +79,7 @@ def test_of_a_server_that_is_deleted_nothing_is_told(den: Den) -> None:
         "channels of": lambda c: servers.channels_of(c, [HERE]),
         "members": lambda c: servers.members(c, HERE, ALL_OF),
         "bans": lambda c: servers.bans(c, HERE, ALL_OF),
+        "kicks": lambda c: servers.bans(c, HERE, ALL_OF, kicked=True),
         "invites": lambda c: servers.invites(c, HERE, None, ALL_OF),
         "invited": lambda c: servers.invited(c, None, [INVITE], later),
         "server of invite": lambda c: servers.server_of_invite(c, INVITE),
@@ -82,3 +92,43 @@ def test_of_a_server_that_is_deleted_nothing_is_told(den: Den) -> None:
     assert all(told().values()), told()
     den.happen(ServerDeleted(HERE, den.ann))
     assert not any(told().values()), told()
+
+
+def test_kicks_and_bans_are_told_with_their_reasons_until_they_are_over(den: Den) -> None:
+    def told(*, kicked: bool) -> list[tuple[Id, str]]:
+        page = den.ask(lambda c: servers.bans(c, HERE, ALL_OF, kicked=kicked))
+        return [(row.account_id, row.reason) for row in page.items]
+
+    assert told(kicked=False) == [(den.cat, "Spam")]
+    assert told(kicked=True) == [(den.dan, "Noise")]
+    den.happen(MemberBanned(HERE, den.dan, den.ann, "Again", None, False))
+    assert told(kicked=False) == [(den.dan, "Again"), (den.cat, "Spam")]
+    assert told(kicked=True) == []
+    den.happen(MemberUnbanned(HERE, den.dan, den.ann), MemberKicked(HERE, den.bob, den.ann, "Noise"))
+    assert told(kicked=False) == [(den.cat, "Spam")]
+    assert told(kicked=True) == [(den.bob, "Noise")]
+    den.happen(ServerJoined(HERE, den.bob, INVITE, 2))
+    assert told(kicked=True) == []
+
+
+def test_an_invite_is_told_to_those_whom_it_lets_in(den: Den) -> None:
+    """As ``domain.invite`` decides it: to whoever is banned it is none, and none is whose creator is put out."""
+    own = ident("server", "own")
+    den.happen(InviteCreated(own, HERE, den.bob, None, None))
+
+    def told(invite_id: Id, who: Id | None) -> bool:
+        return bool(den.ask(lambda c: servers.invited(c, who, [invite_id], NOW + timedelta(days=1))))
+
+    assert [told(INVITE, who) for who in (None, den.cat, den.dan)] == [True, False, True]
+    assert told(own, den.dan)
+    den.happen(MemberKicked(HERE, den.bob, den.ann, ""))
+    assert not told(own, den.dan)
+    assert told(INVITE, den.bob)
+    den.happen(ServerJoined(HERE, den.bob, INVITE, 2))
+    assert told(own, den.dan)
+    den.happen(ServerLeft(HERE, den.bob))
+    assert told(own, den.dan)
+    den.happen(MemberBanned(HERE, den.bob, den.ann, "", NOW, False))
+    assert not told(own, den.dan)
+    den.happen(MemberUnbanned(HERE, den.bob, den.ann))
+    assert told(own, den.dan)
