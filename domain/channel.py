@@ -79,6 +79,13 @@ class WantedOverride(Struct, frozen=True):
     deny: int = 0
 
 
+class SeenOverride(Struct, frozen=True):
+    """What somebody saw that a channel says of a role or member; neither: nothing."""
+
+    allow: int = 0
+    deny: int = 0
+
+
 class CreateChannel(Command, frozen=True):
     """Make a channel. Needs ``MANAGE_CHANNELS``. ``slow_mode_seconds``: between two messages of one person; 0: none.
 
@@ -116,12 +123,16 @@ class SetOverride(Command, frozen=True):
     Both are numbers of ``Permission``, added up; of those a channel can override. Needs ``MANAGE_CHANNELS`` there, and
     that one may oneself what one allows or denies. Of roles besides that of everyone, and of other members, it takes
     such as are below one's own highest role.
+
+    It replaces what was said before. Who ``saw`` what that was is refused if it is not so any more, so that of two who
+    change one thing each neither undoes the other; without it the last one holds, as with a form that is sent again.
     """
 
     channel_id: Id
     target_id: Id
     allow: int = 0
     deny: int = 0
+    saw: SeenOverride | None = None
 
 
 class Channel(Struct, frozen=True):
@@ -274,6 +285,7 @@ def _treated(
     limits: Limits,
 ) -> tuple[Event, ...]:
     before = channel.overrides.get(command.target_id, Override())
+    _refuse_stale(command, before)
     override = Override()
     if command.allow or command.deny:  # else also of a role that is deleted, or of somebody who left
         override = _override(command, channel, may, _membership(command, standing, target), limits)
@@ -291,6 +303,15 @@ def _treated(
             membership=override.membership,
         ),
     )
+
+
+def _refuse_stale(command: SetOverride, before: Override) -> None:
+    """Raises ``OVERRIDE_CHANGED`` if he saw something else, unless what he wants holds already."""
+    there = (before.allow, before.deny)
+    if command.saw is None or there in ((command.saw.allow, command.saw.deny), (command.allow, command.deny)):
+        return
+    message = "Somebody else changed this since you saw it. Look at it again, and then change it."
+    raise Refusal(Code.OVERRIDE_CHANGED, message, "saw")
 
 
 def _membership(command: SetOverride, standing: Standing, target: Standing | None) -> int:

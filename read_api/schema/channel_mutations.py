@@ -7,7 +7,7 @@ from typing import cast
 import strawberry
 
 import domain.channel
-from domain.channel import CreateChannel, DeleteChannel, EditChannel, SetOverride, WantedOverride
+from domain.channel import CreateChannel, DeleteChannel, EditChannel, SeenOverride, SetOverride, WantedOverride
 from domain.channel_list import MoveChannel
 from domain.command import Command
 from domain.event import Id
@@ -75,6 +75,14 @@ class MoveChannelInput(ServerInput):
     )
 
 
+@strawberry.input(description="What you saw that a channel says of a role or a member; nothing at all: nothing.")
+class SeenOverrideInput:
+    """What a channel said when it was looked at."""
+
+    allow: list[Permission] = strawberry.field(default_factory=list, description="What was allowed.")
+    deny: list[Permission] = strawberry.field(default_factory=list, description="What was denied.")
+
+
 @strawberry.input(description="What a channel says of a role or a member.")
 class SetOverrideInput(ChannelInput):
     """What a channel says of a role or a member."""
@@ -86,6 +94,15 @@ class SetOverrideInput(ChannelInput):
     deny: list[Permission] = strawberry.field(
         default_factory=list, description="What is denied, whatever the server says. Nothing at all: as in the server."
     )
+    saw: SeenOverrideInput | None = strawberry.field(
+        default=None,
+        description="What it said when you looked: if that is not so any more you are told OVERRIDE_CHANGED, and "
+        "nobody's change is undone. Left out: what you say replaces whatever was said.",
+    )
+
+
+def _seen(given: SeenOverrideInput | None) -> SeenOverride | None:
+    return None if given is None else SeenOverride(number_of(given.allow), number_of(given.deny))
 
 
 def _channel(given: ChannelInput | MoveChannelInput) -> Id:
@@ -164,6 +181,7 @@ class ChannelMutations:
                 target_id=_target(input),
                 allow=number_of(input.allow),
                 deny=number_of(input.deny),
+                saw=_seen(input.saw),
             )
 
         return await answer(info, input, ChannelPayload, build)

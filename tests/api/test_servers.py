@@ -113,6 +113,8 @@ def test_a_channel_that_is_hidden_from_everyone_is_seen_with_a_role(world: World
     assert refused(world.bob, "editChannel", "EditChannelInput", channelId=world.channel, name="x") == (
         "CHANNEL_NOT_FOUND"
     )
+    late = hidden | {"deny": ["SEND_MESSAGES"], "saw": {}}
+    assert refused(world.ada, "setOverride", "SetOverrideInput", **late) == "OVERRIDE_CHANGED"
     shown = {"channelId": world.channel, "targetId": staff, "allow": ["VIEW_CHANNELS"]}
     done(world.ada, "setOverride", CHANNEL, "SetOverrideInput", **shown)
     member = {"serverId": world.id, "accountId": world.bob.id, "roleId": staff}

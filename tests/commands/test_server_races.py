@@ -6,7 +6,15 @@ import pytest
 
 from commands.handling import Caller
 from domain import server_member
-from domain.channel import ChannelCreated, ChannelEdited, CreateChannel, EditChannel, OverrideSet, SetOverride
+from domain.channel import (
+    ChannelCreated,
+    ChannelEdited,
+    CreateChannel,
+    EditChannel,
+    OverrideSet,
+    SeenOverride,
+    SetOverride,
+)
 from domain.command import Command
 from domain.event import Event, Id
 from domain.ids import server_member_id
@@ -166,3 +174,13 @@ def test_the_last_channel_is_one_of_two(store: GroupCommitStore) -> None:  # noq
     outcomes = race(store, *asked, limits=Limits(channels_max=2))
     assert [one.code for one in outcomes if isinstance(one, Refusal)] == [Code.TOO_MANY_CHANNELS]
     assert len(new(store, ChannelCreated)) == 2
+
+
+def test_of_two_who_saw_the_same_one_changes_it(store: GroupCommitStore) -> None:  # noqa: F811
+    put(store, (*ACCOUNTS, *chat(ALICE), holds(ALICE, STAFF)))
+    asked = (
+        (SetOverride(GENERAL, SERVER, 0, deny, SeenOverride()), caller(who)) for deny, who in ((1, ALICE), (2, CAROL))
+    )
+    outcomes = race(store, *asked)
+    assert [one.code for one in outcomes if isinstance(one, Refusal)] == [Code.OVERRIDE_CHANGED]
+    assert len(new(store, OverrideSet)) == 1

@@ -14,6 +14,7 @@ from domain.channel import (
     DeleteChannel,
     EditChannel,
     OverrideSet,
+    SeenOverride,
     SetOverride,
     WantedOverride,
 )
@@ -272,6 +273,22 @@ def test_nobody_makes_the_list_of_channels_long_by_making_and_deleting() -> None
     assert there.when(CreateChannel(SERVER, "x"), by=CAROL, key="1", limits=few).refusal is None
     there.when(CreateChannel(SERVER, "x"), by=CAROL, key="2", limits=few).then_refused(Code.TOO_MANY_CHANGES)
     assert there.when(CreateChannel(SERVER, "x"), limits=few).refusal is None
+
+
+# Two who change one thing each
+
+
+def test_whoever_says_what_he_saw_undoes_nobodys_change() -> None:
+    there = given(*STAFFED, override(BOB, SEND))
+    stale, seen = SeenOverride(SEE), SeenOverride(SEND)
+    there.when(SetOverride(GENERAL, BOB, SEE, saw=stale)).then_refused(Code.OVERRIDE_CHANGED, "saw")
+    there.when(SetOverride(GENERAL, BOB, saw=SeenOverride())).then_refused(Code.OVERRIDE_CHANGED, "saw")
+    there.when(SetOverride(GENERAL, BOB, SEND, saw=stale)).then_nothing()
+    there.when(SetOverride(GENERAL, BOB, SEND | SEE, saw=seen)).then(override(BOB, SEND | SEE))
+    there.when(SetOverride(GENERAL, BOB, deny=SEND, saw=seen), key="late").then_refused(Code.OVERRIDE_CHANGED, "saw")
+    there.when(SetOverride(GENERAL, BOB, deny=SEND), key="last").then(override(BOB, deny=SEND))
+    there.when(SetOverride(GENERAL, SERVER, deny=SEND, saw=SeenOverride()), key="new").then(override(SERVER, deny=SEND))
+    there.when(SetOverride(GENERAL, BOB, SEE, saw=stale), by=BOB).then_refused(Code.PERMISSION_DENIED)
 
 
 # From the beginning on
