@@ -6,6 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from domain.event import Event, Id
+from domain.limits import Limits
 from schemas.envelope import Metadata, Recorded
 
 
@@ -58,3 +59,25 @@ class EventStore(Protocol):
 
     def follow(self, after: int) -> AsyncIterator[Sequence[Recorded]]:
         """All events after that position, in order, in batches, and then new ones as they are committed; endless."""
+
+
+class IdsUnavailable(Exception):
+    """No id can be made right now; nothing was changed. Try again."""
+
+
+class MessageIds(Protocol):
+    """Makes the ids of messages: Snowflakes (``domain.snowflake``), each larger than those before it of this maker."""
+
+    def next(self) -> int:
+        """Another one. Raises ``IdsUnavailable``."""
+
+
+class Pace(Protocol):
+    """How fast somebody may write messages, whichever process takes them."""
+
+    async def take(self, account_id: Id, channel_id: Id, *, command_id: Id, pause_seconds: int, limits: Limits) -> None:
+        """Count one message, now, unless that command's was counted already.
+
+        ``pause_seconds`` is how long the account waits between two messages in that channel. Raises ``Refusal`` with
+        ``retry_after_seconds``: ``TOO_MANY_REQUESTS`` beyond ``limits.messages_burst``, ``SLOW_MODE``.
+        """

@@ -78,3 +78,8 @@ def server_member_id(server_id: Id, account_id: Id) -> Id:
 def invite_use_id(invite_id: Id, account_id: Id) -> Id:
     """The stream of one account's use of one invite."""
     return derived("invite_use", invite_id, account_id)
+
+
+def reaction_id(message_id: Id, account_id: Id, emoji: str) -> Id:
+    """The stream of one account's reaction to one message with one emoji."""
+    return derived("reaction", message_id, account_id, emoji)

@@ -62,6 +62,20 @@ class Limits(Struct, frozen=True):
     """Six hours between two messages of one person; what is slower is an announcement channel."""
     invite_uses_max: Positive = 100
     """Uses of an invite that counts them: each is an event of its stream. More need one without a limit."""
+    message_body_length_max: Positive = 4_000
+    """One of many on a screen; longer texts are posts."""
+    mentions_max: Positive = 20
+    """People and roles that one message mentions: each is looked up with it, and told."""
+    attachments_max: Positive = 10
+    """Files that one message refers to; they are shown below it, all at once."""
+    attachment_name_length_max: Positive = 255
+    """The longest name of a file on common systems."""
+    attachment_bytes_max: Positive = 1_000_000_000
+    """What a message may say of a file's size; the file is elsewhere."""
+    messages_burst: Positive = 30
+    """Messages that one account may write at once, in all channels together."""
+    messages_seconds_each: Annotated[float, Meta(gt=0)] = 0.5
+    """After those, one more each so many seconds: faster than people write, slower than a flood."""
     reason_length_max: Positive = 500
     """Why somebody was kicked or banned: a few sentences for the other moderators."""
     group_members_max: Annotated[int, Meta(ge=2, le=50)] = 50

@@ -30,6 +30,8 @@ class Code(StrEnum):
     INVALID_VALUE = "INVALID_VALUE"
     INVITE_NOT_FOUND = "INVITE_NOT_FOUND"
     LAST_MODERATOR = "LAST_MODERATOR"
+    MESSAGE_DELETED = "MESSAGE_DELETED"
+    MESSAGE_NOT_FOUND = "MESSAGE_NOT_FOUND"
     NAME_INVALID = "NAME_INVALID"
     NAME_RESERVED = "NAME_RESERVED"
     NAME_TAKEN = "NAME_TAKEN"
@@ -50,12 +52,14 @@ class Code(StrEnum):
     ROLE_TOO_HIGH = "ROLE_TOO_HIGH"
     SERVER_NOT_FOUND = "SERVER_NOT_FOUND"
     SESSION_ENDED = "SESSION_ENDED"
+    SLOW_MODE = "SLOW_MODE"
     TARGET_NOT_FOUND = "TARGET_NOT_FOUND"
     TOO_BUSY = "TOO_BUSY"
     TOO_LONG = "TOO_LONG"
     TOO_MANY_CHANGES = "TOO_MANY_CHANGES"
     TOO_MANY_CHANNELS = "TOO_MANY_CHANNELS"
     TOO_MANY_MEMBERS = "TOO_MANY_MEMBERS"
+    TOO_MANY_MENTIONS = "TOO_MANY_MENTIONS"
     TOO_MANY_MODERATORS = "TOO_MANY_MODERATORS"
     TOO_MANY_OVERRIDES = "TOO_MANY_OVERRIDES"
     TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
@@ -68,10 +72,14 @@ class Refusal(Exception):
     """A command that may not happen; nothing was changed.
 
     ``code`` is stable, ``message`` is for people and says what to do next, ``field`` is the input's name.
+    ``retry_after_seconds`` is how long to wait where waiting helps.
     """
 
-    def __init__(self, code: Code, message: str, field: str | None = None) -> None:
+    def __init__(
+        self, code: Code, message: str, field: str | None = None, *, retry_after_seconds: int | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.field = field
+        self.retry_after_seconds = retry_after_seconds

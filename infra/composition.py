@@ -20,6 +20,7 @@ from infra.guarded_redis import RedisAway, guarded_redis
 from infra.keyring import Keyring
 from infra.mail import Mailbox
 from infra.measured_commands import MeasuredCommands
+from infra.pace import RedisPace
 from infra.passwords import Passwords
 from infra.progress import Progress
 from infra.reads import ReadLimits, Reads
@@ -29,6 +30,7 @@ from infra.sessions import SessionLimits, Sessions
 from infra.settings import Settings
 from infra.sign_in import SignIn, SignInLimits
 from infra.signals import RedisPublisher, RedisSignals, publishing_client
+from infra.snowflakes import Snowflakes
 from infra.tokens import AccessTokens
 
 
@@ -105,7 +107,17 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             at_once=settings.password_hashes_at_once_max, waiting_max=settings.password_hashes_waiting_max
         )
         stack.callback(passwords.close)
-        commands = MeasuredCommands(store, clock, secrets.name_key, settings.rules)
+        message_ids = Snowflakes(pool)
+        await message_ids.open()
+        stack.push_async_callback(message_ids.close)
+        commands = MeasuredCommands(
+            store,
+            clock,
+            secrets.name_key,
+            settings.rules,
+            message_ids=message_ids,
+            pace=RedisPace(client, seconds_max=settings.pace_redis_seconds_max),
+        )
         sessions = _sessions(settings, secrets, pool, client, clock)
         mailbox = Mailbox(pool, clock=clock)
         yield Moot(

@@ -297,6 +297,12 @@ class Settings(FleetSettings, WorkerSettings, KafkaSettings, ViewSettings):
     session_redis_seconds_max: float = setting(
         0.5, "seconds", "How long Redis may take to say whether a session has ended, before PostgreSQL is asked.", gt=0
     )
+    pace_redis_seconds_max: float = setting(
+        0.5,
+        "seconds",
+        "How long Redis may take to count a message; without an answer its author is not held back.",
+        gt=0,
+    )
     sign_ins_per_account_max: int = setting(
         10, "attempts", "In a row with one name or address, known or not; a success starts afresh.", ge=1
     )

@@ -1,10 +1,9 @@
-"""Ids that grow with time: 41 bits of milliseconds since 2025, 10 of who made it, 12 of which in that millisecond.
+"""Ids that grow with time (``domain.snowflake``), made by many processes.
 
-The layout is Twitter's (https://github.com/twitter-archive/snowflake/tree/snowflake-2010). What is ours: the clock of a
-machine that makes ids is never asked. PostgreSQL leases a number, and with it a span of milliseconds by its own
-clock in which nobody else makes ids under that number; a process goes on from there by its steady clock. So neither a
-clock that is set back or forward, nor a process that was frozen, nor two that start at once make an id twice, and those
-of one process only grow. If PostgreSQL's own clock is set back, ids go on from where they were.
+The clock of a machine that makes ids is never asked. PostgreSQL leases a number, and with it a span of milliseconds by
+its own clock in which nobody else makes ids under that number; a process goes on from there by its steady clock. So
+neither a clock that is set back or forward, nor a process that was frozen, nor two that start at once make an id twice,
+and those of one process only grow. If PostgreSQL's own clock is set back, ids go on from where they were.
 
 An id may be committed after a larger one: whoever resumes something does so by position in the log, never by id.
 """
@@ -13,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final
 
 import psycopg
@@ -20,9 +20,9 @@ import structlog
 from msgspec import Struct
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-EPOCH_MS: Final = 1_735_689_600_000
-"""The first millisecond of 2025, since 1970, UTC."""
-WORKER_BITS, SEQUENCE_BITS = 10, 12
+from commands.ports import IdsUnavailable
+from domain.snowflake import EPOCH_MS, SEQUENCE_BITS, made
+
 LEASE_SECONDS: Final = 30.0
 """How long ids are made without hearing from PostgreSQL, and how long a number is taken after a crash."""
 _SEQUENCE_MAX: Final = (1 << SEQUENCE_BITS) - 1
@@ -47,7 +47,7 @@ _GIVE_BACK: Final = (
 _log = structlog.get_logger(__name__)
 
 
-class NoIds(Exception):
+class NoIds(IdsUnavailable):
     """No id can be made now: PostgreSQL did not prolong the lease in time, or all numbers are taken. Try again."""
 
 
@@ -57,11 +57,6 @@ class Lease(Struct, frozen=True):
     worker: int
     now_ms: int
     until_ms: int
-
-
-def milliseconds(snowflake: int) -> int:
-    """When an id was made: milliseconds since 1970, UTC."""
-    return (snowflake >> WORKER_BITS + SEQUENCE_BITS) + EPOCH_MS
 
 
 class Clock:
@@ -90,7 +85,34 @@ class Clock:
         if ms > self.lease.until_ms:
             raise NoIds("no ids can be made: PostgreSQL has not prolonged the lease. Try again")
         self.last_ms, self._sequence = ms, sequence
-        return ms << WORKER_BITS + SEQUENCE_BITS | self.lease.worker << SEQUENCE_BITS | sequence
+        return made(ms + EPOCH_MS, self.lease.worker, sequence)
+
+
+class PastIds:
+    """Makes the ids of messages that a program writes into the past, each of its own time. One program at a time."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def at(self, at: datetime) -> "PastIdsAt":
+        """The ids of that time."""
+        return PastIdsAt(self, int(at.timestamp() * 1000))
+
+    def make(self, ms: int) -> int:
+        """Another id of that millisecond since 1970."""
+        count = self._counts[ms] = self._counts.get(ms, -1) + 1
+        return made(ms, count >> SEQUENCE_BITS, count & _SEQUENCE_MAX)
+
+
+class PastIdsAt(Struct, frozen=True):
+    """Makes ids of one millisecond since 1970."""
+
+    ids: PastIds
+    ms: int
+
+    def next(self) -> int:
+        """Another one."""
+        return self.ids.make(self.ms)
 
 
 class Snowflakes:

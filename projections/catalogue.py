@@ -6,6 +6,8 @@ subtracting its later changes, so these must never be behind the scores. So does
 """
 
 from projections.blocks import blocks
+from projections.channel_activity import channel_activity
+from projections.channel_messages import channel_messages
 from projections.channel_overrides import channel_overrides
 from projections.channels import channels
 from projections.comments import comments
@@ -19,9 +21,15 @@ from projections.invites import invites
 from projections.karma import karma
 from projections.member_changes import member_changes
 from projections.memberships import memberships
+from projections.message_counts import message_counts
+from projections.message_mentions import message_mentions
+from projections.messages import messages
 from projections.notifications import notifications
 from projections.posts import posts
 from projections.profiles import profiles
+from projections.reaction_counts import reaction_counts
+from projections.reactions import reactions
+from projections.read_markers import read_markers
 from projections.saved import saved
 from projections.score_changes import score_changes
 from projections.scores import scores
@@ -59,6 +67,14 @@ ALL: dict[str, Projection] = {
         channels,
         conversations,
         conversation_members,
+        messages,
+        message_counts,
+        message_mentions,
+        channel_messages,
+        channel_activity,
+        reactions,
+        reaction_counts,
+        read_markers,
         subjects,
     )
 }
@@ -78,13 +94,23 @@ GROUPS: dict[str, tuple[Projection, ...]] = {
         conversations,
         conversation_members,
     ),
+    "messages": (
+        messages,
+        message_counts,
+        message_mentions,
+        channel_messages,
+        channel_activity,
+        reactions,
+        reaction_counts,
+        read_markers,
+    ),
     "subjects": (subjects,),
 }
 """The projections by who keeps them in a fleet: each group reads the log once, by any number of workers of its own.
 
-Views that read other topics are apart (``people``, ``servers``), and so is what most events are about, and most work
-(``votes``), from what has least to do (``content``): a wave of votes delays no reply. ``subjects`` reads everything,
-and nobody waits for it. ``score_changes``, ``scores``, ``posts`` and ``feed`` are local and of one group, so they are
-in each partition at the same position: paging takes back from the ones what the other says, and shows what the ones
-rank by the other. ``member_changes`` and ``communities`` are neither local nor apart, to the same end.
+Views that read other topics are apart (``people``, ``servers``, ``messages``), and so is what most events are about,
+and most work (``votes``), from what has least to do (``content``): a wave of votes delays no reply. ``subjects`` reads
+everything, and nobody waits for it. ``score_changes``, ``scores``, ``posts`` and ``feed`` are local and of one group,
+so they are in each partition at the same position: paging takes back from the ones what the other says, and shows what
+the ones rank by the other. ``member_changes`` and ``communities`` are neither local nor apart, to the same end.
 """

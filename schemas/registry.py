@@ -24,9 +24,13 @@ from domain import (
     follow,
     invite,
     membership,
+    message,
     moderators,
     name,
+    nonce,
     post,
+    reaction,
+    read_marker,
     role,
     save,
     server,
@@ -105,6 +109,13 @@ WIRE: dict[str, type[Event]] = {
     "group.joined@1": conversation.GroupJoined,
     "group.left@1": conversation.GroupLeft,
     "group.member_removed@1": conversation.GroupMemberRemoved,
+    "message.sent@1": message.MessageSent,
+    "message.edited@1": message.MessageEdited,
+    "message.deleted@1": message.MessageDeleted,
+    "nonce.used@1": nonce.NonceUsed,
+    "reaction.added@1": reaction.ReactionAdded,
+    "reaction.removed@1": reaction.ReactionRemoved,
+    "read_marker.moved@1": read_marker.MarkerMoved,
 }
 """Every event that may be written, under its newest wire name."""
 

@@ -25,9 +25,13 @@ from domain import (
     follow,
     invite,
     membership,
+    message,
     moderators,
     name,
+    nonce,
     post,
+    reaction,
+    read_marker,
     role,
     save,
     server,
@@ -73,8 +77,9 @@ THREADS: Final = Topic("moot.threads", 3, 12)
 AUTHOR_KEYS: Final = Topic("moot.keys", 4, 1, compacted=True)
 """The wrapped key of each author, by his id; a tombstone once it is destroyed. Holds no events."""
 SERVERS: Final = Topic("moot.servers", 5, 4)
+MESSAGES: Final = Topic("moot.messages", 6, 12)
 
-TOPICS: Final = (PEOPLE, COMMUNITIES, THREADS, SERVERS, AUTHOR_KEYS)
+TOPICS: Final = (PEOPLE, COMMUNITIES, THREADS, SERVERS, MESSAGES, AUTHOR_KEYS)
 
 KEYS: Final[dict[type[Event], tuple[Topic, str | None]]] = {
     account.AccountRegistered: (PEOPLE, "account_id"),
@@ -146,6 +151,13 @@ KEYS: Final[dict[type[Event], tuple[Topic, str | None]]] = {
     conversation.GroupJoined: (SERVERS, "conversation_id"),
     conversation.GroupLeft: (SERVERS, "conversation_id"),
     conversation.GroupMemberRemoved: (SERVERS, "conversation_id"),
+    message.MessageSent: (MESSAGES, "channel_id"),
+    message.MessageEdited: (MESSAGES, "channel_id"),
+    message.MessageDeleted: (MESSAGES, "channel_id"),
+    nonce.NonceUsed: (MESSAGES, "channel_id"),
+    reaction.ReactionAdded: (MESSAGES, "channel_id"),
+    reaction.ReactionRemoved: (MESSAGES, "channel_id"),
+    read_marker.MarkerMoved: (MESSAGES, "channel_id"),
 }
 """For each kind of event its topic and the field that is its key; ``None``: the id of its stream, as of a pair."""
 

@@ -159,7 +159,8 @@ async def carry_out(info: Info, given: Input, build: Callable[[], Command]) -> D
         return Done(await context.moot.commands.execute(build(), caller), [])
     except Refusal as refusal:
         field = None if refusal.field is None else to_camel_case(refusal.field)
-        return Done(None, [user_error(refusal.code, refusal.message, field)])
+        wait = refusal.retry_after_seconds
+        return Done(None, [user_error(refusal.code, refusal.message, field, retry_after_seconds=wait)])
     except BadInput as error:
         return Done(None, [user_error(error.code, error.message, error.field)])
     except NotSignedIn:

@@ -28,6 +28,8 @@ from domain.limits import Limits
 from domain.membership import JoinCommunity
 from domain.post import SubmitPost
 from domain.refusal import Refusal
+from infra.pace import Unpaced
+from infra.snowflakes import PastIds
 from streams.demo.words import PLACES, Place, Speaker
 
 AT_ONCE = 64
@@ -98,6 +100,7 @@ class Week:
     ) -> None:
         self._store = store
         self._name_key = name_key
+        self._message_ids = PastIds()
         self._limits = limits
         self._until = until
         self._size = size or Size()
@@ -212,7 +215,14 @@ class Week:
         """The act, not yet begun, with the next key; its outcome is ``None`` where the rules say no."""
         self._acts += 1
         caller = Caller(who, self._run, f"demo {self._acts}")
-        commands = Commands(self._store, lambda: at, self._name_key, self._limits)
+        commands = Commands(
+            self._store,
+            lambda: at,
+            self._name_key,
+            self._limits,
+            message_ids=self._message_ids.at(at),
+            pace=Unpaced(),
+        )
 
         async def carry_out() -> Outcome | None:
             try:

@@ -27,13 +27,18 @@ from domain import (
     follow,
     invite,
     membership,
+    message,
     moderators,
     name,
+    nonce,
     post,
+    reaction,
+    read_marker,
     role,
     save,
     server,
     server_member,
+    snowflake,
     stickies,
 )
 from domain.command import Command
@@ -46,6 +51,7 @@ from domain.ids import (
     invite_use_id,
     membership_id,
     moderators_id,
+    reaction_id,
     relation_id,
     roles_id,
     save_id,
@@ -57,6 +63,8 @@ from domain.name import claim_id
 from domain.permissions import Permission
 from domain.refusal import Code, Refusal
 from infra.event_store import GroupCommitStore, memory_store
+from infra.pace import Unpaced
+from infra.snowflakes import PastIds
 from schemas.envelope import Metadata, Recorded
 
 NAME_KEY = bytes(range(32))
@@ -69,6 +77,9 @@ SERVER = derived("test", "server", "server")
 MODS, STAFF = (derived("test", "role", what) for what in ("mods", "staff"))
 GENERAL, NEWS = (derived("test", "channel", what) for what in ("general", "news"))
 DIRECT, GROUP = direct_id(ALICE, BOB), derived("test", "group", "group")
+MESSAGE, REPLIED = (snowflake.as_id(snowflake.made(int(EARLIER.timestamp() * 1000) + n, 0, 0)) for n in range(2))
+SENT = snowflake.as_id(snowflake.made(int(NOW.timestamp() * 1000), 0, 0))
+"""The id of the first message that commands send."""
 POST, OTHER_POST, COMMENT, REPLY = (derived("test", "item", what) for what in ("post", "other", "comment", "reply"))
 
 ACCOUNTS: tuple[Event, ...] = tuple(
@@ -98,6 +109,9 @@ _STREAMS: dict[ModuleType, Callable[[Any], Id]] = {
     server_member: lambda e: server_member_id(e.server_id, e.account_id),
     channel_list: lambda e: channels_id(e.server_id),
     conversation: lambda e: e.conversation_id,
+    reaction: lambda e: reaction_id(e.message_id, e.account_id, e.emoji),
+    nonce: lambda e: derived("nonce", derived("command", "SendMessage", e.author_id, "key")),
+    read_marker: lambda e: derived("read marker", derived("command", "MarkRead", e.account_id, "key")),
 }
 """By the module of an event, its stream; of others it is what the module is named after."""
 
@@ -148,9 +162,14 @@ def metadata(at: datetime = EARLIER, actor_id: Id | None = None) -> Metadata:
     )
 
 
+def messaging() -> dict[str, Any]:
+    """What commands need for messages: ids of ``NOW``, and nobody held back."""
+    return {"message_ids": PastIds().at(NOW), "pace": Unpaced()}
+
+
 def commands_over(store: GroupCommitStore, limits: Limits | None = None) -> Commands:
     """Commands with a clock that stands still."""
-    return Commands(store, lambda: NOW, NAME_KEY, limits)
+    return Commands(store, lambda: NOW, NAME_KEY, limits, **messaging())
 
 
 def log_of(store: GroupCommitStore, after: int = 0) -> list[Recorded]:
@@ -388,3 +407,24 @@ def group(owner_id: Id, *members: Id) -> tuple[Event, ...]:
 def grouped(account_id: Id, adder_id: Id) -> conversation.GroupJoined:
     """Somebody is put into the group."""
     return conversation.GroupJoined(conversation_id=GROUP, account_id=account_id, adder_id=adder_id)
+
+
+def said(
+    by: Id = ALICE, body: str = "Hello", *, message_id: Id = MESSAGE, mentions: tuple[Id, ...] = ()
+) -> message.MessageSent:
+    """A message in the server's channel."""
+    return message.MessageSent(
+        message_id=message_id,
+        channel_id=GENERAL,
+        server_id=SERVER,
+        author_id=by,
+        reply_to_id=None,
+        mentions=message.packed(mentions),
+        body=body,
+        attachments="",
+    )
+
+
+def named(account_id: Id, called: str) -> Claimed:
+    """The name of somebody, by which they can be mentioned."""
+    return Claimed("account", called, account_id)

@@ -6,14 +6,37 @@ from random import Random
 
 from msgspec import Struct
 
-from domain import channel, channel_list, conversation, invite, ordering, role, server, server_member
+from domain import (
+    channel,
+    channel_list,
+    conversation,
+    invite,
+    message,
+    nonce,
+    ordering,
+    reaction,
+    read_marker,
+    role,
+    server,
+    server_member,
+    snowflake,
+)
 from domain.event import Event, Id
-from domain.ids import channels_id, derived, direct_id, invite_use_id, roles_id, server_member_id
+from domain.ids import channels_id, derived, direct_id, invite_use_id, reaction_id, roles_id, server_member_id
 
 TALKED = 0.2
 """The part of conversations in what happens."""
 
 _WORDS = "all welcome rules news off topic help 🐘 ünïcode read this first".split()
+
+
+class _Message(Struct):
+    id: Id
+    server_id: Id
+    channel_id: Id
+    author_id: Id
+    mentions: bytes
+    reactions: set[tuple[Id, str]]
 
 
 class _Server(Struct):
@@ -47,6 +70,7 @@ class Servers:
         self._servers: list[_Server] = []
         self._direct: set[Id] = set()
         self._groups: list[_Group] = []
+        self._messages: list[_Message] = []
         self._acts: dict[Act, int] = {
             self._join: 12,
             self._leave: 2,
@@ -58,6 +82,11 @@ class Servers:
             self._override: 4,
             self._invite: 6,
             self._edit: 3,
+            self._say: 30,
+            self._reword: 6,
+            self._unsay: 4,
+            self._react: 10,
+            self._read: 8,
             self._end: 1,
         }
 
@@ -207,6 +236,62 @@ class Servers:
         expires = self._now + timedelta(days=7) if self._random.random() < 0.5 else None
         uses = 100 if self._random.random() < 0.5 else None
         yield made, invite.InviteCreated(made, at.id, who, expires, uses)
+
+    def _mentioned(self, at: _Server) -> bytes:
+        names = [at.id, *at.roles, *at.members]
+        return message.packed(self._random.choices(names, k=self._random.choice((0, 0, 1, 3))))
+
+    def _say(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        if not at.channels:
+            return
+        which, stream_id = self._random.choice(list(at.channels)), self._new_id()
+        # Ids come out of order, as from two processes, and now and then from another month.
+        ms = int(self._now.timestamp() * 1000) + self._random.randrange(-2_000, 2_000)
+        ms -= self._random.choice((0, 0, 0, 40)) * 86_400_000
+        sent = snowflake.as_id(snowflake.made(max(ms, snowflake.EPOCH_MS), 1, self._made % 4096))
+        here = [one for one in self._messages[-50:] if one.channel_id == which]
+        reply_to = self._random.choice(here).id if here and self._random.random() < 0.3 else None
+        mentions = self._mentioned(at)
+        self._messages.append(_Message(sent, at.id, which, who, mentions, set()))
+        attachments = '[{"url":"https://x.org/","name":"x","media_type":"image/png","size_bytes":1}]'
+        attached = attachments if self._random.random() < 0.1 else ""
+        yield sent, message.MessageSent(sent, which, at.id, who, reply_to, mentions, self._text(9), attached)
+        yield stream_id, nonce.NonceUsed(sent, which, who)
+
+    def _one(self) -> _Message | None:
+        recent = self._messages[-100:]
+        return self._random.choice(recent) if recent else None
+
+    def _reword(self, at: _Server, _who: Id) -> Iterator[tuple[Id, Event]]:
+        one, mentions = self._one(), self._mentioned(at)
+        if one is not None:
+            ids = (one.id, one.channel_id, one.server_id, one.author_id)
+            yield one.id, message.MessageEdited(*ids, mentions, one.mentions, self._text(9))
+            one.mentions = mentions
+
+    def _unsay(self, _at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        one = self._one()
+        if one is not None:
+            self._messages.remove(one)
+            ids = (one.id, one.channel_id, one.server_id, one.author_id)
+            yield one.id, message.MessageDeleted(*ids, who, one.mentions)
+
+    def _react(self, _at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        one, emoji = self._one(), self._random.choice("👍🐘🎉")
+        if one is None:
+            return
+        stream_id = reaction_id(one.id, who, emoji)
+        if (who, emoji) in one.reactions:
+            one.reactions.remove((who, emoji))
+            yield stream_id, reaction.ReactionRemoved(one.id, one.channel_id, who, emoji)
+        else:
+            one.reactions.add((who, emoji))
+            yield stream_id, reaction.ReactionAdded(one.id, one.channel_id, who, emoji)
+
+    def _read(self, _at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        one = self._one()
+        if one is not None:
+            yield self._new_id(), read_marker.MarkerMoved(who, one.channel_id, one.id)
 
     def _edit(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
         heir = self._other(at)

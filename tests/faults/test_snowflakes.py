@@ -12,9 +12,10 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
+from domain.snowflake import EPOCH_MS, milliseconds
 from infra.migrate import migrate
 from infra.postgres import connect, pool
-from infra.snowflakes import EPOCH_MS, Clock, Lease, NoIds, Snowflakes, milliseconds
+from infra.snowflakes import Clock, Lease, NoIds, Snowflakes
 
 BACK_SECONDS, FORWARD_SECONDS = -5, 3600
 LEASE_SECONDS = 2.0

@@ -1,0 +1,7 @@
+-- The last message of each channel and conversation.
+CREATE TABLE {table} (
+    channel_id uuid PRIMARY KEY,
+    server_id uuid,                     -- null in a conversation
+    last_message_id bigint NOT NULL,
+    position bigint NOT NULL
+);
