@@ -70,13 +70,17 @@ async def in_conversation(streams: Streams, conversation_id: Id, account_id: Id)
 
 
 async def place(streams: Streams, channel_id: Id | None, account_id: Id) -> Place | None:
-    """Where messages are written, as the account stands there; ``None`` if there is no such place. Loads it."""
+    """Where messages are written, as the account stands there; ``None`` if there is no such place. Loads it.
+
+    It is a channel or, by the same name, a conversation.
+    """
     if channel_id is None:
         return None
     await streams.fetch(channel_id)
     found = streams.state(channel, channel_id)
     if found is None:
-        return None
+        party = await in_conversation(streams, channel_id, account_id)
+        return None if party.conversation is None else Place(channel_id, None, party.may(), blocks=party.blocks)
     await streams.fetch(*server_streams(found.server_id, account_id))
     there = in_server(streams, found.server_id, account_id)
     if there.server is None:
@@ -94,6 +98,7 @@ async def viewers(streams: Streams, channel_id: Id, account_ids: Collection[Id])
     """Those of the accounts who see the place, which is loaded; loads what they are there."""
     found = streams.state(channel, channel_id)
     if found is None:
-        return frozenset()
+        talk = streams.state(conversation, channel_id)
+        return frozenset() if talk is None else frozenset(account_ids) & frozenset(talk.members)
     await streams.fetch(*server_streams(found.server_id, *account_ids))
     return frozenset(one for one in account_ids if channel.seen(found, in_server(streams, found.server_id, one)))

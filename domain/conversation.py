@@ -23,12 +23,10 @@ from domain.relation import NO_BLOCKS, Blocks
 
 WHERE_BLOCKED: Final = Permission.VIEW_CHANNELS
 """What one may where either of the two blocks the other: read what was said before."""
-IN_DIRECT: Final = (
+WHERE_INSIDE: Final = (
     Permission.VIEW_CHANNELS | Permission.SEND_MESSAGES | Permission.ADD_REACTIONS | Permission.ATTACH_FILES
 )
-"""What each of two people may in their conversation."""
-IN_GROUP: Final = IN_DIRECT | Permission.MENTION_EVERYONE
-"""What everybody may who is in a group, its owner included: nobody deletes there what others wrote."""
+"""What everybody may who is in a conversation, the owner of a group included: nobody deletes what others wrote."""
 
 
 class DirectOpened(Event, frozen=True):
@@ -205,20 +203,8 @@ class Party(Struct, frozen=True):
         """What they may there, in the words of servers and channels. Who is not in it may nothing."""
         if self.conversation is None or not self.inside:
             return permissions.NONE
-        if not self.conversation.direct:
-            return IN_GROUP
-        return WHERE_BLOCKED if self.blocks.by_actor or self.blocks.of_actor else IN_DIRECT
-
-    def refuse_without(self, needed: Permission) -> None:
-        """Raises ``CONVERSATION_NOT_FOUND`` when they are not in it, ``BLOCKED`` or ``PERMISSION_DENIED``."""
-        may = self.may()
-        if not may:
-            raise not_found()
-        if needed in may:
-            return
-        if needed in IN_DIRECT:
-            self.blocks.refuse("write to")
-        raise Refusal(Code.PERMISSION_DENIED, "Nobody can do this in a conversation. Make a server for it.")
+        blocked = self.conversation.direct and (self.blocks.by_actor or self.blocks.of_actor)
+        return WHERE_BLOCKED if blocked else WHERE_INSIDE
 
 
 def opened(

@@ -10,8 +10,8 @@ from domain import permissions
 from domain.block import AccountUnblocked
 from domain.command import Command
 from domain.conversation import (
-    IN_DIRECT,
-    IN_GROUP,
+    WHERE_BLOCKED,
+    WHERE_INSIDE,
     AddToGroup,
     Conversation,
     CreateGroup,
@@ -32,8 +32,12 @@ from domain.conversation import (
 from domain.event import Event, Id
 from domain.ids import derived, direct_id
 from domain.limits import Limits
+from domain.message import DeleteMessage, EditMessage, MessageSent, SendMessage, packed
+from domain.nonce import NonceUsed
 from domain.permissions import Permission
-from domain.refusal import Code, Refusal
+from domain.reaction import AddReaction, ReactionAdded
+from domain.read_marker import MarkerMoved, MarkRead
+from domain.refusal import Code
 from domain.relation import Blocks
 from tests.domain.world import (
     ALICE,
@@ -41,7 +45,9 @@ from tests.domain.world import (
     CAROL,
     DIRECT,
     GROUP,
+    MESSAGE,
     NOBODY,
+    SENT,
     SERVER,
     blocked,
     chat,
@@ -49,6 +55,7 @@ from tests.domain.world import (
     group,
     grouped,
     made,
+    named,
     talking,
 )
 
@@ -225,39 +232,23 @@ GANG = Conversation(GROUP, (ALICE, BOB), ALICE)
 @pytest.mark.parametrize("who", [ALICE, BOB, CAROL], ids=["alice", "bob", "carol"])
 @pytest.mark.parametrize("by_actor", [False, True])
 @pytest.mark.parametrize("of_actor", [False, True])
-@pytest.mark.parametrize("needed", list(Permission), ids=lambda one: one.name)
-def test_what_somebody_may(
-    conversation: Conversation | None, who: Id, by_actor: bool, of_actor: bool, needed: Permission
-) -> None:
+def test_what_somebody_may(conversation: Conversation | None, who: Id, by_actor: bool, of_actor: bool) -> None:
     party = Party(who, conversation, Blocks(by_actor=by_actor, of_actor=of_actor))
-    may, code = party.may(), None
-    try:
-        party.refuse_without(needed)
-    except Refusal as refusal:
-        code = refusal.code
-    assert (code is None) == (needed in may)
     if conversation is None or who is CAROL:
-        assert may == permissions.NONE
-        assert code is Code.CONVERSATION_NOT_FOUND
-    elif conversation is GANG:
-        assert may == IN_GROUP
-        assert code in (None, Code.PERMISSION_DENIED)
-    elif by_actor or of_actor:
-        assert may == Permission.VIEW_CHANNELS
-        said = needed in IN_DIRECT and needed is not Permission.VIEW_CHANNELS
-        assert (code is Code.BLOCKED) == said
+        assert party.may() == permissions.NONE
+    elif conversation is PAIR and (by_actor or of_actor):
+        assert party.may() == WHERE_BLOCKED
     else:
-        assert may == IN_DIRECT
-        assert code in (None, Code.PERMISSION_DENIED)
+        assert party.may() == WHERE_INSIDE
 
 
 @pytest.mark.parametrize(
     ("events", "who", "may"),
     [
-        ((talking(),), ALICE, IN_DIRECT),
-        ((talking(), blocked(BOB, ALICE)), ALICE, Permission.VIEW_CHANNELS),
-        ((talking(), blocked(ALICE, BOB)), ALICE, Permission.VIEW_CHANNELS),
-        ((talking(), blocked(BOB, CAROL)), ALICE, IN_DIRECT),
+        ((talking(),), ALICE, WHERE_INSIDE),
+        ((talking(), blocked(BOB, ALICE)), ALICE, WHERE_BLOCKED),
+        ((talking(), blocked(ALICE, BOB)), ALICE, WHERE_BLOCKED),
+        ((talking(), blocked(BOB, CAROL)), ALICE, WHERE_INSIDE),
         ((talking(),), CAROL, permissions.NONE),
     ],
 )
@@ -268,6 +259,76 @@ def test_commands_ask_the_streams(events: tuple[Event, ...], who: Id, may: Permi
         return asyncio.run(standing.in_conversation(Streams(there.store.load), conversation_id, who)).may()
 
     assert asked(DIRECT) == may
-    assert asked(GROUP) == (IN_GROUP if who is ALICE else permissions.NONE)
+    assert asked(GROUP) == (WHERE_INSIDE if who is ALICE else permissions.NONE)
     assert asked(SERVER) == permissions.NONE
     assert asked(NOBODY) == permissions.NONE
+
+
+# What is said there
+
+
+def wrote(body: str, by: Id, *, at: Id = DIRECT, mentions: tuple[Id, ...] = (), message_id: Id = SENT) -> MessageSent:
+    return MessageSent(
+        message_id=message_id,
+        channel_id=at,
+        server_id=None,
+        author_id=by,
+        reply_to_id=None,
+        mentions=packed(mentions),
+        body=body,
+        attachments="",
+    )
+
+
+TALK = (talking(), wrote("Hi", BOB, message_id=MESSAGE))
+GROUP_TALK = (*group(ALICE, BOB), wrote("Hi", BOB, at=GROUP, message_id=MESSAGE))
+NAMED = (named(BOB, "bob"), named(CAROL, "carol"))
+OUT = GroupMemberRemoved(conversation_id=GROUP, account_id=BOB, remover_id=ALICE)
+SAYING: list[Command] = [
+    SendMessage(DIRECT, "Hello", MESSAGE),
+    EditMessage(MESSAGE, "Hello"),
+    AddReaction(MESSAGE, "👍"),
+    MarkRead(DIRECT, MESSAGE),
+]
+
+
+def test_those_who_are_in_a_conversation_talk_there() -> None:
+    used = NonceUsed(message_id=SENT, channel_id=DIRECT, author_id=ALICE)
+    given(talking(), *NAMED).when(SendMessage(DIRECT, "@bob and @carol")).then(
+        wrote("@bob and @carol", ALICE, mentions=(BOB,)), used
+    )
+    used = NonceUsed(message_id=SENT, channel_id=GROUP, author_id=BOB)
+    given(*group(ALICE, BOB, CAROL), *NAMED).when(SendMessage(GROUP, "@carol @everyone"), by=BOB).then(
+        wrote("@carol @everyone", BOB, at=GROUP, mentions=(CAROL,)), used
+    )
+    added = ReactionAdded(message_id=MESSAGE, channel_id=DIRECT, account_id=ALICE, emoji="👍")
+    given(*TALK).when(AddReaction(MESSAGE, "👍")).then(added)
+    given(*GROUP_TALK).when(DeleteMessage(MESSAGE)).then_refused(Code.PERMISSION_DENIED)
+
+
+@pytest.mark.parametrize("command", SAYING, ids=lambda c: type(c).__name__)
+def test_to_others_there_is_nothing_said(command: Command) -> None:
+    codes = (Code.CHANNEL_NOT_FOUND, Code.MESSAGE_NOT_FOUND)
+    nothing, something = (given(*events).when(command, by=CAROL).refusal for events in ((), TALK))
+    assert nothing is not None
+    assert something is not None
+    assert nothing.code is something.code in codes
+    assert (nothing.message, nothing.field) == (something.message, something.field)
+    in_group = {SendMessage: SendMessage(GROUP, "Hello"), MarkRead: MarkRead(GROUP, MESSAGE)}.get(
+        type(command), command
+    )
+    given(*GROUP_TALK, OUT).when(in_group, by=BOB).then_refused(nothing.code)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("who", [ALICE, BOB], ids=["alice", "bob"])
+def test_across_a_block_what_was_said_is_read_and_nothing_added(block: Event, who: Id) -> None:
+    there = given(*TALK, block)
+    there.when(SendMessage(DIRECT, "Hello"), by=who).then_refused(Code.BLOCKED, "channel_id")
+    there.when(AddReaction(MESSAGE, "👍"), by=who).then_refused(Code.BLOCKED, "message_id")
+    there.when(MarkRead(DIRECT, MESSAGE), by=who).then(
+        MarkerMoved(account_id=who, channel_id=DIRECT, message_id=MESSAGE)
+    )
+    there.when(EditMessage(MESSAGE, "Hello"), by=BOB).then_refused(Code.BLOCKED)
+    assert there.when(DeleteMessage(MESSAGE), by=BOB).refusal is None
+    assert given(*GROUP_TALK, block).when(SendMessage(GROUP, "Hello"), by=who).refusal is None
