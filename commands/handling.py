@@ -19,7 +19,7 @@ from typing import Final
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import asdict
 
-from commands import accounts, channels, comments, communities, messages, posts, servers, votes
+from commands import accounts, channels, comments, communities, conversations, messages, posts, servers, votes
 from commands.ports import Append, Conflict, EventStore, MessageIds, Pace
 from commands.use_case import Act, Decision, Streams, UseCase, refuse_too_many
 from domain.account import Register
@@ -39,6 +39,7 @@ USE_CASES: Final[dict[type[Command], UseCase]] = {
     **votes.cases,
     **servers.cases,
     **channels.cases,
+    **conversations.cases,
     **messages.cases,
 }
 """Every command there is, and how it is carried out."""

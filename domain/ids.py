@@ -40,6 +40,11 @@ def relation_id(one_id: Id, other_id: Id) -> Id:
     return derived("relation", min(one_id, other_id), max(one_id, other_id))
 
 
+def direct_id(one_id: Id, other_id: Id) -> Id:
+    """The conversation between two accounts, whichever is named first; it is also the id of its stream."""
+    return derived("direct", min(one_id, other_id), max(one_id, other_id))
+
+
 def save_id(account_id: Id, target_id: Id) -> Id:
     """The stream of one account having saved one post or comment."""
     return derived("save", account_id, target_id)

@@ -78,10 +78,15 @@ class Limits(Struct, frozen=True):
     """After those, one more each so many seconds: faster than people write, slower than a flood."""
     reason_length_max: Positive = 500
     """Why somebody was kicked or banned: a few sentences for the other moderators."""
+    group_members_max: Annotated[int, Meta(ge=2, le=50)] = 50
+    """People in one group, who are listed whole wherever it is shown and loaded with every message sent there."""
+    group_name_length_max: Positive = 100
+    """One line on top of what is said in the group."""
     changes_max: Positive = 500
     """Events that one account records in one stream, after which only what ends something is taken from it there.
     Whoever votes on a post loads its stream, so its author must not be able to make it long. Nor must he be able to
-    take it from the moderators: what others changed does not count."""
+    take it from the moderators: what others changed does not count. Groups are held to this
+    too, as everybody who is in one may change it."""
     structure_changes_max: Positive = 5_000
     """The same for what many people build over years: a chat server, its roles, the order of its channels. It takes
     others to let somebody change these, so nobody can make them long against their will."""

@@ -19,6 +19,7 @@ from domain.event import Event, Id, Personal
 from domain.limits import Limits
 from domain.permissions import Permission
 from domain.refusal import Code, Refusal
+from domain.relation import NO_BLOCKS, Blocks
 
 _ID_BYTES: Final = 16
 _CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
@@ -139,7 +140,8 @@ def evolve(message: Message | None, event: Event) -> Message | None:
 class Place(Struct, frozen=True):
     """Where messages are written, as one person stands there: a channel of a server, or a conversation.
 
-    ``may`` is what they may there. In an ``announcement`` channel only those with ``ANNOUNCE`` write.
+    ``may`` is what they may there. In an ``announcement`` channel only those with ``ANNOUNCE`` write. ``blocks`` are
+    those between two people in their conversation.
     """
 
     channel_id: Id
@@ -147,6 +149,7 @@ class Place(Struct, frozen=True):
     may: Permission
     announcement: bool = False
     slow_mode_seconds: int = 0
+    blocks: Blocks = NO_BLOCKS
 
     @property
     def pause_seconds(self) -> int:
@@ -296,6 +299,7 @@ def deleted(field: str = "message_id") -> Refusal:
 def _writable(place: Place | None) -> Place:
     if place is None or Permission.VIEW_CHANNELS not in place.may:
         raise channel_not_found()
+    place.blocks.refuse("write to", "channel_id")
     needed = Permission.ANNOUNCE if place.announcement else Permission.SEND_MESSAGES
     if needed not in place.may:
         raise permissions.denied(needed)

@@ -75,6 +75,7 @@ def decide(
     ids = {"message_id": message.message_id, "channel_id": message.channel_id, "account_id": account_id}
     if isinstance(command, RemoveReaction):
         return (ReactionRemoved(**ids, emoji=command.emoji),) if reacts else ()
+    place.blocks.refuse("react to", "message_id")
     if Permission.ADD_REACTIONS not in place.may:
         raise permissions.denied(Permission.ADD_REACTIONS)
     if message.deleted:

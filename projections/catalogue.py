@@ -2,7 +2,7 @@
 
 ``score_changes`` comes before ``feed`` and ``scores``: paging takes a score back to an earlier position by
 subtracting its later changes, so these must never be behind the scores. So does ``member_changes`` before
-``communities``.
+``communities``. And ``channel_overrides`` before ``channels``: who may not see a new one is known before it is shown.
 """
 
 from projections.blocks import blocks
@@ -12,6 +12,8 @@ from projections.channel_overrides import channel_overrides
 from projections.channels import channels
 from projections.comments import comments
 from projections.communities import communities
+from projections.conversation_members import conversation_members
+from projections.conversations import conversations
 from projections.core import Projection
 from projections.feed import feed
 from projections.follows import follows
@@ -61,8 +63,10 @@ ALL: dict[str, Projection] = {
         server_members,
         server_bans,
         invites,
-        channels,
         channel_overrides,
+        channels,
+        conversations,
+        conversation_members,
         messages,
         message_counts,
         message_mentions,
@@ -79,7 +83,17 @@ GROUPS: dict[str, tuple[Projection, ...]] = {
     "people": (profiles, follows, blocks),
     "content": (member_changes, communities, memberships, comments, notifications, saved),
     "votes": (score_changes, scores, posts, feed, votes, karma),
-    "servers": (servers, server_roles, server_members, server_bans, invites, channels, channel_overrides),
+    "servers": (
+        servers,
+        server_roles,
+        server_members,
+        server_bans,
+        invites,
+        channels,
+        channel_overrides,
+        conversations,
+        conversation_members,
+    ),
     "messages": (
         messages,
         message_counts,

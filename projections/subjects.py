@@ -1,4 +1,4 @@
-"""Which events touch a post, message, account, community, part of a server: the index behind ``moot explain``.
+"""Which events touch a post, message, account, community, part of a server, or conversation: for ``moot explain``.
 
 Internal: it also leads from an anonymous author to the post, so nothing of it may reach another person.
 """
@@ -15,6 +15,15 @@ from domain.channel import ChannelCreated, ChannelDeleted, ChannelEdited, Overri
 from domain.channel_list import ChannelDelisted, ChannelListed, ChannelPlaced
 from domain.comment import CommentAttached, CommentDeleted, CommentEdited, CommentImported, CommentSubmitted
 from domain.community import CommunityCreated, CommunityEdited, CommunityImported
+from domain.conversation import (
+    DirectOpened,
+    GroupCreated,
+    GroupHandedOver,
+    GroupJoined,
+    GroupLeft,
+    GroupMemberRemoved,
+    GroupRenamed,
+)
 from domain.event import Event, Id
 from domain.follow import AccountFollowed, AccountUnfollowed
 from domain.invite import InviteCounted, InviteCreated, InviteRevoked, InviteUsed
@@ -121,6 +130,13 @@ TOUCHED: dict[type[Event], tuple[str, ...]] = {
     ChannelListed: ("server_id", "channel_id"),
     ChannelPlaced: ("server_id", "channel_id"),
     ChannelDelisted: ("server_id", "channel_id"),
+    DirectOpened: ("conversation_id", "opener_id", "other_id"),
+    GroupCreated: ("conversation_id", "owner_id"),
+    GroupRenamed: ("conversation_id", "editor_id"),
+    GroupHandedOver: ("conversation_id", "owner_id", "account_id"),
+    GroupJoined: ("conversation_id", "account_id", "adder_id"),
+    GroupLeft: ("conversation_id", "account_id"),
+    GroupMemberRemoved: ("conversation_id", "account_id", "remover_id"),
     MessageSent: ("message_id", "channel_id", "server_id", "author_id", "reply_to_id"),
     MessageEdited: ("message_id", "channel_id", "server_id", "author_id"),
     MessageDeleted: ("message_id", "channel_id", "server_id", "author_id", "deleter_id"),

@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar, cast
 from psycopg import AsyncConnection
 
 from domain.event import Id
-from infra.queries import accounts, comments, communities, items, messages, servers, unread
+from infra.queries import accounts, comments, communities, conversations, items, messages, servers, unread
 from infra.queries.comments import CommentItem
+from infra.queries.conversations import Joined
 from infra.queries.messages import MessageLog
 from infra.queries.rows import Page
 from infra.queries.servers import Inside, Placed
@@ -30,6 +31,7 @@ from read_api.schema.accounts import Account
 from read_api.schema.comments import Comment
 from read_api.schema.common import Vote
 from read_api.schema.communities import Community
+from read_api.schema.conversations import Conversation
 from read_api.schema.messages import Message
 from read_api.schema.posts import Post
 from read_api.schema.servers import Channel, Role, Server
@@ -147,6 +149,7 @@ class Loaders:
         self.reactions: Loader[int, Sequence[ReactionCount]] = Loader(reading, messages.reactions, ())
         self.reacted: Loader[int, Collection[str]] = Loader(reading, self._reacted, ())
         self.unread: Loader[Id, unread.Unread] = Loader(reading, self._unread, unread.Unread())
+        self.conversations: Loader[Id, Conversation | None] = Loader(reading, self._conversations, None)
         self.followed: Loader[Id, bool] = Loader(reading, self._followed, False)
         self.blocked: Loader[Id, bool] = Loader(reading, self._blocked, False)
 
@@ -196,6 +199,12 @@ class Loaders:
         server = Server(inside=inside)
         self.servers.prime(inside.server.server_id, server)
         return server
+
+    def conversation(self, joined: Joined) -> Conversation:
+        """The conversation that came with something else."""
+        conversation = Conversation(joined=joined)
+        self.conversations.prime(joined.conversation.conversation_id, conversation)
+        return conversation
 
     async def _accounts(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Account | None]:
         return {row.account_id: Account(row=row) for row in await accounts.by_ids(connection, ids)}
@@ -282,6 +291,7 @@ class Loaders:
     async def _unread(self, connection: Connection, ids: Sequence[Id]) -> Mapping[Id, unread.Unread]:
         viewer_id = self._viewer_id
         assert viewer_id is not None
+        talks = [one.mine for one in await conversations.joined(connection, viewer_id, ids)]
         async with servers.one_moment(connection):
             placed = await servers.channels(connection, ids)
             server_ids = {one.channel.server_id for one in placed if one.channel.server_id is not None}
@@ -293,8 +303,18 @@ class Loaders:
                 for each in _visible(placed, inside)
                 for one in [each.placed.channel]
                 if each.inside.member.joined_at is not None
+            ] + [
+                unread.Place(one.conversation_id, one.joined_at, one.position, [viewer_id])
+                for one in talks
+                if one.joined_at is not None
             ]
             return await unread.unread(connection, viewer_id, places)
+
+    async def _conversations(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Conversation | None]:
+        if self._viewer_id is None:
+            return {}
+        found = await conversations.joined(connection, self._viewer_id, ids)
+        return {joined.conversation.conversation_id: Conversation(joined=joined) for joined in found}
 
     async def _followed(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
         assert self._viewer_id is not None

@@ -20,7 +20,7 @@ from projections.posts import Post as PostRow
 from projections.scores import Score as ScoreRow
 from read_api.cursors import POSITION_SCOPE, seal_position
 from read_api.errors import ApiCode
-from read_api.ids import Kind, subject_id
+from read_api.ids import Kind, place_id, subject_id
 from read_api.ids import target_id as parse_target
 from read_api.live.sources import (
     CommentsSource,
@@ -191,21 +191,25 @@ class Subscription:
         return _stream(context, source, after)
 
     @strawberry.subscription(
-        description="The messages of a channel, as they are sent, edited, deleted and reacted to: each as it is by "
-        "then, so several changes of one may come as one. Ends when you may not see the channel any more."
+        description="The messages of a channel or conversation, as they are sent, edited, deleted and reacted to: each "
+        "as it is by then, so several changes of one may come as one. Ends when you may not see it any more."
     )
     async def message_changed(
         self,
         info: Info,
-        channel_id: Annotated[strawberry.ID, strawberry.argument(description="Of the channel.")],
+        channel_id: Annotated[strawberry.ID, strawberry.argument(description="Of the channel or conversation.")],
         after: AfterEvent = None,
     ) -> AsyncIterable[MessageChanged]:
         """The messages of a channel."""
         context = _context(info)
-        channel = await context.loaders.channels.load(subject_id(channel_id, Kind.CHANNEL, "channelId"))
-        if channel is None:
+        kind, place = place_id(channel_id, "channelId")
+        server = None
+        if kind is Kind.CHANNEL:
+            channel = await context.loaders.channels.load(place)
+            server = channel.inside.server.server_id if channel is not None else None
+        if server is None and await context.loaders.conversations.load(place) is None:
             raise gone()
-        source = MessagesSource(channel.channel_id, channel.inside.server.server_id, context.moot.messages, _changed)
+        source = MessagesSource(place, server, context.moot.messages, _changed)
         return _stream(context, source, after)
 
     @strawberry.subscription(

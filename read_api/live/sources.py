@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 from domain.event import Id
-from infra.queries import live, log, messages, servers, unread
+from infra.queries import conversations, live, log, messages, servers, unread
 from infra.queries.channel_viewers import viewers_of_channel
 from infra.queries.messages import MessageLog, On
 from infra.queries.rows import Connection
@@ -121,10 +121,13 @@ class PostsSource(Struct, frozen=True):
 
 
 class MessagesSource(Struct, frozen=True):
-    """The messages of one channel as they are sent, edited, deleted and reacted to: each as it is by then."""
+    """The messages of a channel or conversation as they are sent, edited, deleted, reacted to: each as it is by then.
+
+    ``server_id`` is ``None`` for a conversation.
+    """
 
     channel_id: Id
-    server_id: Id
+    server_id: Id | None
     log: MessageLog
     made: Callable[[int, Any], Any]
     is_value: ClassVar[bool] = False
@@ -138,7 +141,8 @@ class MessagesSource(Struct, frozen=True):
     @property
     def guards(self) -> Collection[str]:
         """See ``Source``."""
-        return (f"standing:{self.channel_id}", f"standing:{self.server_id}")
+        places = (self.channel_id,) if self.server_id is None else (self.channel_id, self.server_id)
+        return [f"standing:{place}" for place in places]
 
     async def start(self, connection: Connection) -> int:
         """See ``Source``."""
@@ -159,7 +163,10 @@ class MessagesSource(Struct, frozen=True):
 
     async def admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
         """See ``Source``."""
-        return await viewers_of_channel(connection, self.channel_id, [one for one in viewers if one is not None])
+        known = [one for one in viewers if one is not None]
+        if self.server_id is None:
+            return await conversations.viewers(connection, self.channel_id, known)
+        return await viewers_of_channel(connection, self.channel_id, known)
 
 
 class UnreadSource(Struct, frozen=True):

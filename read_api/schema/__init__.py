@@ -4,11 +4,13 @@ import strawberry
 from graphql import GraphQLSchema, get_named_type, print_schema
 from strawberry.schema.config import StrawberryConfig
 
+from read_api.schema.channel_mutations import ChannelMutations
 from read_api.schema.comments import Comment
+from read_api.schema.conversation_mutations import ConversationMutations
 from read_api.schema.message_mutations import MessageMutations
 from read_api.schema.mutations import AccountAndCommunityMutations, PostAndCommentMutations
 from read_api.schema.queries import Query
-from read_api.schema.server_mutations import ChannelMutations, ServerMutations
+from read_api.schema.server_mutations import ServerMutations
 from read_api.sign_in import SignInMutations
 from read_api.subscriptions import Subscription
 
@@ -21,6 +23,7 @@ class Mutation(
     ServerMutations,
     ChannelMutations,
     MessageMutations,
+    ConversationMutations,
 ):
     """All mutations."""
 

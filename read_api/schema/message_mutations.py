@@ -10,10 +10,10 @@ from domain.message import Attachment, DeleteMessage, EditMessage, SendMessage
 from domain.reaction import AddReaction, RemoveReaction
 from domain.read_marker import MarkRead
 from read_api.errors import ApiCode, BadInput
-from read_api.ids import Kind, subject_id
+from read_api.ids import Kind, place_id, subject_id
 from read_api.schema.common import Info
-from read_api.schema.messages import Message, located
-from read_api.schema.payloads import ChannelPayload, Input, Payload, answer, answer_refusing
+from read_api.schema.messages import Message, Unread, located, sees, unread_in
+from read_api.schema.payloads import Input, Payload, answer, answer_refusing
 
 
 @strawberry.type(description="The message as it is now.")
@@ -30,6 +30,19 @@ class MessagePayload(Payload):
         return await located(info, subject) if subject else None
 
 
+@strawberry.type(description="What is unread there now.")
+class MarkReadPayload(Payload):
+    """About how far somebody has read."""
+
+    @strawberry.field(
+        description="What is unread there now; null if nothing was done, or you may not see the place any more."
+    )
+    async def unread(self, info: Info) -> Unread | None:
+        """What is unread there now."""
+        subject = await self.subject(info)
+        return await unread_in(info, subject) if subject and await sees(info, subject) else None
+
+
 @strawberry.input(description="A file that a message refers to.")
 class AttachmentInput:
     """A file that a message refers to."""
@@ -44,7 +57,7 @@ class AttachmentInput:
 class SendMessageInput(Input):
     """A new message."""
 
-    channel_id: strawberry.ID = strawberry.field(description="Where it is written.")
+    channel_id: strawberry.ID = strawberry.field(description="The channel or conversation that it is written in.")
     body: str = strawberry.field(
         default="",
         description="The text, in Markdown; it may be empty if there are attachments. `@name` mentions a member, "
@@ -88,7 +101,7 @@ class ReactionInput(MessageInput):
 class MarkReadInput(Input):
     """How far somebody has read."""
 
-    channel_id: strawberry.ID = strawberry.field(description="The channel.")
+    channel_id: strawberry.ID = strawberry.field(description="The channel or conversation.")
     message_id: strawberry.ID = strawberry.field(
         description="The last message of it that you have read. An earlier one than before makes what follows unread."
     )
@@ -107,7 +120,7 @@ class MessageMutations:
 
         def build() -> Command:
             return SendMessage(
-                channel_id=subject_id(input.channel_id, Kind.CHANNEL, "channelId"),
+                channel_id=_place(input.channel_id),
                 body=input.body,
                 reply_to_id=None if input.reply_to_id is None else _message(input.reply_to_id, "replyToId"),
                 attachments=tuple(
@@ -157,16 +170,20 @@ class MessageMutations:
         return await answer(info, input, MessagePayload, build)
 
     @strawberry.mutation(description="Say up to which message you have read a channel, on all your devices.")
-    async def mark_read(self, info: Info, input: MarkReadInput) -> ChannelPayload:
+    async def mark_read(self, info: Info, input: MarkReadInput) -> MarkReadPayload:
         """``MarkRead``."""
 
         def build() -> Command:
             return MarkRead(
-                channel_id=subject_id(input.channel_id, Kind.CHANNEL, "channelId"),
+                channel_id=_place(input.channel_id),
                 message_id=_message(input.message_id),
             )
 
-        return await answer(info, input, ChannelPayload, build)
+        return await answer(info, input, MarkReadPayload, build)
+
+
+def _place(text: str) -> Id:
+    return place_id(text, "channelId")[1]
 
 
 def _message(text: str, field: str = "messageId") -> Id:

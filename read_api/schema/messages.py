@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import strawberry
 
@@ -11,7 +11,7 @@ from domain import snowflake
 from domain.event import Id
 from domain.message import Attachment as AttachmentValue
 from domain.message import MessageDeleted, MessageEdited, MessageSent, attachments_of, unpacked
-from infra.queries.rows import Page
+from infra.queries import messages as message_queries
 from infra.queries.unread import Unread as UnreadCounts
 from projections.messages import Message as MessageRow
 from projections.reaction_counts import ReactionCount
@@ -19,12 +19,14 @@ from read_api.errors import ApiCode, BadInput
 from read_api.ids import Kind, global_id, subject_id
 from read_api.markdown import to_html
 from read_api.schema.accounts import Account
-from read_api.schema.common import Connection, Info, Node, connection, counted
+from read_api.schema.common import Connection, Info, Node, connection, counted, paging
 
 if TYPE_CHECKING:
+    from read_api.schema.conversations import Conversation
     from read_api.schema.servers import Channel, Role
 
 LazyChannel: TypeAlias = Annotated["Channel", strawberry.lazy("read_api.schema.servers")]
+LazyConversation: TypeAlias = Annotated["Conversation", strawberry.lazy("read_api.schema.conversations")]
 LazyRole: TypeAlias = Annotated["Role", strawberry.lazy("read_api.schema.servers")]
 
 
@@ -109,10 +111,15 @@ class Message(Node):
         """The Snowflake."""
         return str(self.row.message_id)
 
-    @strawberry.field(description="Where it was written; null if you may not see that any more.")
+    @strawberry.field(description="The channel that it was written in; null if it was in a conversation.")
     def channel(self, info: Info) -> LazyChannel | None:
         """Where it was written."""
         return info.context.loaders.channels.get(self.row.channel_id)
+
+    @strawberry.field(description="The conversation that it was written in; null if it was in a channel.")
+    def conversation(self, info: Info) -> LazyConversation | None:
+        """The conversation that it was written in."""
+        return info.context.loaders.conversations.get(self.row.channel_id)
 
     @strawberry.field(description="Who wrote it; null if the account is not known yet.")
     def author(self, info: Info) -> Account | None:
@@ -179,8 +186,11 @@ class Message(Node):
         """Whether it mentions the viewer."""
         if not self.row.mentions or info.context.viewer_id is None:
             return False
+        mentioned = unpacked(self.row.mentions)
+        if info.context.viewer_id in mentioned:
+            return True
         channel = await info.context.loaders.channels.load(self.row.channel_id)
-        return channel is not None and not channel.inside.targets.isdisjoint(unpacked(self.row.mentions))
+        return channel is not None and not channel.inside.targets.isdisjoint(mentioned)
 
     @strawberry.field(description="How people reacted, the most frequent first.")
     async def reactions(self, info: Info) -> list[Reaction]:
@@ -248,9 +258,48 @@ class Unread:
         return None if read is None else info.context.loaders.messages.get((self.channel_id, read))
 
 
-def message_connection(context: Any, scope: str, page: Page[MessageRow]) -> Connection[Message]:
-    """A page of messages, each with its Snowflake as its cursor."""
+HISTORY: Final = (
+    "Its messages, the newest first, deleted ones among them: `after` a cursor come older ones, `before` it newer "
+    "ones. Or so many with the message `around` in their middle, from which both cursors go on."
+)
+Around: TypeAlias = Annotated[
+    strawberry.ID | None, strawberry.argument(description="A message; with `first`, and without a cursor.")
+]
+
+
+async def history(
+    info: Info,
+    channel_id: Id,
+    first: int | None,
+    after: str | None,
+    last: int | None,
+    before: str | None,
+    around: strawberry.ID | None,
+) -> Connection[Message]:
+    """A page of the messages of a channel or conversation that the viewer may see, as the arguments say."""
+    context, scope = info.context, f"messages of {channel_id}"
+    asked = paging(context, scope, int, first, after, last, before)
+    log = context.moot.messages
+    if around is None:
+        page = await log.page(context.reading, channel_id, asked.slice)
+    else:
+        if asked.backward or asked.cursor is not None:
+            raise BadInput(ApiCode.FIRST_OR_LAST, "Give around together with first, and with no cursor.", "around")
+        page = await message_queries.around(log, context.reading, channel_id, _middle(around), asked.size)
     return connection(context, scope, page.map(lambda row: (Message(row=row), row.message_id)))
+
+
+async def unread_in(info: Info, channel_id: Id) -> Unread:
+    """What the viewer has not read in a channel or conversation."""
+    return Unread(channel_id=channel_id, counts=await info.context.loaders.unread.load(channel_id))
+
+
+async def sees(info: Info, channel_id: Id) -> bool:
+    """Whether the viewer may see that channel or conversation."""
+    loaders = info.context.loaders
+    if await loaders.channels.load(channel_id) is not None:
+        return True
+    return await loaders.conversations.load(channel_id) is not None
 
 
 async def located(info: Info, message_id: Id) -> Message | None:
@@ -263,14 +312,13 @@ async def located(info: Info, message_id: Id) -> Message | None:
     sent = events[0].event if events else None
     if not isinstance(sent, MessageSent):
         return None
-    loaders = info.context.loaders
-    if await loaders.channels.load(sent.channel_id) is None:
+    if not await sees(info, sent.channel_id):
         return None
-    return await loaders.messages.load((sent.channel_id, number))
+    return await info.context.loaders.messages.load((sent.channel_id, number))
 
 
-def middle_id(text: str) -> int:
-    """The Snowflake of a message's global id that is given as ``around``. Raises ``BadInput``."""
+def _middle(text: str) -> int:
+    """The Snowflake of a message's global id. Raises ``BadInput``."""
     try:
         return snowflake.of_id(subject_id(text, Kind.MESSAGE, "around"))
     except snowflake.NoSnowflake:

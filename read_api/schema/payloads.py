@@ -21,6 +21,7 @@ from read_api.schema.accounts import Account
 from read_api.schema.comments import Comment
 from read_api.schema.common import Info
 from read_api.schema.communities import Community
+from read_api.schema.conversations import Conversation
 from read_api.schema.posts import Post
 from read_api.schema.servers import Channel, Invite, Role, Server
 from read_api.schema.viewer import Votable
@@ -258,6 +259,20 @@ class InvitePayload(Payload):
         context = info.context
         found = await context.loaders.read(server_queries.invited, context.viewer_id, [subject], context.moot.clock())
         return Invite(row=found[0].invite, leads_to=found[0].server) if found else None
+
+
+@strawberry.type(description="The conversation as it is now.")
+class ConversationPayload(Payload):
+    """About a conversation."""
+
+    @strawberry.field(
+        description="The conversation as it is now; null if nothing was done, if you are not in it any more, or not "
+        "seen by the views in time."
+    )
+    async def conversation(self, info: Info) -> Conversation | None:
+        """The conversation as it is now."""
+        subject = await self.subject(info)
+        return await info.context.loaders.conversations.load(subject) if subject else None
 
 
 P = TypeVar("P", bound=Payload)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import Annotated
 
 import strawberry
 
 from domain.event import Id
 from domain.invite import code_of
 from domain.permissions import Permission as Allows
-from infra.queries import messages as message_queries
 from infra.queries import servers as server_queries
 from infra.queries.servers import Inside, Placed
 from projections.channel_overrides import ChannelOverride as OverrideRow
 from projections.invites import Invite as InviteRow
-from projections.server_bans import ServerBan as BanRow
 from projections.server_members import ServerMember as MemberRow
 from projections.server_roles import ServerRole
 from projections.servers import Server as ServerRow
-from read_api.errors import ApiCode, BadInput
 from read_api.ids import Kind, global_id
 from read_api.markdown import to_html
 from read_api.schema.accounts import Account
@@ -37,8 +33,9 @@ from read_api.schema.common import (
     named,
     paging,
 )
-from read_api.schema.messages import Message, Unread, message_connection, middle_id
+from read_api.schema.messages import HISTORY, Around, Message, Unread, history, unread_in
 from read_api.schema.permissions import Permission, permissions_of
+from read_api.schema.server_bans import ServerBan, ServerKick
 
 
 @strawberry.enum(description="What a channel is for.")
@@ -193,10 +190,7 @@ class Channel(Node):
         """What the viewer may do in it."""
         return permissions_of(self.inside.standing.may(self.placed.said))
 
-    @strawberry.field(
-        description="Its messages, the newest first, deleted ones among them: `after` a cursor come older ones, "
-        "`before` it newer ones. Or so many with the message `around` in their middle, from which both cursors go on."
-    )
+    @strawberry.field(description=HISTORY)
     async def messages(
         self,
         info: Info,
@@ -204,28 +198,15 @@ class Channel(Node):
         after: After = None,
         last: Last = None,
         before: Before = None,
-        around: Annotated[
-            strawberry.ID | None, strawberry.argument(description="With `first`, and without a cursor.")
-        ] = None,
+        around: Around = None,
     ) -> Connection[Message]:
         """Its messages."""
-        context, scope = info.context, f"messages of {self.channel_id}"
-        asked = paging(context, scope, int, first, after, last, before)
-        log = context.moot.messages
-        if around is None:
-            page = await log.page(context.reading, self.channel_id, asked.slice)
-        else:
-            if asked.backward or asked.cursor is not None:
-                message = "Give around together with first, and with no cursor."
-                raise BadInput(ApiCode.FIRST_OR_LAST, message, "around")
-            middle = middle_id(around)
-            page = await message_queries.around(log, context.reading, self.channel_id, middle, asked.size)
-        return message_connection(context, scope, page)
+        return await history(info, self.channel_id, first, after, last, before, around)
 
     @strawberry.field(description="What you have not read in it.")
     async def unread(self, info: Info) -> Unread:
         """What the viewer has not read in it."""
-        return Unread(channel_id=self.channel_id, counts=await info.context.loaders.unread.load(self.channel_id))
+        return await unread_in(info, self.channel_id)
 
     @strawberry.field(description="Which roles and members it treats otherwise than the server does.")
     def overrides(self) -> list[ChannelOverride]:
@@ -233,7 +214,10 @@ class Channel(Node):
         return [ChannelOverride(row=row, inside=self.inside) for row in self.placed.overrides]
 
 
-@strawberry.type(description="An invite: whoever has its code may join the server.")
+@strawberry.type(
+    description="An invite: whoever has its code may join the server. While who made it is kicked or banned it lets "
+    "nobody in."
+)
 class Invite:
     """An invite, and the server that it leads to."""
 
@@ -289,43 +273,6 @@ class Invite:
     def revoked(self) -> bool:
         """Whether it was revoked."""
         return self.row.revoked
-
-
-@strawberry.type(description="Somebody who may not join a server.")
-class ServerBan:
-    """A ban."""
-
-    row: strawberry.Private[BanRow]
-
-    @strawberry.field(description="Who is banned.")
-    def account(self, info: Info) -> Account | None:
-        """Who is banned."""
-        return info.context.loaders.accounts.get(self.row.account_id)
-
-    @strawberry.field(description="Who said so.")
-    def moderator(self, info: Info) -> Account | None:
-        """Who said so."""
-        return None if self.row.moderator_id is None else info.context.loaders.accounts.get(self.row.moderator_id)
-
-    @strawberry.field(description="Why, in Markdown.")
-    def reason(self) -> str:
-        """Why."""
-        return self.row.reason
-
-    @strawberry.field(description="When that ends by itself; null if it does not.")
-    def until(self) -> datetime | None:
-        """When it ends."""
-        return self.row.until
-
-    @strawberry.field(description="Whether it still holds; one that has ended is listed until it is taken back.")
-    def active(self, info: Info) -> bool:
-        """Whether it still holds."""
-        return self.row.until is None or self.row.until > info.context.moot.clock()
-
-    @strawberry.field(description="Since when.")
-    def banned_at(self) -> datetime | None:
-        """Since when."""
-        return self.row.banned_at
 
 
 @strawberry.type(description="A place of channels that is entered by invitation. Only who is in it sees it.")
@@ -425,6 +372,21 @@ class Server(Node):
             return None
         found = await context.loaders.read(server_queries.bans, self.server_id, asked.slice)
         return connection(context, scope, found.map(lambda row: (ServerBan(row=row), row.position)))
+
+    @strawberry.field(
+        description="Who was kicked and is not back, the last kick first; null without KICK_MEMBERS. Who was banned "
+        "since is among `bans` instead."
+    )
+    async def kicks(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[ServerKick] | None:
+        """Who was kicked."""
+        context, scope = info.context, f"kicks of server {self.server_id}"
+        asked = paging(context, scope, int, first, after, last, before)
+        if not self.may(Allows.KICK_MEMBERS):
+            return None
+        found = await context.loaders.read(server_queries.bans, self.server_id, asked.slice, kicked=True)
+        return connection(context, scope, found.map(lambda row: (ServerKick(row=row), row.position)))
 
     @strawberry.field(description="The invites that lead here, the newest first; only yours without MANAGE_SERVER.")
     async def invites(

@@ -6,6 +6,7 @@ import strawberry
 
 from domain.event import Id
 from infra.queries import accounts as account_queries
+from infra.queries import conversations as conversation_queries
 from infra.queries import items
 from infra.queries import servers as server_queries
 from read_api.schema.accounts import Account
@@ -22,6 +23,7 @@ from read_api.schema.common import (
     connection,
     paging,
 )
+from read_api.schema.conversations import Conversation
 from read_api.schema.feeds import FeedSortArgument, PeriodArgument, UntilArgument, feed_page
 from read_api.schema.notifications import Notification
 from read_api.schema.posts import Post
@@ -108,6 +110,16 @@ class Viewer:
         asked = paging(context, scope, int, first, after, last, before)
         found = await context.loaders.read(server_queries.mine, self.account_id, asked.slice)
         return connection(context, scope, found.map(lambda one: (context.loaders.server(one), one.member.position)))
+
+    @strawberry.field(description="The conversations that you are in, last joined first.")
+    async def conversations(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[Conversation]:
+        """The conversations that the viewer is in."""
+        context, scope = info.context, f"conversations of {self.account_id}"
+        asked = paging(context, scope, int, first, after, last, before)
+        found = await context.loaders.read(conversation_queries.mine, self.account_id, asked.slice)
+        return connection(context, scope, found.map(lambda one: (context.loaders.conversation(one), one.mine.position)))
 
     @strawberry.field(description="Whom you block, the newest first. Nobody else is told.")
     async def blocked_accounts(

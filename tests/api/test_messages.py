@@ -45,7 +45,7 @@ class Talk(World):
         return found["count"], found["mentions"], found["first"] and found["first"]["body"]
 
     def read(self, who: Client, message: dict[str, Any]) -> None:
-        done(who, "markRead", CHANNEL, "MarkReadInput", channelId=self.channel, messageId=message["id"])
+        done(who, "markRead", "unread { count }", "MarkReadInput", channelId=self.channel, messageId=message["id"])
 
 
 @pytest.fixture
@@ -216,3 +216,34 @@ def test_who_leaves_reads_no_more(talk: Talk) -> None:
     assert talk.ada.ask("query($id: ID!) { node(id: $id) { ... on Message { deleted } } }", id=said["id"]) == {
         "node": {"deleted": True}
     }
+
+
+TALK = """query($id: ID!) { node(id: $id) { ... on Conversation { messages(first: 9) { nodes { body author { name }
+  channel { id } conversation { id } mentionsViewer } } unread { count mentions } } } }"""
+
+
+def test_conversations_have_messages_too(somebody: Callable[[], Client]) -> None:
+    ada, bob, eve = somebody(), somebody(), somebody()
+    made = done(ada, "openDirect", "conversation { id }", "OpenDirectInput", accountId=bob.id)
+    place = made["conversation"]["id"]
+    said = done(ada, "sendMessage", MESSAGE, "SendMessageInput", channelId=place, body=f"Hi @{bob.name}", nonce="1")[
+        "message"
+    ]
+    assert said["mentionedAccounts"] == [{"name": bob.name}]
+    for who in (bob, eve):
+        who.position = ada.position
+    (there,) = bob.ask(TALK, id=place)["node"]["messages"]["nodes"]
+    assert there == {
+        "body": f"Hi @{bob.name}",
+        "author": {"name": ada.name},
+        "channel": None,
+        "conversation": {"id": place},
+        "mentionsViewer": True,
+    }
+    assert bob.ask(TALK, id=place)["node"]["unread"] == {"count": 1, "mentions": 1}
+    marked = {"channelId": place, "messageId": said["id"]}
+    answer = done(bob, "markRead", "unread { count readUpTo { id } }", "MarkReadInput", **marked)
+    assert answer["unread"] == {"count": 0, "readUpTo": {"id": said["id"]}}
+    assert eve.ask(TALK, id=place) == {"node": None}
+    assert eve.ask("query($id: ID!) { node(id: $id) { ... on Message { body } } }", id=said["id"]) == {"node": None}
+    assert refused(eve, "sendMessage", "SendMessageInput", channelId=place, body="x") == "CHANNEL_NOT_FOUND"

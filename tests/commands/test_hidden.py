@@ -6,13 +6,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from commands import channels, messages, servers
+from commands import channels, conversations, messages, servers
 from commands.handling import USE_CASES
 from domain.channel import CreateChannel, DeleteChannel, EditChannel, SetOverride
 from domain.channel_list import MoveChannel
 from domain.command import Command
+from domain.conversation import (
+    AddToGroup,
+    DirectOpened,
+    GroupMemberRemoved,
+    HandOverGroup,
+    LeaveGroup,
+    RemoveFromGroup,
+    RenameGroup,
+)
 from domain.event import Event, Id
-from domain.ids import derived
+from domain.ids import derived, direct_id
 from domain.invite import CreateInvite, InviteCreated, InviteRevoked, JoinServer, RevokeInvite, code_of
 from domain.limits import Limits
 from domain.membership import MemberLeft
@@ -39,6 +48,7 @@ from tests.domain.world import (
     CAROL,
     COMMENT,
     GENERAL,
+    GROUP,
     MESSAGE,
     MODS,
     NOBODY,
@@ -49,6 +59,8 @@ from tests.domain.world import (
     chat,
     commented,
     given,
+    group,
+    grouped,
     invited,
     joined,
     place,
@@ -84,7 +96,7 @@ def asking(kind: type[Command], named: Id | None) -> list[Command]:
     ]
 
 
-CHAT = {**servers.cases, **channels.cases, **messages.cases}
+CHAT = {**servers.cases, **channels.cases, **messages.cases, **conversations.cases}
 ABOUT_SOMETHING = [kind for kind in USE_CASES if NAMING.keys() & set(kind.__struct_fields__) and kind not in CHAT]
 TOLD = {"COMMUNITY_NOT_FOUND", "POST_NOT_FOUND", "COMMENT_NOT_FOUND", "TARGET_NOT_FOUND"}
 
@@ -100,7 +112,11 @@ def test_every_command_that_names_something_is_here() -> None:
     assert len(ABOUT_SOMETHING) == 18
     without = {"Register", "ChangeDisplayName", "Follow", "Unfollow", "Block", "Unblock", "CreateCommunity"}
     assert {kind.__name__ for kind in USE_CASES if kind not in {*ABOUT_SOMETHING, *CHAT}} == without
-    assert {kind.__name__ for kind in CHAT if kind not in IN_SERVERS} == {"CreateServer"}
+    assert {kind.__name__ for kind in CHAT if kind not in {*IN_SERVERS, *IN_GROUPS}} == {
+        "CreateServer",
+        "OpenDirect",
+        "CreateGroup",
+    }
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.__name__) for kind in ABOUT_SOMETHING])
@@ -179,6 +195,31 @@ def test_what_is_hidden_in_servers_is_what_does_not_exist(
     assert absent[0].value in {"SERVER_NOT_FOUND", "CHANNEL_NOT_FOUND", "INVITE_NOT_FOUND", "MESSAGE_NOT_FOUND"}
     assert told((*SERVED, *standing), IN_SERVERS[kind](HERE), limits) == absent
     assert told((*SERVED, *standing), IN_SERVERS[kind](NOBODY), limits) == absent
+
+
+IN_GROUPS: dict[type[Command], Callable[[Id], Command]] = {
+    AddToGroup: lambda where: AddToGroup(where, ALICE),
+    RenameGroup: lambda where: RenameGroup(where, "Mine"),
+    HandOverGroup: lambda where: HandOverGroup(where, ALICE),
+    RemoveFromGroup: lambda where: RemoveFromGroup(where, ALICE),
+    LeaveGroup: LeaveGroup,
+}
+OUT = GroupMemberRemoved(conversation_id=GROUP, account_id=BOB, remover_id=ALICE)
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.__name__) for kind in IN_GROUPS])
+@pytest.mark.parametrize("standing", [(), (grouped(BOB, ALICE), OUT)], ids=["stranger", "put out"])
+@pytest.mark.parametrize("changes_max", [1, 500])
+def test_conversations_of_others_are_what_does_not_exist(
+    kind: type[Command], standing: tuple[Event, ...], changes_max: int
+) -> None:
+    """The id of one between two people can be worked out from theirs: it tells nobody whether they talk."""
+    limits, theirs = Limits(changes_max=changes_max), direct_id(ALICE, CAROL)
+    there = (*group(ALICE, CAROL), DirectOpened(conversation_id=theirs, opener_id=ALICE, other_id=CAROL), *standing)
+    absent = told((), IN_GROUPS[kind](NOWHERE), limits)
+    assert absent[0] is Code.CONVERSATION_NOT_FOUND
+    for where in (GROUP, theirs, NOBODY, SERVER):
+        assert told((*SERVED, *there), IN_GROUPS[kind](where), limits) == absent
 
 
 def test_ids_of_people_are_ids_of_nothing_here() -> None:

@@ -14,6 +14,16 @@ from domain.channel_list import ChannelListed, MoveChannel
 from domain.command import Command
 from domain.comment import CommentSubmitted, DeleteComment, EditComment, SubmitComment
 from domain.community import CreateCommunity, EditCommunity
+from domain.conversation import (
+    AddToGroup,
+    CreateGroup,
+    GroupCreated,
+    HandOverGroup,
+    LeaveGroup,
+    OpenDirect,
+    RemoveFromGroup,
+    RenameGroup,
+)
 from domain.event import Event, Id
 from domain.follow import AccountFollowed, Follow, Unfollow
 from domain.invite import CreateInvite, InviteCreated, JoinServer, RevokeInvite, code_of
@@ -54,6 +64,7 @@ from tests.domain.world import (
     CAROL,
     COMMENT,
     GENERAL,
+    GROUP,
     MESSAGE,
     MODS,
     NEWS,
@@ -68,6 +79,7 @@ from tests.domain.world import (
     commands_over,
     commented,
     given,
+    group,
     holds,
     joined,
     log_of,
@@ -150,6 +162,13 @@ REPEATED: dict[type[Command], tuple[tuple[Event, ...], Command, Id | None]] = {
     ),
     DeleteChannel: (SERVED, DeleteChannel(GENERAL), CAROL),
     SetOverride: (SERVED, SetOverride(GENERAL, ALICE, 2), CAROL),
+    OpenDirect: ((), OpenDirect(BOB), ALICE),
+    CreateGroup: ((), CreateGroup((BOB,), "Again"), ALICE),
+    AddToGroup: (group(ALICE, BOB), AddToGroup(GROUP, CAROL), BOB),
+    RenameGroup: (group(ALICE, BOB), RenameGroup(GROUP, "New"), BOB),
+    HandOverGroup: (group(ALICE, BOB), HandOverGroup(GROUP, BOB), ALICE),
+    RemoveFromGroup: (group(ALICE, BOB), RemoveFromGroup(GROUP, BOB), ALICE),
+    LeaveGroup: (group(ALICE, BOB), LeaveGroup(GROUP), ALICE),
     SendMessage: ((*SERVED, said()), SendMessage(GENERAL, "Again @alice", MESSAGE), ALICE),
     EditMessage: ((*SERVED, said()), EditMessage(MESSAGE, "New"), ALICE),
     DeleteMessage: ((*SERVED, said()), DeleteMessage(MESSAGE), CAROL),
@@ -172,6 +191,8 @@ TWO_WISHES: dict[type[Command], str] = {
     CreateRole: "under another key it is another role",
     CreateInvite: "under another key it is another invite",
     CreateChannel: "under another key it is another channel",
+    CreateGroup: "under another key it is another group",
+    LeaveGroup: "to whoever is not in it, a group does not exist",
     SendMessage: "who says the same twice, under two keys, wants it said twice",
     MarkRead: "which of two moves of the marker comes last is for the log to say, not for what was there before",
     LeaveServer: "to whoever is not in it, a server does not exist",
@@ -256,6 +277,7 @@ def test_with_another_key_a_name_is_taken(kind: type[Command]) -> None:
         (DeleteServer, Code.SERVER_NOT_FOUND),
         (DeleteRole, Code.ROLE_NOT_FOUND),
         (DeleteChannel, Code.CHANNEL_NOT_FOUND),
+        (LeaveGroup, Code.CONVERSATION_NOT_FOUND),
     ],
 )
 def test_with_another_key_what_is_gone_is_not_found(kind: type[Command], code: Code) -> None:
@@ -277,6 +299,7 @@ def test_with_another_key_what_is_gone_is_not_found(kind: type[Command], code: C
         (CreateRole, RoleCreated),
         (CreateInvite, InviteCreated),
         (CreateChannel, ChannelCreated),
+        (CreateGroup, GroupCreated),
         (SendMessage, MessageSent),
     ],
 )

@@ -23,6 +23,7 @@ from domain import (
     channel_list,
     comment,
     community,
+    conversation,
     follow,
     invite,
     membership,
@@ -46,6 +47,7 @@ from domain.ids import (
     ballot_id,
     channels_id,
     derived,
+    direct_id,
     invite_use_id,
     membership_id,
     moderators_id,
@@ -74,6 +76,7 @@ PLACE = derived("test", "community", "place")
 SERVER = derived("test", "server", "server")
 MODS, STAFF = (derived("test", "role", what) for what in ("mods", "staff"))
 GENERAL, NEWS = (derived("test", "channel", what) for what in ("general", "news"))
+DIRECT, GROUP = direct_id(ALICE, BOB), derived("test", "group", "group")
 MESSAGE, REPLIED = (snowflake.as_id(snowflake.made(int(EARLIER.timestamp() * 1000) + n, 0, 0)) for n in range(2))
 SENT = snowflake.as_id(snowflake.made(int(NOW.timestamp() * 1000), 0, 0))
 """The id of the first message that commands send."""
@@ -105,6 +108,7 @@ _STREAMS: dict[ModuleType, Callable[[Any], Id]] = {
     role: lambda e: roles_id(e.server_id),
     server_member: lambda e: server_member_id(e.server_id, e.account_id),
     channel_list: lambda e: channels_id(e.server_id),
+    conversation: lambda e: e.conversation_id,
     reaction: lambda e: reaction_id(e.message_id, e.account_id, e.emoji),
     nonce: lambda e: derived("nonce", derived("command", "SendMessage", e.author_id, "key")),
     read_marker: lambda e: derived("read marker", derived("command", "MarkRead", e.account_id, "key")),
@@ -135,7 +139,8 @@ def caller(by: Id | None, key: str | None = "key") -> Caller:
 
 _ACTORS = (
     "moderator_id", "deleter_id", "editor_id", "inviter_id", "appointer_id", "creator_id", "voter_id", "blocker_id",
-    "follower_id", "author_id", "granter_id", "revoker_id", "owner_id", "account_id",
+    "follower_id", "author_id", "granter_id", "adder_id", "remover_id", "opener_id", "revoker_id", "owner_id",
+    "account_id",
 )  # fmt: skip
 """The fields that tell whose act an event is; the first that it has."""
 
@@ -384,6 +389,24 @@ def holds(account_id: Id, role_id: Id) -> server_member.RoleGranted:
 
 ALICE_IS_MOD: tuple[Event, ...] = (*chat(ALICE, BOB), holds(ALICE, MODS))
 """A server of Carol's in which Bob is a member, and Alice one who moderates."""
+
+
+def talking() -> conversation.DirectOpened:
+    """Alice opened a conversation with Bob."""
+    return conversation.DirectOpened(conversation_id=DIRECT, opener_id=ALICE, other_id=BOB)
+
+
+def group(owner_id: Id, *members: Id) -> tuple[Event, ...]:
+    """A group without a name that somebody made with these others."""
+    return (
+        conversation.GroupCreated(conversation_id=GROUP, owner_id=owner_id, name=""),
+        *(grouped(account_id, owner_id) for account_id in (owner_id, *members)),
+    )
+
+
+def grouped(account_id: Id, adder_id: Id) -> conversation.GroupJoined:
+    """Somebody is put into the group."""
+    return conversation.GroupJoined(conversation_id=GROUP, account_id=account_id, adder_id=adder_id)
 
 
 def said(

@@ -1,4 +1,4 @@
-"""Random histories of chat servers: every kind of event, in an order that its streams allow."""
+"""Random histories of chat: every kind of event of servers and conversations, in an order that its streams allow."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,6 +9,7 @@ from msgspec import Struct
 from domain import (
     channel,
     channel_list,
+    conversation,
     invite,
     message,
     nonce,
@@ -21,7 +22,10 @@ from domain import (
     snowflake,
 )
 from domain.event import Event, Id
-from domain.ids import channels_id, derived, invite_use_id, reaction_id, roles_id, server_member_id
+from domain.ids import channels_id, derived, direct_id, invite_use_id, reaction_id, roles_id, server_member_id
+
+TALKED = 0.2
+"""The part of conversations in what happens."""
 
 _WORDS = "all welcome rules news off topic help 🐘 ünïcode read this first".split()
 
@@ -45,11 +49,17 @@ class _Server(Struct):
     banned: set[Id]
 
 
+class _Group(Struct):
+    id: Id
+    owner_id: Id
+    members: list[Id]
+
+
 Act = Callable[[_Server, Id], Iterator[tuple[Id, Event]]]
 
 
 class Servers:
-    """The chat servers of a world with these accounts, of which there may be more later."""
+    """The chat of a world with these accounts, of which there may be more later."""
 
     def __init__(self, seed: int, accounts: Sequence[Id]) -> None:
         self._random = Random(f"servers {seed}")
@@ -58,6 +68,8 @@ class Servers:
         self._made = 0
         self._now = datetime(2025, 1, 1, tzinfo=UTC)
         self._servers: list[_Server] = []
+        self._direct: set[Id] = set()
+        self._groups: list[_Group] = []
         self._messages: list[_Message] = []
         self._acts: dict[Act, int] = {
             self._join: 12,
@@ -79,11 +91,13 @@ class Servers:
         }
 
     def happen(self, chance: float, now: datetime) -> Iterator[tuple[Id, Event, Id]]:
-        """With that chance a few events of one server, each with its stream and whose act it is."""
+        """With that chance a few events of one server or conversation, each with its stream and whose act it is."""
         if not self._accounts or self._random.random() >= chance:
             return
         self._now, who = now, self._who()
-        if len(self._servers) < 2 or self._random.random() < 0.02:
+        if self._random.random() < TALKED:
+            events = self._talk(who)
+        elif len(self._servers) < 2 or self._random.random() < 0.02:
             events = self._create(who)
         else:
             (act,) = self._random.choices(list(self._acts), list(self._acts.values()))
@@ -187,6 +201,8 @@ class Servers:
             at.channels[made] = ordering.last(at.channels.values())
             kind: channel.ChannelKind = "announcement" if self._random.random() < 0.2 else "text"
             yield list_id, channel_list.ChannelListed(at.id, made, at.channels[made])
+            if self._random.random() < 0.3:
+                yield made, channel.OverrideSet(at.id, made, at.id, who, 0, 1, 0)
             yield made, channel.ChannelCreated(at.id, made, who, kind, self._text(2), self._text(9), 0)
             return
         which = self._random.choice(list(at.channels))
@@ -289,3 +305,41 @@ class Servers:
         if len(self._servers) > 4:
             self._servers.remove(at)
             yield at.id, server.ServerDeleted(at.id, at.owner_id)
+
+    def _talk(self, who: Id) -> Iterator[tuple[Id, Event]]:
+        if self._random.random() < 0.3:
+            other = self._who()
+            made = direct_id(who, other)
+            if other != who and made not in self._direct:
+                self._direct.add(made)
+                yield made, conversation.DirectOpened(made, who, other)
+            return
+        if len(self._groups) < 3:
+            made = self._new_id()
+            self._groups.append(_Group(made, who, [who]))
+            yield made, conversation.GroupCreated(made, who, self._text(4))
+            yield made, conversation.GroupJoined(made, who, who)
+            return
+        group = self._random.choice(self._groups)
+        for event in self._changed(group, who):
+            yield group.id, event
+        if not group.members:
+            self._groups.remove(group)
+
+    def _changed(self, group: _Group, who: Id) -> Iterator[Event]:
+        chance, member = self._random.random(), self._random.choice(group.members)
+        if chance < 0.5:
+            if who not in group.members:
+                group.members.append(who)
+                yield conversation.GroupJoined(group.id, who, member)
+        elif chance < 0.65:
+            yield conversation.GroupRenamed(group.id, member, self._text(4))
+        elif chance < 0.8 and member != group.owner_id:
+            group.members.remove(member)
+            yield conversation.GroupMemberRemoved(group.id, member, group.owner_id)
+        else:
+            group.members.remove(member)
+            if member == group.owner_id and group.members:
+                group.owner_id = group.members[0]
+                yield conversation.GroupHandedOver(group.id, member, group.owner_id)
+            yield conversation.GroupLeft(group.id, member)

@@ -243,3 +243,27 @@ def test_what_is_unread_is_told_to_every_device(stack: Stack, talk: Talk) -> Non
                 await ended(socket, "u")
 
     asyncio.run(scene())
+
+
+def test_a_group_is_followed_until_one_is_put_out(stack: Stack, somebody: Somebody) -> None:
+    ada, bob, eve = somebody(), somebody(), somebody()
+    made = done(ada, "createGroup", "conversation { id }", "CreateGroupInput", accountIds=[bob.id], name="Two")
+    group = made["conversation"]["id"]
+
+    def say(body: str) -> None:
+        done(ada, "sendMessage", "message { id }", "SendMessageInput", channelId=group, body=body)
+
+    async def scene() -> None:
+        variables, extensions = {"id": group}, {"position": ada.position}
+        async with signed_in(stack, bob) as socket, signed_in(stack, eve) as stranger:
+            await stranger.subscribe("m", MESSAGES, variables=variables, extensions=extensions)
+            await refused(stranger, "NOT_FOUND")
+            await socket.subscribe("m", MESSAGES, variables=variables, extensions=extensions)
+            await followers(stack, 1)
+            await told(say, "One")
+            assert (await changed(socket))["body"] == "One"
+            out = {"conversationId": group, "accountId": bob.id}
+            await told(done, ada, "removeFromGroup", "conversation { id }", "GroupMemberInput", **out)
+            await ended(socket)
+
+    asyncio.run(scene())
