@@ -59,8 +59,8 @@ def declare(log: EventLog) -> None:
 class History:
     """Fills the log of a database with a lively history, a part at a time."""
 
-    def __init__(self, conninfo: str, seed: int = 1) -> None:
-        self._world = World(seed)
+    def __init__(self, conninfo: str, seed: int = 1, weights: dict[str, int] | None = None) -> None:
+        self._world = World(seed, weights=weights)
         self._store = postgres_store(conninfo, MASTER_KEY)
         self._connection = connect(conninfo)
         self._filler = Filler(self._connection, self._store.codec)
