@@ -21,6 +21,7 @@ import psycopg
 import structlog
 from msgspec import Struct
 
+from domain.event import Id
 from infra.breaker import State as BreakerState
 from infra.codec import Row
 from infra.event_log import (
@@ -173,7 +174,7 @@ class Relay:
         self._look(store, self._target.ends(names(TOPICS)))
         writer = self._target.writer(partial(self._giving_up, store))
         try:
-            self._keys.start_over()
+            self._keys.start_over(store, self._target)
             position = self._resume(store, writer)
             metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)
             if self.stopping:
@@ -187,6 +188,8 @@ class Relay:
                 rows = store.page(position, self._limits.batch_events_max, self._limits.batch_bytes_max)
                 if not rows:
                     self._say(failures=0)
+                    if self._send_lost_keys(writer):
+                        continue
                     if self._publisher is not None:
                         self._publisher.mend()
                     store.wait(min(self._limits.poll_seconds, self._limits.keys_seconds))
@@ -194,8 +197,10 @@ class Relay:
                 began = time.monotonic()
                 position = self._send(store, writer, position, rows)
                 if len(rows) < self._limits.batch_events_max:
+                    self._send_lost_keys(writer)
                     self._stopping.wait(max(0.0, began + self._limits.interval_seconds - time.monotonic()))
         finally:
+            self._keys.close()
             writer.close()
 
     def _giving_up(self, store: RelayStore) -> bool:
@@ -300,6 +305,14 @@ class Relay:
         if tombstones:
             writer.write(tombstones)
             _log.info("relay.keys_destroyed", authors=len(tombstones))
+
+    def _send_lost_keys(self, writer: LogWriter) -> bool:
+        """Look a little further for keys that Kafka has lost, and send those; whether there is more to look for."""
+        lost = self._keys.lost()
+        if lost:
+            writer.write(lost)
+            self._keys.sent(Id(record.key.decode()) for record in lost)
+        return lost is not None
 
     def _say(self, **changes: Any) -> None:
         before = self.status

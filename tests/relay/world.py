@@ -23,6 +23,10 @@ QUICK = RelayLimits(
     poll_seconds=0.2, election_seconds=0.1, retry_seconds_min=0.02, retry_seconds_max=0.2, keys_seconds=0.1
 )
 """Soon back, so that tests are fast."""
+SMALL = RelayLimits(
+    batch_events_max=20, poll_seconds=0.2, retry_seconds_min=0.001, retry_seconds_max=0.01, keys_seconds=0.1
+)
+"""So many transactions that there is much to lose."""
 
 
 @contextmanager
