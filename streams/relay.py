@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from domain.event import Id
 from infra.breaker import State as BreakerState
+from infra.breaker import show
 from infra.codec import Row
 from infra.event_log import (
     EventLog,
@@ -35,6 +36,7 @@ from infra.event_log import (
     last_records,
     settled,
 )
+from infra.guarded_pool import is_away
 from infra.log_records import (
     EVENT_TOPICS,
     NotOurs,
@@ -104,6 +106,8 @@ class Relay:
 
     def start(self) -> None:
         """Begin. Raises ``RuntimeError`` the second time."""
+        show("postgres", BreakerState.CLOSED)
+        show("kafka", BreakerState.CLOSED)
         self._thread.start()
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -147,9 +151,11 @@ class Relay:
         """Say what is wrong and wait: longer each time, and not as long as another relay that met the same."""
         failures = self.status.failures + 1
         metrics.RELAY_FAILURES.inc()
+        # One thread that pauses between its attempts is its own breaker, and is seen as one.
         if isinstance(error, LogUnavailable):
-            # One thread that pauses between its attempts is its own breaker, and is seen as one.
-            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.OPEN)
+            show("kafka", BreakerState.OPEN)
+        elif is_away(error):
+            show("postgres", BreakerState.OPEN)
         trouble = f"{type(error).__name__}: {error}".strip()
         sending, self._sending = self._sending, []
         _log.warning("relay.failed", error=trouble, failures=failures, exc_info=unexpected, **first_of(sending))
@@ -162,9 +168,11 @@ class Relay:
 
     def _elected(self, store: RelayStore) -> bool:
         while not self.stopping:
-            if store.elected():
+            elected = store.elected()
+            show("postgres", BreakerState.CLOSED)
+            if elected:
                 return True
-            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)  # it asks nothing of Kafka
+            show("kafka", BreakerState.CLOSED)  # it asks nothing of Kafka
             self._say(state="standing by", trouble="another relay leads")
             self._stopping.wait(self._limits.election_seconds)
         return False
@@ -176,7 +184,7 @@ class Relay:
         try:
             self._keys.start_over(store, self._target)
             position = self._resume(store, writer)
-            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)
+            show("kafka", BreakerState.CLOSED)
             if self.stopping:
                 return
             self._say(state="leading", position=position, trouble=None)
@@ -280,7 +288,7 @@ class Relay:
         batch = outgoing(rows)
         records = [*self._keys.needed(store, batch.authors), *batch.records]
         writer.write(records)
-        metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)
+        show("kafka", BreakerState.CLOSED)
         sent(rows, began_ns)
         self._keys.sent(batch.authors)
         position = rows[-1][0]

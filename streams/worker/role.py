@@ -12,6 +12,7 @@ from typing import Final, Literal
 import structlog
 from msgspec import Struct
 
+from infra.breaker import Breaker
 from infra.codec import Codec
 from infra.event_log import EventLog, LogUnavailable, TopicsMissing
 from projections.catalogue import GROUPS
@@ -46,13 +47,17 @@ class GroupStatus(Struct, frozen=True):
 
 
 class Means(Struct, frozen=True):
-    """What a worker works with: PostgreSQL, the brokers (``host:port, …``) and the log there, and whom to tell."""
+    """What a worker works with: PostgreSQL, the brokers (``host:port, …``) and the log there, and whom to tell.
+
+    ``breaker`` is that of PostgreSQL, for all groups together.
+    """
 
     conninfo: str
     servers: str
     log: EventLog
     codec: Codec
     publisher: Publisher | None = None
+    breaker: Breaker | None = None
 
 
 class GroupWorker:
@@ -119,6 +124,7 @@ class GroupWorker:
             self._projections,
             self._means.codec,
             self._means.publisher,
+            breaker=self._means.breaker,
             name=f"moot worker {self.group}",
             transaction_seconds_max=self._limits.transaction_seconds_max,
         )

@@ -18,6 +18,7 @@ from schemas.topics import TOPICS, place
 from streams.limits import RelayLimits
 from streams.relay import Relay
 from tests.conformance.event_store import meta, new_id, one
+from tests.conformance.proxy import Proxy
 from tests.relay.world import QUICK, SECONDS_MAX, SMALL, History, declare, reached, relaying, sent, store_of, stored
 
 
@@ -132,17 +133,30 @@ def test_a_write_that_fails_is_logged_with_the_trace_of_its_first_event(
     assert "trace_id" not in failed[-1], "it was sending nothing"
 
 
-def test_a_log_that_is_back_is_told_to_be_though_there_is_nothing_to_send(store: str, log: MemoryLog) -> None:
-    def told() -> float | None:
-        return metrics.REGISTRY.get_sample_value("moot_breaker_state", {"dependency": "kafka"})
+def breaker(dependency: str) -> float | None:
+    return metrics.REGISTRY.get_sample_value("moot_breaker_state", {"dependency": dependency})
 
+
+def test_a_log_that_is_back_is_told_to_be_though_there_is_nothing_to_send(store: str, log: MemoryLog) -> None:
     log.refuse = True
     with relaying(store, log) as relay:
         assert relay.wait(lambda status: status.failures > 1, SECONDS_MAX)
-        assert told() == State.OPEN
+        assert (breaker("kafka"), breaker("postgres")) == (State.OPEN, State.CLOSED)
         log.refuse = False
         assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX)
-        assert told() == State.CLOSED
+        assert breaker("kafka") == State.CLOSED
+
+
+def test_a_database_that_is_away_is_told_to_be_until_it_is_back(store: str, log: MemoryLog) -> None:
+    with Proxy(store) as proxy, relaying(proxy.conninfo, log) as relay:
+        assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX)
+        assert breaker("postgres") == State.CLOSED
+        proxy.refuse()
+        assert relay.wait(lambda status: status.failures > 1, SECONDS_MAX)
+        assert (breaker("postgres"), breaker("kafka")) == (State.OPEN, State.CLOSED)
+        proxy.accept()
+        assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX)
+        assert breaker("postgres") == State.CLOSED
 
 
 def test_a_database_that_cuts_all_connections_is_waited_for(store: str, log: MemoryLog, history: History) -> None:
