@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from commands.handling import Commands
 from infra.attempts import Attempts, Rate
-from infra.breaker import Breaker, BreakerLimits
+from infra.breaker import Breaker, breaker_limits
 from infra.credentials import Credentials
 from infra.event_store import GroupCommitStore, postgres_store
 from infra.guarded_pool import GuardedPool, PostgresAway, guarded_pool
@@ -166,11 +166,6 @@ def _pool(settings: Settings, name: str, url: str, wait_seconds_max: float) -> G
         breaker=Breaker(name, breaker_limits(settings), refusal=PostgresAway),
         name=name,
     )
-
-
-def breaker_limits(settings: Settings) -> BreakerLimits:
-    """Those settings that begin with ``breaker_``."""
-    return BreakerLimits(**{name: getattr(settings, f"breaker_{name}") for name in BreakerLimits.__struct_fields__})
 
 
 def _read_limits(settings: Settings) -> ReadLimits:

@@ -55,6 +55,20 @@ ON CONFLICT (partition) DO UPDATE SET position = excluded.position WHERE exclude
 """
 
 
+_KEYS_THERE = """
+CREATE TEMPORARY TABLE IF NOT EXISTS keys_there (author_id uuid PRIMARY KEY, wrapped bytea); TRUNCATE keys_there
+"""
+_KEY_THERE = """
+INSERT INTO keys_there SELECT * FROM unnest(%b::uuid[], %b::bytea[])
+ON CONFLICT (author_id) DO UPDATE SET wrapped = excluded.wrapped
+"""
+_KEYS_NOT_THERE = """
+SELECT author_id, k.wrapped FROM log.author_keys k LEFT JOIN keys_there t USING (author_id)
+WHERE k.wrapped IS NOT NULL AND t.wrapped IS DISTINCT FROM k.wrapped AND author_id > %b::uuid AND k.created_at < %b
+ORDER BY author_id LIMIT %b
+"""
+
+
 class Standing(Struct, frozen=True):
     """How far the log is in Kafka, as PostgreSQL knows it.
 
@@ -184,6 +198,23 @@ class RelayStore:
             (since, margin_seconds),
         )
         return [(Id(str(author)), at) for author, at in found]
+
+    def compare_keys(self) -> datetime:
+        """Begin to compare the keys that are in Kafka with those here; nothing is known of what is there. The time."""
+        self._connection.execute(_KEYS_THERE)
+        row = self._connection.execute("SELECT clock_timestamp()").fetchone()
+        assert row is not None
+        found: datetime = row[0]
+        return found
+
+    def there(self, keys: Mapping[Id, bytes | None]) -> None:
+        """These keys are in Kafka, in place of what was there of the same authors."""
+        self._connection.execute(_KEY_THERE, (list(keys), list(keys.values())), prepare=True)
+
+    def not_there(self, made_before: datetime, after: Id, authors_max: int) -> Mapping[Id, bytes]:
+        """The wrapped keys that are not there as they are here, of so many authors at most, in the order of ids."""
+        found = self._connection.execute(_KEYS_NOT_THERE, (after, made_before, authors_max), binary=True)
+        return {Id(str(author)): bytes(box) for author, box in found}
 
     def kept(self) -> dict[int, int]:
         """What ``relayed`` has kept."""

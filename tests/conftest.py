@@ -35,6 +35,7 @@ FAULTS = (
     "test_replica.py",
     "test_roles.py",
     "test_worker_faults.py",
+    "test_worker_kills.py",
 )
 """Those of them that take minutes, whole fleets under faults: ``-m "stack and not faults"`` leaves them out."""
 

@@ -37,6 +37,8 @@ BROKER_SESSION_MILLISECONDS = 3_000
 must wait for this before it may register again; nothing else waits for a lone broker."""
 BROKER_HEARTBEAT_MILLISECONDS = 500
 """Several of these must fit into the above (Kafka: 2,000)."""
+MEMBER_SESSION_MILLISECONDS_MIN = 1_000
+"""How soon a member of a consumer group may ask to be taken for dead (Kafka: 6,000): as soon as a test cannot wait."""
 INTERNAL_PARTITIONS = 4
 """Of the topics for offsets and transactions (Kafka: 50 each). Each is a folder to open on every start."""
 
@@ -128,6 +130,7 @@ class Kafka(Server):
             "share.coordinator.state.topic.min.isr": 1,
             # A group need not wait for members that may come; there are few, and tests start them one by one.
             "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": MEMBER_SESSION_MILLISECONDS_MIN,
         }
         return "".join(f"{name}={value}\n" for name, value in values.items())
 

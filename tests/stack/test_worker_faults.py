@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
 
 import msgspec
 import pytest
@@ -32,10 +31,6 @@ from tests.stack.workers import Pauses, Site, WorkerProcess
 
 Start = Callable[..., Site]
 
-EVENTS, EVENTS_LONG = 21_500, 400_000
-"""Of a test of kills; four of five are votes: 300,000 with ``--seeds 20``, and for each seed with ``--long``."""
-SEEDS, SEEDS_LONG = 2, 20
-KILLS, KILLS_LONG = 3, 6
 ALONE = "votes is following 12 partitions"
 TAKEOVER_SECONDS_MAX = 15.0
 PAUSE_SECONDS_MAX = 5.0
@@ -54,33 +49,6 @@ def start(stack: Stack, server_database: str, tmp_path: Path) -> Iterator[Start]
     for site in sites:
         with site:
             pass
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """More seeds with ``--seeds``; with ``--long`` more events of each, too."""
-    if "seed" in metafunc.fixturenames:
-        seeds = metafunc.config.getoption("--seeds") or (SEEDS_LONG if metafunc.config.getoption("--long") else SEEDS)
-        metafunc.parametrize("seed", range(1, 1 + seeds))
-
-
-def test_workers_killed_at_random_moments(request: pytest.FixtureRequest, start: Start, seed: int) -> None:
-    long = request.config.getoption("--long")
-    random, site = Random(seed), start(seed=seed)
-    kills = KILLS_LONG if long else KILLS
-    with site.relayed():
-        site.grow((EVENTS_LONG if long else EVENTS) // 2)
-        workers = [site.worker(), site.worker()]
-        for _ in range(kills):
-            folded = site.folded()
-            site.until(lambda folded=folded: site.folded() > folded, 60)  # type: ignore[misc]
-            time.sleep(random.uniform(0, 1.5))
-            workers.pop(random.randrange(2)).kill()
-            workers.append(site.worker())
-            site.grow((EVENTS_LONG if long else EVENTS) // 2 // kills)
-        site.caught_up()
-    votes = sum(type(one.event) is VoteCast for one in site.history.happened)
-    assert votes >= (300_000 if long else 15_000)
-    site.assert_right()
 
 
 def test_others_take_over_soon_from_a_killed_one(start: Start) -> None:
@@ -108,12 +76,7 @@ def say(line: str) -> None:
 
 
 def _reached(site: Site, group: str) -> int:
-    with connect(site.conninfo) as connection:
-        row = connection.execute(
-            "SELECT views.reached(%s)", ([projection.name for projection in GROUPS[group]],)
-        ).fetchone()
-    assert row is not None
-    return int(row[0])
+    return site.reached([projection.name for projection in GROUPS[group]])
 
 
 def test_workers_are_added_and_removed_under_load(start: Start) -> None:
