@@ -21,6 +21,7 @@ from infra.keyring import Keyring
 from infra.mail import Mailbox
 from infra.measured_commands import MeasuredCommands
 from infra.passwords import Passwords
+from infra.presence import Presences, presence_limits
 from infra.progress import Progress
 from infra.reads import ReadLimits, Reads
 from infra.recorders import NotSent
@@ -50,6 +51,7 @@ class Moot(Struct, frozen=True, kw_only=True, weakref=True):
     reads: Reads
     redis: Redis
     signals: RedisSignals
+    presences: Presences
     progress: Progress
     publisher: RedisPublisher
     sessions: Sessions
@@ -95,6 +97,9 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
         signals = RedisSignals(client)
         await signals.open()
         stack.push_async_callback(signals.close)
+        presences = Presences(client, presence_limits(settings))
+        await presences.open()
+        stack.push_async_callback(presences.close)
         progress = Progress(signals, pool, wait_seconds_max=settings.position_wait_seconds_max)
         pool.on_broken = progress.doubt
         await progress.open()
@@ -119,6 +124,7 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             reads=Reads(pool, replica, limits=_read_limits(settings)),
             redis=client,
             signals=signals,
+            presences=presences,
             progress=progress,
             publisher=RedisPublisher(publishing, Breaker("redis publisher", breaker_limits(settings))),
             sessions=sessions,
