@@ -2,8 +2,9 @@
 
 Each device of an account chooses a state, and what was chosen last among the devices that live is what holds. A device
 lives for ``expiry_seconds`` after its last heartbeat. When it goes, the last choice of those that are left holds. One
-that is new, or was silent for too long, repeats what holds, or held last; but who comes is not idle. Who is invisible
-is offline to everybody else, in states, in counts, and in when anything is told.
+that is new, or was silent for too long, repeats what holds, or held last; but who comes is not idle. Where Redis has
+lost that, what the client was answered last holds: nobody becomes visible by it. Who is invisible is offline to
+everybody else, in states, in counts, and in when anything is told.
 
 People see each other in places: today in the servers that both are in (``infra.queries.presence`` says which). A place
 has an index of who is present, and a log of whose state changed last, so that whoever follows it reads what is new
@@ -138,9 +139,14 @@ class Presences:
         """
         return await self._heard("set", account_id, device, state, places)
 
-    async def beat(self, account_id: Id, device: str, places: Sequence[Id] | None) -> Presence:
-        """A device lives. Gives what holds. Raises ``TooManyAttempts`` for one that comes and goes too often."""
-        return await self._heard("beat", account_id, device, Presence.ONLINE, places)
+    async def beat(
+        self, account_id: Id, device: str, places: Sequence[Id] | None, answered: Presence = Presence.ONLINE
+    ) -> Presence:
+        """A device lives. Gives what holds. Raises ``TooManyAttempts`` for one that comes and goes too often.
+
+        ``answered`` is what it was given last: that holds again where Redis knows nothing of the account any more.
+        """
+        return await self._heard("beat", account_id, device, answered, places)
 
     async def leave(self, account_id: Id, device: str) -> Presence:
         """A device is gone. Gives what holds now, ``OFFLINE`` if it was the last."""
@@ -178,8 +184,14 @@ class Presences:
         found: tuple[int, list[bytes]] = await self._answer(lambda: self._redis.sscan(key, cursor, count=size))
         return found
 
+    async def last_change(self, place_id: Id) -> int:
+        """The number of the last change in the place, as far as Redis remembers one; else 0."""
+        log = f"presence:log:{place_id}"
+        found = await self._answer(lambda: self._redis.zrevrange(log, 0, 0, withscores=True))
+        return int(found[0][1]) if found else 0
+
     async def changes(self, place_id: Id, after: int) -> Changes:
-        """Whose state changed in the place after change ``after``; with 0, the number is all that matters."""
+        """Whose state changed in the place after change ``after``."""
         number, whole, *accounts = await self._run(self._changes, place_id, after)
         return Changes(int(number), None if whole else [Id(account.decode()) for account in accounts])
 

@@ -3,8 +3,8 @@
 Keys, of an ACCOUNT and a PLACE (what people see each other in, such as a server):
 
 - ``presence:of:ACCOUNT``: a hash with a field ``d:DEVICE`` for each device (``ORDER|EXPIRES|STATE``), ``shown`` (the
-  state that others were told), ``kept`` (what held when it was heard last), ``since`` and ``changes`` (the window of the
-  rate limit).
+  state that others were told), ``kept`` (what held when it was heard last), ``since`` and ``changes`` (the window of
+  the rate limit).
 - ``presence:now:ACCOUNT``: what others see while it is not OFFLINE, as ``STATE|UNTIL``.
 - ``presence:at:ACCOUNT``: the places of the account, as they were when it was heard last.
 - ``presence:in:PLACE``: the accounts that are present there.
@@ -54,7 +54,7 @@ local function last_chosen(devices)
 end
 
 local function read(account)
-  local found = {{devices = {{}}, gone = {{}}, shown = 'OFFLINE', kept = 'ONLINE', since = 0, changes = 0}}
+  local found = {{devices = {{}}, gone = {{}}, shown = 'OFFLINE', since = 0, changes = 0}}
   local raw = redis.call('HGETALL', 'presence:of:' .. account)
   for i = 1, #raw, 2 do
     local field, value = raw[i], raw[i + 1]
@@ -87,7 +87,8 @@ local function write(account, found, places)
   for field, device in pairs(found.devices) do
     redis.call('HSET', key, field, ms(device.order) .. '|' .. ms(device.expires) .. '|' .. device.state)
   end
-  redis.call('HSET', key, 'shown', public, 'kept', found.kept, 'since', ms(found.since), 'changes', found.changes)
+  redis.call('HSET', key, 'shown', public, 'since', ms(found.since), 'changes', found.changes)
+  if found.kept then redis.call('HSET', key, 'kept', found.kept) end
   redis.call('PEXPIRE', key, kept_ms)
   if public == 'OFFLINE' then
     redis.call('DEL', 'presence:now:' .. account)
@@ -141,8 +142,8 @@ if verb == 'leave' then
 else
   local state = chosen
   if verb == 'beat' and not device then
-    state = holds and holds.state or found.kept
-    if state == 'IDLE' then state = 'ONLINE' end
+    local before = holds and holds.state or found.kept
+    if before then state = before == 'IDLE' and 'ONLINE' or before end
   end
   if verb == 'set' or not device then
     if not device or device.state ~= state or device ~= holds then
@@ -172,7 +173,8 @@ return {0, write(account, found, places)}
 """Hears of a device. Gives the milliseconds to wait, if it may not change anything now, and what holds afterwards.
 
 Own ARGV: ms that a device lives, devices of an account, changes in a window, ms of that; account, verb (``set``,
-``beat`` or ``leave``), device, the state that is set, whether its places are known, and these.
+``beat`` or ``leave``), device, the state that is set, or that holds where nothing is known of the account, whether its
+places are known, and these.
 """
 
 SWEEP = (

@@ -34,6 +34,7 @@ from read_api.schema.common import (
     named,
     paging,
 )
+from read_api.schema.presence_states import PresenceState
 
 
 @strawberry.enum(description="What somebody may do in a server or in one of its channels.")
@@ -120,6 +121,11 @@ class ServerMember:
         """The roles held."""
         held = set(self.row.role_ids)
         return [Role(row=role) for role in self.inside.roles if role.role_id in held]
+
+    @strawberry.field(description="How they are now, as others see them; null while that cannot be told.")
+    def presence(self, info: Info) -> PresenceState | None:
+        """How they are now."""
+        return info.context.loaders.presences.get(self.row.account_id)
 
     @strawberry.field(description="When they joined.")
     def joined_at(self) -> datetime | None:

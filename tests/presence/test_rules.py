@@ -31,7 +31,7 @@ class Person:
 
     def __init__(self) -> None:
         self.devices: list[tuple[str, Presence, int]] = []
-        self.kept = Presence.ONLINE
+        self.kept: Presence | None = None
         self.places: frozenset[Id] = frozenset()
 
     def remember(self) -> None:
@@ -55,7 +55,7 @@ class Devices(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.now = 1_800_000_000_000
         self.redis = server.async_client()
-        self.runner.run(self.redis.flushall())
+        self.runner.run(self.redis.flushdb())
         self.presences = Presences(self.redis, MANY, lambda: self.now)
         self.people = {account: Person() for account in PEOPLE}
         self.read: dict[Id, tuple[int, dict[Id, Presence]]] = {place: (0, {}) for place in PLACES}
@@ -80,16 +80,17 @@ class Devices(RuleBasedStateMachine):
         person.remember()
         assert found is state
 
-    @rule(account=who, device=device, to=places)
-    def beats(self, account: Id, device: str, to: frozenset[Id] | None) -> None:
-        found = self.run(self.presences.beat(account, device, self.moved(account, to)))
+    @rule(account=who, device=device, to=places, answered=choice)
+    def beats(self, account: Id, device: str, to: frozenset[Id] | None, answered: Presence) -> None:
+        found = self.run(self.presences.beat(account, device, self.moved(account, to), answered))
         person = self.people[account]
         until = self.now + EXPIRY_MS
         if any(one[0] == device for one in person.devices):
             person.devices = [(name, how, until if name == device else at) for name, how, at in person.devices]
         else:
             held = person.own if person.devices else person.kept
-            person.devices.append((device, Presence.ONLINE if held is Presence.IDLE else held, until))
+            state = answered if held is None else Presence.ONLINE if held is Presence.IDLE else held
+            person.devices.append((device, state, until))
             person.remember()
         assert found is person.own
 
@@ -155,7 +156,7 @@ def play(server: RedisServer, scene: Any, **limits: Any) -> None:
     async def run() -> None:
         clock = [1_800_000_000_000]
         redis = server.async_client()
-        await redis.flushall()
+        await redis.flushdb()
         try:
             await scene(Presences(redis, PresenceLimits(**limits), lambda: clock[0]), clock)
         finally:
@@ -238,9 +239,12 @@ def test_a_redis_that_lost_everything_knows_again_with_the_next_heartbeat(server
     async def scene(presences: Presences, _: list[int]) -> None:
         await presences.set(ADA, "a", Presence.ONLINE, [DEN])
         number = (await presences.changes(DEN, 0)).number
-        await presences._redis.flushall()
+        await presences.set(BOB, "a", Presence.INVISIBLE, [DEN])
+        await presences._redis.flushdb()
         assert await presences.present(DEN) == {}
         assert await presences.beat(ADA, "a", [DEN]) is Presence.ONLINE
+        assert await presences.beat(BOB, "a", [DEN], Presence.INVISIBLE) is Presence.INVISIBLE
+        assert await presences.beat(BOB, "b", [DEN], Presence.ONLINE) is Presence.INVISIBLE
         assert await presences.present(DEN) == {ADA: Presence.ONLINE}
         assert (await presences.changes(DEN, 0)).number >= number
 
