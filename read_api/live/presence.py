@@ -80,6 +80,7 @@ class PresenceTopic(SceneTopic[People]):
         self._made = scene.made
         self._number = 0
         self._joined = 0
+        self._view = {}
         standing = [standing_channel(scene.place_id)]
         super().__init__(presence_channel(scene.place_id), standing, signals, pool, scene.limits.scene)
 
@@ -94,9 +95,12 @@ class PresenceTopic(SceneTopic[People]):
         number = await self._presences.last_change(place_id)
         async with self._pool.connection() as connection:
             joined = await last_joined(connection, place_id)
-        present = await self._in_place(await self._presences.present(place_id))
+        present = await self._presences.present(place_id)
+        # Who joined since his last heartbeat is in no index yet, and is shown all the same.
+        shown = await self._presences.shown([account_id for account_id in self._view if account_id not in present])
+        everybody = await self._in_place({**present, **shown})
         self._number, self._joined = number, joined
-        return dict(list(present.items())[: self._presence_limits.people_max])
+        return dict(list(everybody.items())[: self._presence_limits.people_max])
 
     async def _after_standing(self, connection: Connection) -> People:
         limits = self._presence_limits

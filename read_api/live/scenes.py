@@ -222,6 +222,8 @@ class SceneTopic(Generic[View]):
     async def _show(self, view: View) -> None:
         """Tell everybody what has changed; ``_changing`` is held."""
         before, self._view = self._view, view
+        if before == view:
+            return
         common = [Event(0, payload) for payload in self._payloads(before, view, None)]
         self._version += 1
         followers = tuple(self._followers)

@@ -1,6 +1,7 @@
 """Presence that ends by itself, crowds, several processes, and a Redis that goes away."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from uuid import uuid4
@@ -10,13 +11,14 @@ import pytest
 
 from domain.event import Id
 from infra.embedded import Engines
+from infra.presence import Presence, Presences
 from infra.tasks import end
 from read_api.ids import Kind, subject_id
 from tests.api.stack import Client, Stack, serving
 from tests.live.chat import PRESENCE, TYPING, Den, beat, done, is_now, types
 from tests.live.conftest import served
 from tests.live.redis_server import RedisServer
-from tests.live.socket import Socket, signed_in
+from tests.live.socket import SECONDS, Socket, signed_in
 from tests.live.test_presence import becomes, changes, next_change, watching
 from tests.live.watching import operations_of, refused, told
 
@@ -217,6 +219,37 @@ def test_a_thousand_changes_among_ten_thousand_are_told_in_a_few_messages_made_o
             for row in rows:
                 copy.write_row((*row, b"", 1))
         crowded.run(come(people, "a"))
+        asyncio.run(scene())
+
+
+def test_who_joined_is_shown_before_a_heartbeat_of_his_says_where_he_is(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, wanted = threading.Event(), 0
+    real = Presences.present
+
+    async def present(self: Presences, place_id: Id) -> dict[Id, Presence]:
+        nonlocal wanted
+        wanted -= 1
+        if wanted == 0:
+            read.set()
+        return await real(self, place_id)
+
+    async def scene() -> None:
+        nonlocal wanted
+        async with signed_in(stack, ada) as socket:
+            assert await watching(socket, den) == {}
+            await told(den.join, bob)
+            await becomes(socket, {}, {bob.id: "IDLE"})
+            wanted = 2
+            assert await asyncio.to_thread(read.wait, SECONDS), "all is read anew again and again"
+            await told(is_now, ada, "ONLINE")
+            assert await next_change(socket) == {ada.id: "ONLINE"}
+
+    monkeypatch.setattr(Presences, "present", present)
+    with served(engines, presence_refresh_seconds=0.1) as stack, Client(stack) as ada, Client(stack) as bob:
+        den = Den(ada.appear())
+        is_now(bob.appear(), "IDLE")
         asyncio.run(scene())
 
 
