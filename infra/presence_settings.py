@@ -52,6 +52,12 @@ class PresenceSettings(BaseModel):
     presence_redis_seconds_max: float = setting(
         1.0, "seconds", "How long Redis may take over presence or typing before it counts as away.", gt=0
     )
+    presence_places_seconds_max: float = setting(
+        2.0,
+        "seconds",
+        "How long a heartbeat waits for PostgreSQL to say where somebody is seen; then: as before.",
+        gt=0,
+    )
     presence_coalesce_seconds: float = setting(
         0.25, "seconds", "What changes within is told together; a person sees no difference.", ge=0
     )

@@ -6,6 +6,7 @@ device, watches ``presenceChanged``, and begins anew after a lost connection: th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from typing import Annotated, TypeVar
 
@@ -281,9 +282,11 @@ def _device(given: DeviceInput) -> str:
 
 async def _places(info: Info, account_id: Id) -> Sequence[Id] | None:
     """Where the account is seen; ``None`` while PostgreSQL does not say: then Redis goes by what it was told before."""
+    context = info.context
     try:
-        found: dict[Id, list[Id]] = await info.context.loaders.read(presence_queries.places_of, [account_id])
-    except UNAVAILABLE:
+        async with asyncio.timeout(context.moot.settings.presence_places_seconds_max):
+            found: dict[Id, list[Id]] = await context.loaders.read(presence_queries.places_of, [account_id])
+    except (*UNAVAILABLE, TimeoutError):
         return None
     return found[account_id]
 

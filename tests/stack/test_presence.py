@@ -81,6 +81,33 @@ def test_presence_crosses_processes_and_outlives_none_and_a_kick_ends_it(fleet: 
 
 
 @pytest.mark.parametrize("how", ["cut", "partition"])
+def test_without_postgresql_people_stay_present_and_what_changed_is_told_after(
+    fleet: Fleet, stack: Stack, how: str
+) -> None:
+    ada, bob, den = fleet.ada, fleet.bob, fleet.den
+
+    def says(state: str) -> bool:
+        query = f'mutation {{ setPresence(input: {{device: "phone", state: {state}}}) {{ presence }} }}'
+        return bool((bob.post(query).get("data") or {}).get("setPresence") == {"presence": state})
+
+    async def scene() -> None:
+        async with signed_in(at(fleet.there), ada) as socket:
+            known = await watching(socket, den)
+            heart = asyncio.create_task(fleet.beating())
+            await becomes(socket, known, {bob.id: "IDLE"})
+            bob.position = None  # nobody waits for views that cannot be asked
+            getattr(stack.proxy("postgres"), how)()
+            await told(until, lambda: says("DO_NOT_DISTURB"))
+            await socket.alive()
+            stack.proxy("postgres").heal()
+            await becomes(socket, known, {bob.id: "DO_NOT_DISTURB"})
+            await end(heart)
+            await becomes(socket, known, {})
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("how", ["cut", "partition"])
 def test_who_is_present_is_unknown_while_redis_cannot_be_reached_and_known_after(
     fleet: Fleet, stack: Stack, how: str
 ) -> None:
