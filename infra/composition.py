@@ -22,6 +22,7 @@ from infra.mail import Mailbox
 from infra.measured_commands import MeasuredCommands
 from infra.pace import RedisPace
 from infra.passwords import Passwords
+from infra.presence import Presences, presence_limits
 from infra.progress import Progress
 from infra.queries.messages import MessageLog, PostgresMessages
 from infra.reads import ReadLimits, Reads
@@ -54,6 +55,7 @@ class Moot(Struct, frozen=True, kw_only=True, weakref=True):
     messages: MessageLog
     redis: Redis
     signals: RedisSignals
+    presences: Presences
     progress: Progress
     publisher: RedisPublisher
     sessions: Sessions
@@ -99,6 +101,9 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
         signals = RedisSignals(client)
         await signals.open()
         stack.push_async_callback(signals.close)
+        presences = Presences(client, presence_limits(settings))
+        await presences.open()
+        stack.push_async_callback(presences.close)
         progress = Progress(signals, pool, wait_seconds_max=settings.position_wait_seconds_max)
         pool.on_broken = progress.doubt
         await progress.open()
@@ -134,6 +139,7 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             messages=PostgresMessages(),
             redis=client,
             signals=signals,
+            presences=presences,
             progress=progress,
             publisher=RedisPublisher(publishing, Breaker("redis publisher", breaker_limits(settings))),
             sessions=sessions,

@@ -18,6 +18,7 @@ from infra.engine_urls import check_postgres_url, check_redis_url
 from infra.failures import Failure
 from infra.fleet_settings import FleetSettings
 from infra.kafka_settings import KafkaSettings
+from infra.presence_settings import PresenceSettings
 from infra.proxies import networks
 from infra.setting import setting
 from infra.store_limits import LIMITS, StoreLimits
@@ -33,7 +34,7 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-class Settings(FleetSettings, WorkerSettings, KafkaSettings, ViewSettings):
+class Settings(FleetSettings, WorkerSettings, KafkaSettings, ViewSettings, PresenceSettings):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)

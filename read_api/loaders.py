@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 from psycopg import AsyncConnection
 
 from domain.event import Id
+from infra.presence import Presences, PresenceUnavailable
 from infra.queries import accounts, comments, communities, conversations, items, messages, servers, unread
 from infra.queries.comments import CommentItem
 from infra.queries.conversations import Joined
@@ -34,6 +35,7 @@ from read_api.schema.communities import Community
 from read_api.schema.conversations import Conversation
 from read_api.schema.messages import Message
 from read_api.schema.posts import Post
+from read_api.schema.presence_states import PresenceState
 from read_api.schema.servers import Channel, Role, Server
 
 K = TypeVar("K", bound=Hashable)
@@ -46,19 +48,13 @@ _TURNS = 3
 and what they await a turn after that."""
 
 
-class Loader(Generic[K, V]):
+class Batches(Generic[K, V]):
     """Batches look-ups by key with one function, which gives those it found; the rest get ``missing``."""
 
-    __slots__ = ("_fetch", "_known", "_missing", "_reading", "_tasks", "_waiting")
+    __slots__ = ("_ask", "_known", "_missing", "_tasks", "_waiting")
 
-    def __init__(
-        self,
-        reading: Reading,
-        fetch: Callable[[Connection, Sequence[K]], Awaitable[Mapping[K, V]]],
-        missing: V,
-    ) -> None:
-        self._reading = reading
-        self._fetch = fetch
+    def __init__(self, ask: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]], missing: V) -> None:
+        self._ask = ask
         self._missing = missing
         self._known: dict[K, V] = {}
         self._waiting: dict[K, asyncio.Future[V]] = {}
@@ -108,7 +104,7 @@ class Loader(Generic[K, V]):
     async def _answer(self, waiting: dict[K, asyncio.Future[V]]) -> None:
         try:
             keys = list(waiting)
-            found = await self._reading.run(lambda connection: self._fetch(connection, keys))
+            found = await self._ask(keys)
         except BaseException as error:
             for future in waiting.values():
                 if not future.done():
@@ -123,13 +119,28 @@ class Loader(Generic[K, V]):
                 future.set_result(value)
 
 
+class Loader(Batches[K, V]):
+    """The same from the views."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        reading: Reading,
+        fetch: Callable[[Connection, Sequence[K]], Awaitable[Mapping[K, V]]],
+        missing: V,
+    ) -> None:
+        super().__init__(lambda keys: reading.run(lambda connection: fetch(connection, keys)), missing)
+
+
 class Loaders:
     """The loaders of one operation. Those of a visitor know without asking that he voted and saved nothing."""
 
-    def __init__(self, reading: Reading, viewer_id: Id | None, message_log: MessageLog) -> None:
+    def __init__(self, reading: Reading, viewer_id: Id | None, message_log: MessageLog, presences: Presences) -> None:
         self._reading = reading
         self._message_log = message_log
         self._viewer_id = viewer_id
+        self._of_presences = presences
         self._siblings: dict[tuple[str, CommentSort, int, bool], Loader[Id, Page[CommentItem]]] = {}
         self.accounts: Loader[Id, Account | None] = Loader(reading, self._accounts, None)
         self.communities: Loader[Id, Community | None] = Loader(reading, self._communities, None)
@@ -150,6 +161,7 @@ class Loaders:
         self.reacted: Loader[int, Collection[str]] = Loader(reading, self._reacted, ())
         self.unread: Loader[Id, unread.Unread] = Loader(reading, self._unread, unread.Unread())
         self.conversations: Loader[Id, Conversation | None] = Loader(reading, self._conversations, None)
+        self.presences: Batches[Id, PresenceState | None] = Batches(self._presences, PresenceState.OFFLINE)
         self.followed: Loader[Id, bool] = Loader(reading, self._followed, False)
         self.blocked: Loader[Id, bool] = Loader(reading, self._blocked, False)
 
@@ -315,6 +327,13 @@ class Loaders:
             return {}
         found = await conversations.joined(connection, self._viewer_id, ids)
         return {joined.conversation.conversation_id: Conversation(joined=joined) for joined in found}
+
+    async def _presences(self, ids: Sequence[Id]) -> dict[Id, PresenceState | None]:
+        try:
+            shown = await self._of_presences.shown(ids)
+        except PresenceUnavailable:
+            return dict.fromkeys(ids)
+        return {account_id: PresenceState(state.value) for account_id, state in shown.items()}
 
     async def _followed(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
         assert self._viewer_id is not None

@@ -71,7 +71,8 @@ class _EventLoaders(Loaders):
 
     def __init__(self, context: EventContext, viewer_id: Viewer) -> None:
         self._context = context
-        super().__init__(context.moot.reads.begin().on_primary(), viewer_id, context.moot.messages)
+        moot = context.moot
+        super().__init__(moot.reads.begin().on_primary(), viewer_id, moot.messages, moot.presences)
 
     @property
     def _viewer_id(self) -> Viewer:

@@ -10,6 +10,7 @@ what is there too early is held until the views have reached it.
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, Protocol
@@ -149,6 +150,34 @@ class Follower:
         if not self.ended.done():
             self.ended.set_exception(error)
             self.ended.exception()  # whoever waits for it raises it; nobody has to wait
+
+
+class Followed(Protocol):
+    """What is followed, while anybody does."""
+
+    async def open(self) -> None:
+        """Begin to listen. Called once, before anything else."""
+        ...
+
+    async def close(self) -> None:
+        """Stop listening."""
+        ...
+
+    async def follow(self, follower: Follower, ready: Ready) -> None:
+        """Deliver to it from its position on; what comes first page by page, each when ``ready`` returns."""
+        ...
+
+    def leave(self, follower: Follower) -> None:
+        """Deliver nothing more to it."""
+        ...
+
+
+class Scene(ABC):
+    """What has no positions and no past, such as who is present. Equal scenes are one topic."""
+
+    @abstractmethod
+    def topic(self, signals: Signals, pool: Pool) -> Followed:
+        """How it is followed."""
 
 
 class Topic:
@@ -346,7 +375,7 @@ class _Shared:
 
     __slots__ = ("opening", "topic", "users")
 
-    def __init__(self, topic: Topic, opening: "asyncio.Task[None]") -> None:
+    def __init__(self, topic: Followed, opening: "asyncio.Task[None]") -> None:
         self.topic = topic
         self.opening = opening
         self.users = 0
@@ -359,20 +388,25 @@ class Topics:
         self._signals = signals
         self._pool = pool
         self.limits = limits
-        self._shared: dict[Source, _Shared] = {}
+        self._shared: dict[Source | Scene, _Shared] = {}
 
     def __len__(self) -> int:
         return len(self._shared)
 
-    @asynccontextmanager
-    async def following(self, source: Source, follower: Follower, ready: Ready) -> AsyncIterator[None]:
-        """Deliver the events of a source to a follower, until the block is left.
+    def _topic(self, source: Source | Scene) -> Followed:
+        if isinstance(source, Scene):
+            return source.topic(self._signals, self._pool)
+        return Topic(source, self._signals, self._pool, self.limits)
 
-        Inside it what was missed has been delivered. Raises what ``Topic.follow`` does.
+    @asynccontextmanager
+    async def following(self, source: Source | Scene, follower: Follower, ready: Ready) -> AsyncIterator[None]:
+        """Deliver the events of a source, or what a scene shows, to a follower, until the block is left.
+
+        Inside it what was missed has been delivered. Raises what ``follow`` does.
         """
         shared = self._shared.get(source)
         if shared is None:
-            topic = Topic(source, self._signals, self._pool, self.limits)
+            topic = self._topic(source)
             shared = self._shared[source] = _Shared(topic, asyncio.create_task(topic.open()))
             metrics.TOPICS.inc()
         shared.users += 1

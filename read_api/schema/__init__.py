@@ -9,6 +9,7 @@ from read_api.schema.comments import Comment
 from read_api.schema.conversation_mutations import ConversationMutations
 from read_api.schema.message_mutations import MessageMutations
 from read_api.schema.mutations import AccountAndCommunityMutations, PostAndCommentMutations
+from read_api.schema.presence import PresenceMutations, PresenceSubscriptions
 from read_api.schema.queries import Query
 from read_api.schema.server_mutations import ServerMutations
 from read_api.sign_in import SignInMutations
@@ -24,14 +25,20 @@ class Mutation(
     ChannelMutations,
     MessageMutations,
     ConversationMutations,
+    PresenceMutations,
 ):
     """All mutations."""
+
+
+@strawberry.type(name="Subscription", description="What is told as it happens, over WebSocket.")
+class EverySubscription(Subscription, PresenceSubscriptions):
+    """All subscriptions."""
 
 
 strawberry_schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
-    subscription=Subscription,
+    subscription=EverySubscription,
     types=[Comment],
     config=StrawberryConfig(relay_max_results=100),
 )

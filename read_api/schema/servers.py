@@ -35,6 +35,7 @@ from read_api.schema.common import (
 )
 from read_api.schema.messages import HISTORY, Around, Message, Unread, history, unread_in
 from read_api.schema.permissions import Permission, permissions_of
+from read_api.schema.presence_states import PresenceState
 from read_api.schema.server_bans import ServerBan, ServerKick
 
 
@@ -90,6 +91,11 @@ class ServerMember:
         """The roles held."""
         held = set(self.row.role_ids)
         return [Role(row=role) for role in self.inside.roles if role.role_id in held]
+
+    @strawberry.field(description="How they are now, as others see them; null while that cannot be told.")
+    def presence(self, info: Info) -> PresenceState | None:
+        """How they are now."""
+        return info.context.loaders.presences.get(self.row.account_id)
 
     @strawberry.field(description="When they joined.")
     def joined_at(self) -> datetime | None:

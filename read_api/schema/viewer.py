@@ -5,6 +5,7 @@ from typing import Annotated, TypeAlias
 import strawberry
 
 from domain.event import Id
+from infra.presence import PresenceUnavailable
 from infra.queries import accounts as account_queries
 from infra.queries import conversations as conversation_queries
 from infra.queries import items
@@ -27,6 +28,7 @@ from read_api.schema.conversations import Conversation
 from read_api.schema.feeds import FeedSortArgument, PeriodArgument, UntilArgument, feed_page
 from read_api.schema.notifications import Notification
 from read_api.schema.posts import Post
+from read_api.schema.presence_states import PresenceChoice, choice_of
 from read_api.schema.servers import Server
 from read_api.sessions import Session, own_sessions
 
@@ -47,6 +49,16 @@ class Viewer:
     def account(self, info: Info) -> Account | None:
         """The viewer's account."""
         return info.context.loaders.accounts.get(self.account_id)
+
+    @strawberry.field(
+        description="How you are now, invisible or not; null while none of your devices is there, or it cannot be told."
+    )
+    async def presence(self, info: Info) -> PresenceChoice | None:
+        """How the viewer is now."""
+        try:
+            return choice_of(await info.context.moot.presences.own(self.account_id))
+        except PresenceUnavailable:
+            return None
 
     @strawberry.field(description="Where you are signed in, the session used last first.")
     async def sessions(self, info: Info) -> list[Session]:
