@@ -62,6 +62,11 @@ def first_of_month(number: int) -> int:
     return first_at(datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC))
 
 
+def first_of_minute(number: int) -> int:
+    """No Snowflake of that minute is smaller, and none of an earlier one as large."""
+    return max(0, made(number * _MINUTE_MS, 0, 0))
+
+
 def as_id(snowflake: int) -> Id:
     """The number as an id. Ids sort as the numbers do."""
     value = snowflake >> 15 << 80 | (snowflake >> 3 & 0xFFF) << 64 | (snowflake & 0b111) << 59 | _VERSION_AND_VARIANT

@@ -23,6 +23,7 @@ from infra.measured_commands import MeasuredCommands
 from infra.pace import RedisPace
 from infra.passwords import Passwords
 from infra.progress import Progress
+from infra.queries.messages import MessageLog, PostgresMessages
 from infra.reads import ReadLimits, Reads
 from infra.recorders import NotSent
 from infra.secrets import Secrets, load_secrets
@@ -50,6 +51,7 @@ class Moot(Struct, frozen=True, kw_only=True, weakref=True):
     commands: Commands
     pool: GuardedPool
     reads: Reads
+    messages: MessageLog
     redis: Redis
     signals: RedisSignals
     progress: Progress
@@ -129,6 +131,7 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             commands=commands,
             pool=pool,
             reads=Reads(pool, replica, limits=_read_limits(settings)),
+            messages=PostgresMessages(),
             redis=client,
             signals=signals,
             progress=progress,

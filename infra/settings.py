@@ -297,6 +297,13 @@ class Settings(FleetSettings, WorkerSettings, KafkaSettings, ViewSettings):
     session_redis_seconds_max: float = setting(
         0.5, "seconds", "How long Redis may take to say whether a session has ended, before PostgreSQL is asked.", gt=0
     )
+    unread_rest_seconds: float = setting(
+        0.5,
+        "seconds",
+        "How long what somebody has not read in a server is not counted again for who follows it: in a busy server "
+        "each count is of many messages.",
+        ge=0,
+    )
     pace_redis_seconds_max: float = setting(
         0.5,
         "seconds",

@@ -25,6 +25,7 @@ class Kind(Enum):
     CHANNEL = b"h"
     ROLE = b"o"
     CONVERSATION = b"v"
+    MESSAGE = b"m"
 
     @property
     def label(self) -> str:

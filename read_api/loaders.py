@@ -5,15 +5,16 @@ coroutine; otherwise with a future, which the executor awaits. Nothing is rememb
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from psycopg import AsyncConnection
 
 from domain.event import Id
-from infra.queries import accounts, comments, communities, conversations, items, servers
+from infra.queries import accounts, comments, communities, conversations, items, messages, servers, unread
 from infra.queries.comments import CommentItem
 from infra.queries.conversations import Joined
+from infra.queries.messages import MessageLog
 from infra.queries.rows import Page
 from infra.queries.servers import Inside, Placed
 from infra.reads import Reading
@@ -24,16 +25,18 @@ from projections.memberships import Membership
 from projections.posts import Post as PostRow
 from projections.profiles import Profile
 from projections.ranking import CommentSort
+from projections.reaction_counts import ReactionCount
 from projections.scores import Score as ScoreRow
 from read_api.schema.accounts import Account
 from read_api.schema.comments import Comment
 from read_api.schema.common import Vote
 from read_api.schema.communities import Community
 from read_api.schema.conversations import Conversation
+from read_api.schema.messages import Message
 from read_api.schema.posts import Post
 from read_api.schema.servers import Channel, Role, Server
 
-K = TypeVar("K", bound=str)
+K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 Connection = AsyncConnection[Any]
 
@@ -123,8 +126,9 @@ class Loader(Generic[K, V]):
 class Loaders:
     """The loaders of one operation. Those of a visitor know without asking that he voted and saved nothing."""
 
-    def __init__(self, reading: Reading, viewer_id: Id | None) -> None:
+    def __init__(self, reading: Reading, viewer_id: Id | None, message_log: MessageLog) -> None:
         self._reading = reading
+        self._message_log = message_log
         self._viewer_id = viewer_id
         self._siblings: dict[tuple[str, CommentSort, int, bool], Loader[Id, Page[CommentItem]]] = {}
         self.accounts: Loader[Id, Account | None] = Loader(reading, self._accounts, None)
@@ -142,6 +146,10 @@ class Loaders:
         self.channels: Loader[Id, Channel | None] = Loader(reading, self._channels, None)
         self.channels_of: Loader[Id, Sequence[Channel]] = Loader(reading, self._channels_of, ())
         self.conversations: Loader[Id, Conversation | None] = Loader(reading, self._conversations, None)
+        self.messages: Loader[tuple[Id, int], Message | None] = Loader(reading, self._messages, None)
+        self.reactions: Loader[int, Sequence[ReactionCount]] = Loader(reading, messages.reactions, ())
+        self.reacted: Loader[int, Collection[str]] = Loader(reading, self._reacted, ())
+        self.unread: Loader[Id, unread.Unread] = Loader(reading, self._unread, unread.Unread())
         self.followed: Loader[Id, bool] = Loader(reading, self._followed, False)
         self.blocked: Loader[Id, bool] = Loader(reading, self._blocked, False)
 
@@ -269,6 +277,39 @@ class Loaders:
             return {}
         found = await conversations.joined(connection, self._viewer_id, ids)
         return {joined.conversation.conversation_id: Conversation(joined=joined) for joined in found}
+
+    async def _messages(
+        self, connection: Connection, keys: Sequence[tuple[Id, int]]
+    ) -> dict[tuple[Id, int], Message | None]:
+        by_channel: dict[Id, list[int]] = {}
+        for channel_id, message_id in keys:
+            by_channel.setdefault(channel_id, []).append(message_id)
+        made: dict[tuple[Id, int], Message | None] = {}
+        for channel_id, ids in by_channel.items():
+            found = await self._message_log.by_ids(messages.On(connection), channel_id, ids)
+            made.update(((channel_id, row.message_id), Message(row=row)) for row in found.values())
+        return made
+
+    async def _reacted(self, connection: Connection, ids: Sequence[int]) -> Mapping[int, Collection[str]]:
+        assert self._viewer_id is not None
+        return await messages.reacted(connection, self._viewer_id, ids)
+
+    async def _unread(self, connection: Connection, ids: Sequence[Id]) -> Mapping[Id, unread.Unread]:
+        viewer_id = self._viewer_id
+        assert viewer_id is not None
+        async with servers.one_moment(connection):
+            placed = await servers.channels(connection, ids)
+            server_ids = {one.channel.server_id for one in placed if one.channel.server_id is not None}
+            inside = await self._inside(connection, list(server_ids))
+            places = [
+                unread.Place(
+                    one.channel_id, each.inside.member.joined_at, each.inside.member.position, [*each.inside.targets]
+                )
+                for each in _visible(placed, inside)
+                for one in [each.placed.channel]
+                if each.inside.member.joined_at is not None
+            ]
+            return await unread.unread(connection, viewer_id, places)
 
     async def _followed(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
         assert self._viewer_id is not None

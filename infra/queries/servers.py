@@ -44,6 +44,11 @@ class Inside(Struct, frozen=True, dict=True):
     member: ServerMember
 
     @cached_property
+    def targets(self) -> frozenset[Id]:
+        """The ids by which he is mentioned: his own, those of his roles, and that of everyone."""
+        return frozenset((self.member.account_id, self.server.server_id, *self.member.role_ids))
+
+    @cached_property
     def standing(self) -> Standing:
         """What he is there, as decisions know it."""
         row = self.server
@@ -120,11 +125,12 @@ def _both(*values: object) -> tuple[Server, ServerMember]:
 
 
 async def _with_roles(connection: Connection, found: Sequence[tuple[Server, ServerMember]]) -> list[Inside]:
-    roles = await _roles(connection, [server.server_id for server, _ in found])
+    roles = await roles_of(connection, [server.server_id for server, _ in found])
     return [Inside(server, roles.get(server.server_id, []), member) for server, member in found]
 
 
-async def _roles(connection: Connection, server_ids: Sequence[Id]) -> dict[Id, list[ServerRole]]:
+async def roles_of(connection: Connection, server_ids: Sequence[Id]) -> dict[Id, list[ServerRole]]:
+    """The roles of the servers, the mightiest first. Primary key."""
     sql = f"""SELECT {columns(ServerRole, "r")} FROM views.server_roles r
         WHERE r.server_id = ANY(%(ids)s::uuid[]) ORDER BY r.rank DESC"""
     by_server: dict[Id, list[ServerRole]] = {}

@@ -71,7 +71,7 @@ class _EventLoaders(Loaders):
 
     def __init__(self, context: EventContext, viewer_id: Viewer) -> None:
         self._context = context
-        super().__init__(context.moot.reads.begin().on_primary(), viewer_id)
+        super().__init__(context.moot.reads.begin().on_primary(), viewer_id, context.moot.messages)
 
     @property
     def _viewer_id(self) -> Viewer:

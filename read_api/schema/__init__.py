@@ -7,6 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 from read_api.schema.channel_mutations import ChannelMutations
 from read_api.schema.comments import Comment
 from read_api.schema.conversation_mutations import ConversationMutations
+from read_api.schema.message_mutations import MessageMutations
 from read_api.schema.mutations import AccountAndCommunityMutations, PostAndCommentMutations
 from read_api.schema.queries import Query
 from read_api.schema.server_mutations import ServerMutations
@@ -22,6 +23,7 @@ class Mutation(
     ServerMutations,
     ChannelMutations,
     ConversationMutations,
+    MessageMutations,
 ):
     """All mutations."""
 

@@ -15,8 +15,9 @@ from read_api.errors import ApiCode, BadInput
 from read_api.ids import Kind, parse_id, subject_id
 from read_api.schema.common import Info
 from read_api.schema.payloads import ChannelPayload, Input, answer
+from read_api.schema.permissions import Permission, number_of
 from read_api.schema.server_mutations import ServerInput, server_of
-from read_api.schema.servers import ChannelKind, Permission, number_of
+from read_api.schema.servers import ChannelKind
 
 
 @strawberry.input(description="What a new channel says of a role or a member.")

@@ -11,7 +11,7 @@ from projections.conversation_members import ConversationMember as MemberRow
 from read_api.ids import Kind, global_id
 from read_api.schema.accounts import Account
 from read_api.schema.common import Info, Node, counted
-from read_api.schema.servers import Permission, permissions_of
+from read_api.schema.permissions import Permission, permissions_of
 
 
 @strawberry.type(description="Somebody in a conversation.")

@@ -278,6 +278,12 @@ class ConversationPayload(Payload):
 P = TypeVar("P", bound=Payload)
 
 
+def answer_refusing(given: Input, payload: type[P], error: BadInput) -> P:
+    """Answer that nothing was done because of that input."""
+    refused = [user_error(error.code, error.message, error.field)]
+    return payload(errors=refused, position=None, client_mutation_id=given.client_mutation_id)
+
+
 async def answer(info: Info, given: Input, payload: type[P], build: Callable[[], Command], **more: Any) -> P:
     """Carry out the command that ``build`` makes of the input, and answer with that payload."""
     done = await carry_out(info, given, build)

@@ -30,6 +30,7 @@ from read_api.schema.common import (
 from read_api.schema.communities import Community
 from read_api.schema.conversations import Conversation
 from read_api.schema.feeds import FeedSortArgument, PeriodArgument, UntilArgument, feed_page
+from read_api.schema.messages import located
 from read_api.schema.posts import Post
 from read_api.schema.servers import Invite
 from read_api.schema.viewer import Viewer
@@ -163,6 +164,8 @@ def _node(info: Info, kind: Kind, subject: Id) -> Node | None:
         Kind.ROLE: loaders.roles,
         Kind.CONVERSATION: loaders.conversations,
     }
+    if kind is Kind.MESSAGE:
+        return located(info, subject)  # type: ignore[return-value]  # the executor awaits it
     found: Node | None = by_kind[kind].get(subject)
     return found
 

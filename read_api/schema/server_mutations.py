@@ -22,7 +22,7 @@ from read_api.schema.payloads import (
     ServerPayload,
     answer,
 )
-from read_api.schema.servers import Permission, number_of
+from read_api.schema.permissions import Permission, number_of
 
 WEEK_SECONDS = 7 * 86_400
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
+from typing import Annotated
 
 import strawberry
 
 from domain.event import Id
 from domain.invite import code_of
 from domain.permissions import Permission as Allows
+from infra.queries import messages as message_queries
 from infra.queries import servers as server_queries
 from infra.queries.servers import Inside, Placed
 from projections.channel_overrides import ChannelOverride as OverrideRow
@@ -17,6 +19,7 @@ from projections.invites import Invite as InviteRow
 from projections.server_members import ServerMember as MemberRow
 from projections.server_roles import ServerRole
 from projections.servers import Server as ServerRow
+from read_api.errors import ApiCode, BadInput
 from read_api.ids import Kind, global_id
 from read_api.markdown import to_html
 from read_api.schema.accounts import Account
@@ -33,39 +36,9 @@ from read_api.schema.common import (
     named,
     paging,
 )
+from read_api.schema.messages import Message, Unread, message_connection, middle_id
+from read_api.schema.permissions import Permission, permissions_of
 from read_api.schema.server_bans import ServerBan, ServerKick
-
-
-@strawberry.enum(description="What somebody may do in a server or in one of its channels.")
-class Permission(Enum):
-    """What somebody may do; the value is the number that events keep."""
-
-    VIEW_CHANNELS = named(int(Allows.VIEW_CHANNELS), "See channels, and read what is said in them.")
-    SEND_MESSAGES = named(int(Allows.SEND_MESSAGES), "Write in text channels.")
-    ADD_REACTIONS = named(int(Allows.ADD_REACTIONS), "React to messages.")
-    ATTACH_FILES = named(int(Allows.ATTACH_FILES), "Attach files to messages.")
-    MENTION_EVERYONE = named(int(Allows.MENTION_EVERYONE), "Mention everyone, and roles.")
-    CREATE_INVITES = named(int(Allows.CREATE_INVITES), "Make invites.")
-    ANNOUNCE = named(int(Allows.ANNOUNCE), "Write in announcement channels.")
-    MANAGE_MESSAGES = named(int(Allows.MANAGE_MESSAGES), "Delete what others wrote; slow mode does not hold.")
-    MANAGE_CHANNELS = named(
-        int(Allows.MANAGE_CHANNELS), "Create, edit, order and delete channels; say who may what there."
-    )
-    MANAGE_ROLES = named(int(Allows.MANAGE_ROLES), "Create, edit, order, delete and give roles below one's own.")
-    MANAGE_SERVER = named(int(Allows.MANAGE_SERVER), "Edit the server; see and revoke all invites.")
-    KICK_MEMBERS = named(int(Allows.KICK_MEMBERS), "Put members out.")
-    BAN_MEMBERS = named(int(Allows.BAN_MEMBERS), "Put people out and keep them out.")
-    ADMINISTRATOR = named(int(Allows.ADMINISTRATOR), "Everything, in every channel.")
-
-
-def permissions_of(bits: int) -> list[Permission]:
-    """The permissions of a number, in the order in which they are declared."""
-    return [permission for permission in Permission if permission.value & bits]
-
-
-def number_of(permissions: list[Permission]) -> int:
-    """The number of these permissions."""
-    return sum({permission.value for permission in permissions})
 
 
 @strawberry.enum(description="What a channel is for.")
@@ -219,6 +192,40 @@ class Channel(Node):
     def viewer_permissions(self) -> list[Permission]:
         """What the viewer may do in it."""
         return permissions_of(self.inside.standing.may(self.placed.said))
+
+    @strawberry.field(
+        description="Its messages, the newest first, deleted ones among them: `after` a cursor come older ones, "
+        "`before` it newer ones. Or so many with the message `around` in their middle, from which both cursors go on."
+    )
+    async def messages(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        around: Annotated[
+            strawberry.ID | None, strawberry.argument(description="With `first`, and without a cursor.")
+        ] = None,
+    ) -> Connection[Message]:
+        """Its messages."""
+        context, scope = info.context, f"messages of {self.channel_id}"
+        asked = paging(context, scope, int, first, after, last, before)
+        log = context.moot.messages
+        if around is None:
+            page = await log.page(context.reading, self.channel_id, asked.slice)
+        else:
+            if asked.backward or asked.cursor is not None:
+                message = "Give around together with first, and with no cursor."
+                raise BadInput(ApiCode.FIRST_OR_LAST, message, "around")
+            middle = middle_id(around)
+            page = await message_queries.around(log, context.reading, self.channel_id, middle, asked.size)
+        return message_connection(context, scope, page)
+
+    @strawberry.field(description="What you have not read in it.")
+    async def unread(self, info: Info) -> Unread:
+        """What the viewer has not read in it."""
+        return Unread(channel_id=self.channel_id, counts=await info.context.loaders.unread.load(self.channel_id))
 
     @strawberry.field(description="Which roles and members it treats otherwise than the server does.")
     def overrides(self) -> list[ChannelOverride]:

@@ -19,6 +19,8 @@ class Happenings:
     """A source in memory whose reading takes its time. What is in ``log`` is visible."""
 
     channel = CHANNEL
+    guards = ()
+    rest_seconds = 0.0
 
     def __init__(self, chance: random.Random, *, is_value: bool) -> None:
         self.chance = chance

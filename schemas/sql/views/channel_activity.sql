@@ -5,3 +5,5 @@ CREATE TABLE {table} (
     last_message_id bigint NOT NULL,
     position bigint NOT NULL
 );
+-- Since when nothing was said in a server.
+CREATE INDEX ON {table} (server_id, position);
