@@ -5,6 +5,7 @@ from uuid import UUID
 
 import psycopg
 
+from domain import snowflake
 from domain.event import Id
 from domain.name import NameClaimed, claim_id
 from infra.event_store import GroupCommitStore
@@ -18,7 +19,7 @@ _NAMED = {
     "account": "SELECT account_id::text FROM views.profiles WHERE lower(name) = lower(%s)",
     "community": "SELECT community_id::text FROM views.communities WHERE lower(name) = lower(%s)",
 }
-_KINDS = ("account", "community", "post", "comment", "stream")
+_KINDS = ("account", "community", "post", "comment", "server", "channel", "conversation", "message", "stream")
 
 
 class NoSuchSubject(Failure):
@@ -48,16 +49,24 @@ def find_subject(text: str, store: GroupCommitStore, database_url: str, name_key
             f"{kind!r} is no kind of stream.", f"The kinds are {', '.join(_KINDS)}.", "For example: account:ada"
         )
     name = rest if separator else text
-    found = _id(name)
+    found = _message(name) if kind == "message" else None
+    found = found or _id(name)
     if found is None and kind in _NAMED and separator:
         found = _holder(kind, name, store, name_key) or _viewed(kind, name, database_url)
     if found is None:
         raise NoSuchSubject(
             f"{text!r} names nothing here.",
-            "It is no id that the API gave out, no UUID, and no account:NAME or community:NAME of one there is.",
+            "It is no id that the API gave out, no UUID, no message:SNOWFLAKE, and no account:NAME or community:NAME "
+            "of one there is.",
             "Copy an id from an answer of the API, or look one up: moot events tail",
         )
     return found
+
+
+def _message(text: str) -> Id | None:
+    """The message of that Snowflake in decimal."""
+    digits = text.isascii() and text.isdigit() and len(text) < 20
+    return snowflake.as_id(int(text)) if digits and int(text) < 1 << snowflake.BITS else None
 
 
 def _id(text: str) -> Id | None:
