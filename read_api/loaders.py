@@ -303,7 +303,6 @@ class Loaders:
     async def _unread(self, connection: Connection, ids: Sequence[Id]) -> Mapping[Id, unread.Unread]:
         viewer_id = self._viewer_id
         assert viewer_id is not None
-        talks = [one.mine for one in await conversations.joined(connection, viewer_id, ids)]
         async with servers.one_moment(connection):
             placed = await servers.channels(connection, ids)
             server_ids = {one.channel.server_id for one in placed if one.channel.server_id is not None}
@@ -315,12 +314,19 @@ class Loaders:
                 for each in _visible(placed, inside)
                 for one in [each.placed.channel]
                 if each.inside.member.joined_at is not None
-            ] + [
-                unread.Place(one.conversation_id, one.joined_at, one.position, [viewer_id])
-                for one in talks
-                if one.joined_at is not None
             ]
-            return await unread.unread(connection, viewer_id, places)
+            found = await unread.unread(connection, viewer_id, places)
+        others = set(ids) - {one.channel.channel_id for one in placed}
+        if others:
+            talks = [one.mine for one in await conversations.joined(connection, viewer_id, list(others))]
+            async with servers.one_moment(connection):
+                places = [
+                    unread.Place(one.conversation_id, one.joined_at, one.position, [viewer_id])
+                    for one in talks
+                    if one.joined_at is not None
+                ]
+                found |= await unread.unread(connection, viewer_id, places)
+        return found
 
     async def _conversations(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Conversation | None]:
         if self._viewer_id is None:

@@ -286,7 +286,13 @@ async def history(
         if asked.backward or asked.cursor is not None:
             raise BadInput(ApiCode.FIRST_OR_LAST, "Give around together with first, and with no cursor.", "around")
         page = await message_queries.around(log, context.reading, channel_id, _middle(around), asked.size)
-    return connection(context, scope, page.map(lambda row: (Message(row=row), row.message_id)))
+
+    def made(row: MessageRow) -> tuple[Message, int]:
+        message = Message(row=row)
+        context.loaders.messages.prime((channel_id, row.message_id), message)  # others may answer it
+        return message, row.message_id
+
+    return connection(context, scope, page.map(made))
 
 
 async def unread_in(info: Info, channel_id: Id) -> Unread:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.api.stack import Client
 from tests.api.test_servers import CHANNEL, SERVER, World, done, refused
+from tests.api.test_work_done import counted
 
 MESSAGE = """message { id snowflake body bodyHtml deleted sentAt editedAt author { name } replyTo { id body }
   mentionedAccounts { name } mentionedRoles { name everyone } mentionsViewer
@@ -247,3 +248,25 @@ def test_conversations_have_messages_too(somebody: Callable[[], Client]) -> None
     assert eve.ask(TALK, id=place) == {"node": None}
     assert eve.ask("query($id: ID!) { node(id: $id) { ... on Message { body } } }", id=said["id"]) == {"node": None}
     assert refused(eve, "sendMessage", "SendMessageInput", channelId=place, body="x") == "CHANNEL_NOT_FOUND"
+
+
+FULL = """query($id: ID!) { node(id: $id) { ... on Channel { messages(first: 50) { nodes {
+  body author { name } replyTo { body author { name } } reactions { emoji count viewerReacted } mentionsViewer hidden
+  mentionedAccounts { name } mentionedRoles { name } } } unread { count first { body } } } } }"""
+
+
+def test_a_page_takes_as_many_queries_whatever_is_on_it(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(number: int) -> None:
+        for _ in range(number):
+            said = talk.say(talk.ada, f"@everyone @{talk.bob.name}")
+            talk.say(talk.bob, f"@{talk.ada.name}", replyToId=said["id"])
+            talk.act(talk.bob, "addReaction", "ReactionInput", messageId=said["id"], emoji="👍")
+
+    fill(1)
+    with counted(monkeypatch) as few:
+        talk.bob.ask(FULL, id=talk.channel)
+    fill(6)
+    with counted(monkeypatch) as many:
+        found = talk.bob.ask(FULL, id=talk.channel)["node"]
+    assert len(found["messages"]["nodes"]) == 14
+    assert len(many) == len(few) <= 22, many
