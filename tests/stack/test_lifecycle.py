@@ -191,7 +191,7 @@ def test_a_starter_killed_at_any_moment_leaves_nothing_that_the_next_does_not_kn
 
 def test_a_starter_ends_without_a_word_about_what_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "stack"
-    # What is registered before runs after what the module itself does at the end, when nothing else holds them any more.
+    # What is registered first runs last: after what the module itself does in the end, and while it can be told.
     start = "import atexit, sys; from pathlib import Path\n"
     start += "atexit.register(lambda: sys.modules['infra.stack.server']._CHILDREN.clear())\n"
     start += "from infra.stack import start_stack\n"
