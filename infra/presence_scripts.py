@@ -4,7 +4,7 @@ Keys, of an ACCOUNT and a PLACE (what people see each other in, such as a server
 
 - ``presence:of:ACCOUNT``: a hash with a field ``d:DEVICE`` for each device (``ORDER|EXPIRES|STATE``), ``shown`` (the
   state that others were told), ``kept`` (what held when it was heard last), ``since`` and ``changes`` (the window of
-  the rate limit).
+  the rate limit), ``renewed`` and ``seated`` (when it was written into its places, and a digest of these).
 - ``presence:now:ACCOUNT``: what others see while it is not OFFLINE, as ``STATE|UNTIL``.
 - ``presence:at:ACCOUNT``: the places of the account, as they were when it was heard last.
 - ``presence:in:PLACE``: the accounts that are present there.
@@ -22,7 +22,9 @@ each one's own.
 LOG_LIFE_MS = 10 * 60 * 1000
 """How long after the last change of a place its log is kept: readers come within seconds, or read all anew."""
 PLACE_LIFE_MS = 24 * 60 * 60 * 1000
-"""The same of the index of a place, which each heartbeat renews."""
+"""The same of the index of a place, which those who are there renew."""
+RENEW_MS = 5 * 60 * 1000
+"""How often an account of which nothing changes writes itself into its places anew: Redis may have forgotten one."""
 NOW_SLACK_MS = 60 * 1000
 """How much longer than it holds Redis keeps what others see: whoever reads it settles what has ended."""
 
@@ -54,7 +56,7 @@ local function last_chosen(devices)
 end
 
 local function read(account)
-  local found = {{devices = {{}}, gone = {{}}, shown = 'OFFLINE', since = 0, changes = 0}}
+  local found = {{devices = {{}}, gone = {{}}, shown = 'OFFLINE', since = 0, changes = 0, renewed = 0}}
   local raw = redis.call('HGETALL', 'presence:of:' .. account)
   for i = 1, #raw, 2 do
     local field, value = raw[i], raw[i + 1]
@@ -65,13 +67,27 @@ local function read(account)
       else
         table.insert(found.gone, field)
       end
-    elseif field == 'since' or field == 'changes' then
+    elseif field == 'since' or field == 'changes' or field == 'renewed' then
       found[field] = tonumber(value)
     else
       found[field] = value
     end
   end
   return found
+end
+
+local function renew(account, seat, public, changed)
+  for _, place in ipairs(redis.call('SMEMBERS', seat)) do
+    local index = 'presence:in:' .. place
+    if public == 'OFFLINE' then
+      -- Only where it was shown: of one who comes into a place invisible nothing is to be heard there.
+      if redis.call('SREM', index, account) == 1 then tell(place, account) end
+    else
+      local came = redis.call('SADD', index, account) == 1
+      redis.call('PEXPIRE', index, {PLACE_LIFE_MS})
+      if came or changed then tell(place, account) end
+    end
+  end
 end
 
 local function write(account, found, places)
@@ -96,7 +112,11 @@ local function write(account, found, places)
     local text = public .. '|' .. ms(holds.expires)
     redis.call('SET', 'presence:now:' .. account, text, 'PX', ms(holds.expires - now + {NOW_SLACK_MS}))
   end
-  if places then
+  local renews = public ~= found.shown or now - found.renewed >= {RENEW_MS} or now < found.renewed
+  local seated = places and redis.sha1hex(table.concat(places, ' '))
+  if places and (renews or seated ~= found.seated) then
+    renews = true
+    redis.call('HSET', key, 'seated', seated)
     local wanted = {{}}
     for _, place in ipairs(places) do wanted[place] = true end
     for _, place in ipairs(redis.call('SMEMBERS', seat)) do
@@ -106,18 +126,11 @@ local function write(account, found, places)
       end
     end
     for _, place in ipairs(places) do redis.call('SADD', seat, place) end
-    redis.call('PEXPIRE', seat, kept_ms)
   end
-  for _, place in ipairs(redis.call('SMEMBERS', seat)) do
-    local index = 'presence:in:' .. place
-    if public == 'OFFLINE' then
-      -- Only where it was shown: of one who comes into a place invisible nothing is to be heard there.
-      if redis.call('SREM', index, account) == 1 then tell(place, account) end
-    else
-      local came = redis.call('SADD', index, account) == 1
-      redis.call('PEXPIRE', index, {PLACE_LIFE_MS})
-      if came or public ~= found.shown then tell(place, account) end
-    end
+  if renews then
+    redis.call('PEXPIRE', seat, kept_ms)
+    redis.call('HSET', key, 'renewed', ms(now))
+    renew(account, seat, public, public ~= found.shown)
   end
   return holds and holds.state or ''
 end

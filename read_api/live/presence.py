@@ -102,10 +102,11 @@ class PresenceTopic(SceneTopic[People]):
         self._number, self._joined = number, joined
         return dict(list(everybody.items())[: self._presence_limits.people_max])
 
-    async def _after_standing(self, connection: Connection) -> People:
+    async def _after_standing(self) -> People:
         limits = self._presence_limits
-        there = await members_among(connection, self._place_id, self._view)
-        joined = await joined_since(connection, self._place_id, self._joined, limits.page_size)
+        async with self._pool.connection() as connection:
+            there = await members_among(connection, self._place_id, self._view)
+            joined = await joined_since(connection, self._place_id, self._joined, limits.page_size)
         if len(joined) == limits.page_size:
             self._stood(None)  # there may be more of them
         shown = await self._presences.shown([account_id for account_id, _ in joined])
@@ -186,18 +187,15 @@ class TypingTopic(SceneTopic[tuple[Id, ...]]):
         standing = [standing_channel(scene.server_id), overrides_channel(scene.channel_id)]
         super().__init__(typing_channel(scene.channel_id), standing, signals, pool, scene.limits.scene)
 
+    async def _after_standing(self) -> tuple[Id, ...]:
+        return await self._read(whole=True)
+
     async def _read(self, *, whole: bool) -> tuple[Id, ...]:
-        async with self._pool.connection() as connection:
-            return await self._typing(connection)
-
-    async def _after_standing(self, connection: Connection) -> tuple[Id, ...]:
-        return await self._typing(connection)
-
-    async def _typing(self, connection: Connection) -> tuple[Id, ...]:
         typists = dict(await self._presences.typists(self._channel_id))
         self._ends_in = min(typists.values(), default=self._limits.refresh_seconds)
         if typists:
-            seeing = await viewers_of_channel(connection, self._channel_id, typists)
+            async with self._pool.connection() as connection:
+                seeing = await viewers_of_channel(connection, self._channel_id, typists)
             typists = {account_id: left for account_id, left in typists.items() if account_id in seeing}
         view = tuple(one for one in self._view if one in typists)
         view += tuple(one for one in typists if one not in view)

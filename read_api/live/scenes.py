@@ -7,7 +7,7 @@ more. While Redis or PostgreSQL is away everybody is left with what was shown la
 
 import asyncio
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Generic, TypeVar
@@ -43,7 +43,7 @@ class SceneLimits(Struct, frozen=True):
     refresh_seconds: float = 60.0
 
 
-class SceneTopic(Generic[View]):
+class SceneTopic(ABC, Generic[View]):
     """One scene while it is watched. ``View`` is how it stands: a value that is replaced, never changed.
 
     ``channel`` is signalled when what it shows has changed, each of ``standing`` when who may see it, or be seen in it,
@@ -74,7 +74,7 @@ class SceneTopic(Generic[View]):
         """How things stand; if not ``whole``, what was read before may be relied on."""
 
     @abstractmethod
-    async def _after_standing(self, connection: Connection) -> View:
+    async def _after_standing(self) -> View:
         """The same once members or permissions have changed."""
 
     @abstractmethod
@@ -97,7 +97,7 @@ class SceneTopic(Generic[View]):
         return 0.0
 
     def _rest(self) -> float:
-        """After how many seconds something changes by itself, at the latest."""
+        """After how many seconds all is read anew, at the latest: what ends by itself is not signalled."""
         return self._limits.refresh_seconds
 
     async def open(self) -> None:
@@ -128,9 +128,7 @@ class SceneTopic(Generic[View]):
         """
         if self._away:
             raise PresenceUnavailable(self._away)
-        self._arriving.add(
-            follower
-        )  # looked after from here on, so what it may is not overtaken by what it may no more
+        self._arriving.add(follower)  # from here on a change of what it may see is not missed
         try:
             async with self._pool.connection() as connection:
                 if not await self._admitted(connection, {follower.viewer}):
@@ -173,7 +171,7 @@ class SceneTopic(Generic[View]):
     async def _follow_changes(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(min(self._rest(), self._limits.refresh_seconds)):
+                async with asyncio.timeout(self._rest()):
                     await self._wanted.wait()
             except TimeoutError:
                 self._whole = True
@@ -201,8 +199,8 @@ class SceneTopic(Generic[View]):
                     if follower.viewer not in admitted:
                         follower.end(gone())
                         self._followers.discard(follower)
-                async with self._changing, self._pool.connection() as connection:
-                    await self._show(await self._after_standing(connection))
+                async with self._changing:
+                    await self._show(await self._after_standing())
             await asyncio.sleep(self._limits.check_seconds)
 
     @asynccontextmanager

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from domain.event import Id
 from infra.attempts import TooManyAttempts
 from infra.presence import Presence, PresenceLimits, Presences, presence_limits
+from infra.presence_scripts import RENEW_MS
 from infra.settings import load_settings
 from tests.live.redis_server import RedisServer
 
@@ -247,6 +248,21 @@ def test_a_redis_that_lost_everything_knows_again_with_the_next_heartbeat(server
         assert await presences.beat(BOB, "b", [DEN], Presence.ONLINE) is Presence.INVISIBLE
         assert await presences.present(DEN) == {ADA: Presence.ONLINE}
         assert (await presences.changes(DEN, 0)).number >= number
+
+    play(server, scene)
+
+
+def test_a_place_that_redis_forgot_is_written_anew_by_those_who_are_there(server: RedisServer) -> None:
+    async def scene(presences: Presences, clock: list[int]) -> None:
+        await presences.beat(ADA, "a", [DEN])
+        number = await presences.last_change(DEN)
+        await presences._redis.delete(f"presence:in:{DEN}", f"presence:at:{ADA}")
+        assert await presences.present(DEN) == {}
+        for _ in range(RENEW_MS // 20_000):
+            clock[0] += 20_000
+            await presences.beat(ADA, "a", [DEN])
+        assert await presences.present(DEN) == {ADA: Presence.ONLINE}
+        assert (await presences.changes(DEN, number)).accounts == [ADA]
 
     play(server, scene)
 
