@@ -9,6 +9,7 @@ An id may be committed after a larger one: whoever resumes something does so by 
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,9 +23,12 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from commands.ports import IdsUnavailable
 from domain.snowflake import EPOCH_MS, SEQUENCE_BITS, made
+from infra.tasks import end
 
 LEASE_SECONDS: Final = 30.0
 """How long ids are made without hearing from PostgreSQL, and how long a number is taken after a crash."""
+RETRY_SECONDS: Final = 0.5
+"""About so long it is waited before PostgreSQL is asked again that did not prolong the lease."""
 _SEQUENCE_MAX: Final = (1 << SEQUENCE_BITS) - 1
 
 _TAKE: Final = b"""
@@ -130,6 +134,8 @@ class Snowflakes:
         self._steady = steady
         self._clock: Clock | None = None
         self._renewing: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+        """Set when an id was wanted and none could be made."""
 
     async def open(self) -> None:
         """Take a lease and keep it. Raises ``NoIds``, ``psycopg.Error`` and ``PoolTimeout``."""
@@ -139,9 +145,7 @@ class Snowflakes:
     async def close(self) -> None:
         """Give the number back."""
         if self._renewing is not None:
-            self._renewing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._renewing
+            await end(self._renewing)
         clock, self._clock = self._clock, None
         if clock is not None:
             with suppress(psycopg.Error, PoolTimeout):  # it is free anyway in a while
@@ -154,7 +158,11 @@ class Snowflakes:
         """An id larger than all before that this process made. Raises ``NoIds``."""
         if self._clock is None:
             raise NoIds("no ids can be made: there is no lease. Try again")
-        return self._clock.next()
+        try:
+            return self._clock.next()
+        except NoIds:
+            self._wanted.set()
+            raise
 
     async def renew(self) -> None:
         """Have the lease prolonged, or take another number where somebody else has this one by now."""
@@ -173,9 +181,17 @@ class Snowflakes:
         self._clock = Clock(Lease(*row), self._steady, after_ms=after_ms)
 
     async def _keep(self) -> None:
+        pause = self._lease_ms / 3000
         while True:
-            await asyncio.sleep(self._lease_ms / 3000)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wanted.wait()
             try:
                 await self.renew()
             except (psycopg.Error, PoolTimeout, NoIds) as error:
                 _log.warning("snowflakes.not_renewed", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+                pause = 0.0  # the lease goes on running: try again at once
+            else:
+                pause = self._lease_ms / 3000
+            self._wanted.clear()

@@ -77,14 +77,15 @@ class AuthorKeys:
         for page in log.read(log.ends([AUTHOR_KEYS.name])):
             store.there(_keys(page))
             yield []
-        after = _FIRST
-        while found := store.not_there(began, after, self._limits.batch_events_max):
-            after = max(found)
+        after: Id | None = _FIRST
+        while after is not None:
+            found, after = store.not_there(began, after, self._limits.batch_events_max)
             lost = [key_record(author, wrapped) for author, wrapped in found.items() if author not in self._sent]
             if lost:
                 # Some may be of authors who never came to write anything.
                 _log.warning("relay.kafka_lacked_keys", authors=len(lost))
             yield lost
+        store.compared_keys()
         self.compared = True
 
     def destroyed(self, store: RelayStore) -> list[LogRecord]:

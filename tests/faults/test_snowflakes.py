@@ -178,6 +178,32 @@ def test_without_postgresql_ids_are_made_to_the_end_of_the_lease(site: Database)
     site.run(use)
 
 
+def test_ids_are_made_again_soon_after_postgresql_is_back(site: Database) -> None:
+    """However long the lease is: its third, at which it is prolonged, may be a long time."""
+
+    async def use(pooled: AsyncConnectionPool[Any]) -> None:
+        steady = Steady()
+        ids = Snowflakes(pooled, lease_seconds=300, steady=steady)
+        await ids.open()
+        first = ids.next()
+        ids._pool = Wrong("", open=False)
+        steady.seconds += 301
+        with pytest.raises(NoIds):
+            ids.next()  # is asked for anew, in vain
+        await asyncio.sleep(0.1)
+        ids._pool = pooled
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    assert ids.next() > first
+                    break
+                except NoIds:
+                    await asyncio.sleep(0.01)
+        await ids.close()
+
+    site.run(use)
+
+
 def test_every_number_taken_is_told(site: Database) -> None:
     site.execute("UPDATE log.id_workers SET until_ms = log.id_clock_ms() + 60000")
 

@@ -1,11 +1,15 @@
 """The keys of authors in Kafka: there with the first event that needs one, gone when destroyed, back when lost."""
 
+from uuid import UUID
+
+import psycopg
 import pytest
 from structlog.testing import capture_logs
 
 from domain.event import Id
 from infra.log_memory import MemoryLog
 from infra.postgres import connect
+from infra.relay_store import RelayStore
 from schemas.topics import AUTHOR_KEYS
 from streams.limits import RelayLimits
 from streams.log_audit import audit
@@ -77,3 +81,27 @@ def test_keys_that_kafka_lost_are_sent_again(
     with relaying(store, log, limits=SMALL) as relay, capture_logs() as lines:
         assert relay.wait(lambda _: relay._keys.compared, SECONDS_MAX)
     assert "relay.kafka_lacked_keys" not in [line["event"] for line in lines]
+
+
+def test_so_many_keys_are_looked_at_in_one_go(store: str, log: MemoryLog, history: History) -> None:
+    """Also where none of them is missing: a million would keep PostgreSQL silent for longer than a leader may wait."""
+    head = history.grow(1_000)
+    with relaying(store, log) as relay:
+        reached(relay, head)
+    known = {author: wrapped for author, wrapped in kept_keys(store).items() if wrapped is not None}
+    with RelayStore(store, SECONDS_MAX) as opened:
+        began = opened.compare_keys()
+        opened.there(known)
+        after: Id | None = Id(str(UUID(int=0)))
+        looked_at = []
+        while after is not None:
+            found, after = opened.not_there(began, after, 3)
+            assert not found
+            looked_at.append(after)
+        assert looked_at == [*sorted(known)[2::3], *([max(known)] if len(known) % 3 else []), None]
+        lost = sorted(known)[1]
+        opened.there({lost: b"another"})
+        assert opened.not_there(began, Id(str(UUID(int=0))), 3)[0] == {lost: known[lost]}
+        opened.compared_keys()
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            opened.there({lost: b"another"})
