@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from commands import standing
+from commands.ports import Acts
 from commands.use_case import Act, Decision, Streams, UseCases
 from domain import message, name, reaction, read_marker, role, snowflake
 from domain.event import Id
-from domain.ids import reaction_id, roles_id
+from domain.ids import reactions_id, roles_id
 from domain.message import DeleteMessage, EditMessage, Mentionable, Message, Place, SendMessage
 from domain.name import claim_id
 from domain.nonce import NonceUsed
@@ -71,11 +72,13 @@ async def _(command: EditMessage | DeleteMessage, act: Act, streams: Streams) ->
         actor_id=act.actor_id,
         limits=act.limits,
     )
+    if events and isinstance(command, EditMessage):
+        await _paced(act, state, "edits")
     return Decision(events)
 
 
 def _reaction(command: AddReaction | RemoveReaction, act: Act) -> Id:
-    return reaction_id(command.message_id, act.actor_id, command.emoji)
+    return reactions_id(command.message_id, act.actor_id)
 
 
 @cases.on(
@@ -89,7 +92,10 @@ async def _(command: AddReaction | RemoveReaction, act: Act, streams: Streams) -
     state = streams.state(message, command.message_id)
     place = await _place_of(streams, state, act)
     reacts = streams.state(reaction, _reaction(command, act))
-    return Decision(reaction.decide(command, reacts, state, place, account_id=act.actor_id))
+    events = reaction.decide(command, reacts, state, place, account_id=act.actor_id, limits=act.limits)
+    if events and isinstance(command, AddReaction):
+        await _paced(act, state, "reactions")
+    return Decision(events)
 
 
 def _marker(_command: MarkRead, act: Act) -> Id:
@@ -105,7 +111,14 @@ def _marker(_command: MarkRead, act: Act) -> Id:
 async def _(command: MarkRead, act: Act, streams: Streams) -> Decision:
     place = await standing.place(streams, command.channel_id, act.actor_id)
     state = streams.state(message, command.message_id)
-    return Decision(read_marker.decide(command, state, place, account_id=act.actor_id))
+    events = read_marker.decide(command, state, place, account_id=act.actor_id)
+    await _paced(act, state, "marks")
+    return Decision(events)
+
+
+async def _paced(act: Act, state: Message | None, acts: Acts) -> None:
+    if state is not None:
+        await act.pace.take(act.actor_id, state.channel_id, acts=acts, command_id=act.command_id, limits=act.limits)
 
 
 async def _place_of(streams: Streams, state: Message | None, act: Act) -> Place | None:

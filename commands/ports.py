@@ -1,7 +1,7 @@
 """What commands need of the world. Each port has a real adapter and an in-memory one, and one conformance suite."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -72,12 +72,26 @@ class MessageIds(Protocol):
         """Another one. Raises ``IdsUnavailable``."""
 
 
+Acts = Literal["messages", "edits", "reactions", "marks"]
+"""What is counted apart: messages sent, edits of them, reactions, moves of the read marker."""
+
+
 class Pace(Protocol):
-    """How fast somebody may write messages, whichever process takes them."""
+    """How fast somebody may write, whichever process takes it."""
 
-    async def take(self, account_id: Id, channel_id: Id, *, command_id: Id, pause_seconds: int, limits: Limits) -> None:
-        """Count one message, now, unless that command's was counted already.
+    async def take(
+        self,
+        account_id: Id,
+        channel_id: Id,
+        *,
+        acts: Acts = "messages",
+        command_id: Id,
+        pause_seconds: int = 0,
+        limits: Limits,
+    ) -> None:
+        """Count one such act, now, unless that command's was counted already.
 
-        ``pause_seconds`` is how long the account waits between two messages in that channel. Raises ``Refusal`` with
-        ``retry_after_seconds``: ``TOO_MANY_REQUESTS`` beyond ``limits.messages_burst``, ``SLOW_MODE``.
+        ``pause_seconds`` is how long the account has to wait between two messages in that channel, as it is by now.
+        Raises ``Refusal`` with ``retry_after_seconds``: ``TOO_MANY_REQUESTS`` beyond ``limits.messages_burst``,
+        ``SLOW_MODE``.
         """

@@ -80,6 +80,6 @@ def invite_use_id(invite_id: Id, account_id: Id) -> Id:
     return derived("invite_use", invite_id, account_id)
 
 
-def reaction_id(message_id: Id, account_id: Id, emoji: str) -> Id:
-    """The stream of one account's reaction to one message with one emoji."""
-    return derived("reaction", message_id, account_id, emoji)
+def reactions_id(message_id: Id, account_id: Id) -> Id:
+    """The stream of one account's reactions to one message."""
+    return derived("reactions", message_id, account_id)

@@ -66,6 +66,8 @@ class Limits(Struct, frozen=True):
     """One of many on a screen; longer texts are posts."""
     mentions_max: Positive = 20
     """People and roles that one message mentions: each is looked up with it, and told."""
+    reactions_max: Positive = 20
+    """Different emoji with which one account reacts to one message."""
     attachments_max: Positive = 10
     """Files that one message refers to; they are shown below it, all at once."""
     attachment_name_length_max: Positive = 255
@@ -73,7 +75,8 @@ class Limits(Struct, frozen=True):
     attachment_bytes_max: Positive = 1_000_000_000
     """What a message may say of a file's size; the file is elsewhere."""
     messages_burst: Positive = 30
-    """Messages that one account may write at once, in all channels together."""
+    """Messages that one account may write at once, in all channels together; as many edits, reactions, and moves of
+    read markers."""
     messages_seconds_each: Annotated[float, Meta(gt=0)] = 0.5
     """After those, one more each so many seconds: faster than people write, slower than a flood."""
     reason_length_max: Positive = 500

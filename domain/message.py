@@ -26,7 +26,7 @@ _CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _NAMED: Final = re.compile(r"(?<![\w@./-])@([A-Za-z0-9_-]+)")
 EVERYONE: Final = "everyone"
 """The name by which all who see the channel are mentioned."""
-_MEDIA_TYPE: Final = re.compile(r"[a-z]+/[a-z0-9][a-z0-9.+-]{0,99}\Z")
+_MEDIA_TYPE: Final = re.compile(r"[a-z]{1,40}/[a-z0-9][a-z0-9.+-]{0,99}\Z")
 
 
 class MessageSent(Event, frozen=True):
@@ -261,7 +261,7 @@ def decide_own(
         raise Refusal(Code.NOT_THE_AUTHOR, "Only the author can edit a message. Reply to it instead.")
     if message.deleted:
         raise deleted()
-    _writable(place)
+    _writable(place, "message_id")
     body = _body(command.body, limits, required=not message.attached)
     if body == message.body:
         return ()
@@ -296,10 +296,10 @@ def deleted(field: str = "message_id") -> Refusal:
     return Refusal(Code.MESSAGE_DELETED, "This message was deleted. Nothing can be done with it any more.", field)
 
 
-def _writable(place: Place | None) -> Place:
+def _writable(place: Place | None, field: str = "channel_id") -> Place:
     if place is None or Permission.VIEW_CHANNELS not in place.may:
         raise channel_not_found()
-    place.blocks.refuse("write to", "channel_id")
+    place.blocks.refuse("write to", field)
     needed = Permission.ANNOUNCE if place.announcement else Permission.SEND_MESSAGES
     if needed not in place.may:
         raise permissions.denied(needed)
@@ -336,7 +336,9 @@ def _attachment(one: Attachment, limits: Limits) -> Attachment:
     if not _MEDIA_TYPE.match(one.media_type.lower()):
         message = "Say what kind of file it is, such as image/png."
         raise Refusal(Code.INVALID_VALUE, message, "attachments")
-    if not 0 <= one.size_bytes <= limits.attachment_bytes_max:
+    if one.size_bytes < 0:
+        raise Refusal(Code.INVALID_VALUE, "A file has no less than 0 bytes. Say how large it is.", "attachments")
+    if one.size_bytes > limits.attachment_bytes_max:
         message = f"An attachment has at most {limits.attachment_bytes_max:,} bytes. Choose a smaller file."
         raise Refusal(Code.INVALID_VALUE, message, "attachments")
     return Attachment(

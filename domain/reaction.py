@@ -1,21 +1,28 @@
-"""One account's reaction to one message with one emoji."""
+"""One account's reactions to one message: any number of emoji, each once."""
 
-import unicodedata
+import re
 from typing import ClassVar, Final
 
 from domain import message as messages
 from domain import permissions
 from domain.command import Command
 from domain.event import Event, Id
+from domain.limits import Limits
 from domain.message import Message, Place
 from domain.permissions import Permission
 from domain.refusal import Code, Refusal
 
 _LENGTH_MAX: Final = 32
 """The longest sequences of Unicode's emoji have 15 code points (https://unicode.org/Public/emoji/)."""
-_PARTS: Final = frozenset(("So", "Sk", "Sm", "Po", "Mn", "Me", "Cf"))
-_KEYCAP: Final = "\N{COMBINING ENCLOSING KEYCAP}"
-_PICTURES: Final = range(0x1F000, 0x1FB00)
+_PICTURE: Final = (
+    "(?:[©®‼⁉™\u2139〰〽㊗㊙\u2190-\u21ff\u2300-\u23ff\u2460-\u24ff\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff"
+    "\U0001f000-\U0001f1e5\U0001f200-\U0001f3fa\U0001f400-\U0001faff]"
+    "\ufe0f?[\U0001f3fb-\U0001f3ff]?(?:[\U000e0020-\U000e007e]+\U000e007f)?)"
+)
+_EMOJI: Final = re.compile(f"(?:[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|{_PICTURE}(?:\u200d{_PICTURE})*)\\Z")
+"""One emoji, by the grammar of https://unicode.org/reports/tr51/#EBNF_and_Regex. Fonts say which there are."""
+_FIRST_ASTRAL: Final = "\U00010000"
+_AS_PICTURE: Final = "\ufe0f"
 
 
 class ReactionAdded(Event, frozen=True):
@@ -51,45 +58,52 @@ class RemoveReaction(Command, frozen=True):
     emoji: str
 
 
-START: Final = False
+START: Final[frozenset[str]] = frozenset()
 """Does not react."""
 
 
-def evolve(reacts: bool, event: Event) -> bool:
-    """Whether the account reacts after the event."""
+def evolve(emoji: frozenset[str], event: Event) -> frozenset[str]:
+    """With what the account reacts after the event."""
     match event:
         case ReactionAdded():
-            return True
+            return emoji | {event.emoji}
         case ReactionRemoved():
-            return False
+            return emoji - {event.emoji}
         case _:
-            return reacts
+            return emoji
 
 
 def decide(
-    command: AddReaction | RemoveReaction, reacts: bool, message: Message | None, place: Place | None, *, account_id: Id
+    command: AddReaction | RemoveReaction,
+    reacts: frozenset[str],
+    message: Message | None,
+    place: Place | None,
+    *,
+    account_id: Id,
+    limits: Limits,
 ) -> tuple[Event, ...]:
-    """What the command makes of the reaction."""
+    """What the command makes of the account's reactions."""
     message = messages.seen(message, place)
     assert place is not None
     ids = {"message_id": message.message_id, "channel_id": message.channel_id, "account_id": account_id}
+    emoji = _canonical(command.emoji)
     if isinstance(command, RemoveReaction):
-        return (ReactionRemoved(**ids, emoji=command.emoji),) if reacts else ()
+        return (ReactionRemoved(**ids, emoji=emoji),) if emoji in reacts else ()
     place.blocks.refuse("react to", "message_id")
     if Permission.ADD_REACTIONS not in place.may:
         raise permissions.denied(Permission.ADD_REACTIONS)
     if message.deleted:
         raise messages.deleted()
-    if not _is_emoji(command.emoji):
+    if len(emoji) > _LENGTH_MAX or not _EMOJI.match(emoji):
         raise Refusal(Code.INVALID_VALUE, "React with one emoji.", "emoji")
-    return () if reacts else (ReactionAdded(**ids, emoji=command.emoji),)
+    if emoji in reacts:
+        return ()
+    if len(reacts) >= limits.reactions_max:
+        message_ = f"You react to this with {limits.reactions_max} emoji already. Take one back first."
+        raise Refusal(Code.TOO_MANY_REACTIONS, message_, "emoji")
+    return (ReactionAdded(**ids, emoji=emoji),)
 
 
-def _is_emoji(text: str) -> bool:
-    """Whether it could be one emoji; which there are is for fonts to say, and there are more each year."""
-    if not text or len(text) > _LENGTH_MAX:
-        return False
-    if text.endswith(_KEYCAP):
-        return text[0] in "0123456789#*" and all(sign in "\ufe0f" + _KEYCAP for sign in text[1:])
-    pictures = [sign for sign in text if unicodedata.category(sign) == "So" or ord(sign) in _PICTURES or sign in "©®‼⁉"]
-    return bool(pictures) and all(unicodedata.category(sign) in _PARTS or ord(sign) in _PICTURES for sign in text)
+def _canonical(emoji: str) -> str:
+    """A sign that can be shown as text or as a picture, as a picture: it is the same emoji."""
+    return emoji + _AS_PICTURE if len(emoji) == 1 and emoji < _FIRST_ASTRAL else emoji

@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 _MESSAGE = columns(Message, "m")
 _NEWEST = 2**63 - 1
+REACTIONS_TOLD_MAX = 20
+"""Emoji that are told of one message: more would be longer than what it says."""
 
 
 class Reader(Protocol):
@@ -116,9 +118,10 @@ async def messages_start(connection: Connection, channel_id: Id) -> int:
 
 
 async def reactions(connection: Connection, message_ids: Collection[int]) -> dict[int, list[ReactionCount]]:
-    """The reactions to each of the messages, the most frequent first. Primary key."""
-    sql = f"""SELECT {columns(ReactionCount, "r")} FROM views.reaction_counts r
-        WHERE r.message_id = ANY(%(ids)s::bigint[]) ORDER BY r.message_id, r.count DESC, r.emoji"""
+    """The most frequent reactions to each of the messages, these first. Primary key."""
+    sql = f"""SELECT {columns(ReactionCount, "r")} FROM unnest(%(ids)s::bigint[]) AS m(id) CROSS JOIN LATERAL (
+        SELECT * FROM views.reaction_counts c WHERE c.message_id = m.id
+        ORDER BY c.count DESC, c.emoji LIMIT {REACTIONS_TOLD_MAX}) r ORDER BY r.message_id, r.count DESC, r.emoji"""
     by_message: dict[int, list[ReactionCount]] = {}
     for one in await fetch(connection, sql, {"ids": list(message_ids)}, ReactionCount):
         by_message.setdefault(one.message_id, []).append(one)

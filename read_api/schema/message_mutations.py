@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import strawberry
 
 from domain.command import Command
@@ -9,11 +11,15 @@ from domain.event import Id
 from domain.message import Attachment, DeleteMessage, EditMessage, SendMessage
 from domain.reaction import AddReaction, RemoveReaction
 from domain.read_marker import MarkRead
+from infra.presence import PresenceUnavailable
 from read_api.errors import ApiCode, BadInput
 from read_api.ids import Kind, place_id, subject_id
 from read_api.schema.common import Info
 from read_api.schema.messages import Message, Unread, located, sees, unread_in
 from read_api.schema.payloads import Input, Payload, answer, answer_refusing
+
+NONCE_LENGTH_MAX = 100
+"""Room for any word of a client's, beside the id of the channel, in an idempotency key."""
 
 
 @strawberry.type(description="The message as it is now.")
@@ -72,7 +78,8 @@ class SendMessageInput(Input):
     nonce: str | None = strawberry.field(
         default=None,
         description="Your own word for this message in this channel: sent again with the same one, however often and "
-        "whenever, there is one message, and each answer is the first. Takes the place of `idempotencyKey`.",
+        "whenever, there is one message, and each answer is the first. 1 to 100 characters. Takes the place of "
+        "`idempotencyKey`.",
     )
 
 
@@ -132,8 +139,17 @@ class MessageMutations:
             if input.idempotency_key is not None:
                 both = BadInput(ApiCode.BAD_REQUEST, "Give either a nonce or an idempotencyKey.", "nonce")
                 return answer_refusing(input, MessagePayload, both)
+            if not (
+                1 <= len(input.nonce) <= NONCE_LENGTH_MAX and input.nonce.isprintable() and not input.nonce.isspace()
+            ):
+                message = f"A nonce has 1 to {NONCE_LENGTH_MAX} characters, all of which show; spaces alone are none."
+                bad = BadInput(ApiCode.IDEMPOTENCY_KEY_INVALID, message, "nonce")
+                return answer_refusing(input, MessagePayload, bad)
             input.idempotency_key = f"{input.channel_id}:{input.nonce}"
-        return await answer(info, input, MessagePayload, build)
+        answered = await answer(info, input, MessagePayload, build)
+        if answered.outcome is not None:
+            await _typed(info, input.channel_id)
+        return answered
 
     @strawberry.mutation(description="Replace the text of your message. Needs SEND_MESSAGES there, as writing does.")
     async def edit_message(self, info: Info, input: EditMessageInput) -> MessagePayload:
@@ -188,3 +204,11 @@ def _place(text: str) -> Id:
 
 def _message(text: str, field: str = "messageId") -> Id:
     return subject_id(text, Kind.MESSAGE, field)
+
+
+async def _typed(info: Info, channel_id: str) -> None:
+    """Who has sent a message types no more."""
+    viewer_id = info.context.viewer_id
+    if viewer_id is not None:
+        with suppress(PresenceUnavailable):
+            await info.context.moot.presences.stop_typing(viewer_id, _place(channel_id))

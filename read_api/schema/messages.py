@@ -192,9 +192,11 @@ class Message(Node):
         channel = await info.context.loaders.channels.load(self.row.channel_id)
         return channel is not None and not channel.inside.targets.isdisjoint(mentioned)
 
-    @strawberry.field(description="How people reacted, the most frequent first.")
+    @strawberry.field(description="How people reacted: the 20 most frequent emoji, these first; none once deleted.")
     async def reactions(self, info: Info) -> list[Reaction]:
         """How people reacted."""
+        if self._gone:
+            return []
         return [Reaction(row=row) for row in await info.context.loaders.reactions.load(self.row.message_id)]
 
     @strawberry.field(

@@ -87,6 +87,11 @@ def test_a_nonce_stands_for_one_message_of_a_channel(talk: Talk) -> None:
     other = talk.make("other")
     fields = {"channelId": other, "body": "Elsewhere", "nonce": "1"}
     assert done(talk.ada, "sendMessage", MESSAGE, "SendMessageInput", **fields)["message"]["body"] == "Elsewhere"
+    for nonce in ("", " ", "x" * 101):
+        wrong = {"channelId": other, "body": "x", "nonce": nonce}
+        answer = talk.ada.do("sendMessage", kind_of_input="SendMessageInput", **wrong)
+        (error,) = answer["errors"]
+        assert (error["code"], error["field"]) == ("IDEMPOTENCY_KEY_INVALID", ["input", "nonce"])
     both = {"channelId": other, "body": "x", "nonce": "1", "idempotencyKey": "2"}
     assert refused(talk.ada, "sendMessage", "SendMessageInput", **both) == "BAD_REQUEST"
 

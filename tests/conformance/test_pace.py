@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from redis.asyncio import Redis
 
-from commands.ports import Pace
+from commands.ports import Acts, Pace
 from domain.event import Id
 from domain.ids import derived
 from domain.limits import Limits
@@ -46,12 +46,14 @@ class Writer:
         self.pace = pace
         self.count = 0
 
-    async def __call__(self, who: Id, where: Id = HERE, *, pause: int = 0, command: str = "") -> Refusal | None:
+    async def __call__(
+        self, who: Id, where: Id = HERE, *, pause: int = 0, command: str = "", acts: Acts = "messages"
+    ) -> Refusal | None:
         """Why it was held back, if it was. Each is a command of its own unless one is named."""
         self.count += 1
         command_id = derived("pace", "command", command or str(self.count))
         try:
-            await self.pace.take(who, where, command_id=command_id, pause_seconds=pause, limits=LIMITS)
+            await self.pace.take(who, where, acts=acts, command_id=command_id, pause_seconds=pause, limits=LIMITS)
         except Refusal as refusal:
             return refusal
         return None
@@ -92,6 +94,28 @@ def test_slow_mode_is_of_one_channel_and_account(opened: Opened) -> None:
     played(opened, scene)
 
 
+def test_slow_mode_is_as_it_is_by_now(opened: Opened) -> None:
+    async def scene(write: Writer) -> None:
+        assert await write(ONE, pause=21_600) is None
+        refusal = await write(ONE, pause=100)
+        assert refusal is not None
+        assert refusal.retry_after_seconds in (99, 100)
+        assert await write(ONE, pause=0) is None
+
+    played(opened, scene)
+
+
+def test_kinds_of_acts_are_counted_apart(opened: Opened) -> None:
+    async def scene(write: Writer) -> None:
+        for _ in range(3):
+            assert await write(ONE) is None
+        assert await write(ONE) is not None
+        for acts in ("edits", "reactions", "marks"):
+            assert await write(ONE, acts=acts) is None
+
+    played(opened, scene)
+
+
 def test_what_was_counted_is_not_counted_again(opened: Opened) -> None:
     async def scene(write: Writer) -> None:
         for _ in range(5):
@@ -126,6 +150,19 @@ def test_it_fills_up_with_time() -> None:
         assert await write(ONE, pause=10) is None
         now[0] += 60
         assert await write(ONE, pause=10) is None
+
+    asyncio.run(scene())
+
+
+def test_a_message_that_was_not_recorded_may_be_sent_again_however_late() -> None:
+    now = [1_000.0]
+
+    async def scene() -> None:
+        write = Writer(MemoryPace(lambda: now[0]))
+        assert await write(ONE, pause=600, command="lost") is None
+        now[0] += 100
+        assert await write(ONE, pause=600) is not None
+        assert await write(ONE, pause=600, command="lost") is None
 
     asyncio.run(scene())
 

@@ -155,6 +155,7 @@ def test_attachments_are_references_and_need_no_text() -> None:
         ({"name": ""}, Code.TOO_SHORT),
         ({"media_type": "png"}, Code.INVALID_VALUE),
         ({"size_bytes": -1}, Code.INVALID_VALUE),
+        ({"media_type": "x" * 41 + "/png"}, Code.INVALID_VALUE),
     ):
         one = Attachment(**{**{name: getattr(PICTURE, name) for name in PICTURE.__struct_fields__}, **wrong})
         given(*HERE).when(SendMessage(GENERAL, "Hi", attachments=(one,))).then_refused(code, "attachments")
@@ -241,14 +242,31 @@ def test_reactions_are_one_of_each_emoji_and_account() -> None:
     given(*HERE, said(), deleted()).when(AddReaction(MESSAGE, "👍")).then_refused(Code.MESSAGE_DELETED)
 
 
-@pytest.mark.parametrize("emoji", ["👍", "👍🏽", "❤️", "1️⃣", "🇫🇷", "👩‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "©️"])
+@pytest.mark.parametrize("emoji", ["👍", "👍🏽", "❤️", "❤", "1️⃣", "🇫🇷", "👩‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "©️", "ℹ️", "↔️", "〰️", "🏳️‍🌈"])
 def test_emoji(emoji: str) -> None:
     assert given(*HERE, said()).when(AddReaction(MESSAGE, emoji)).refusal is None
 
 
-@pytest.mark.parametrize("emoji", ["", "a", "hello", "12", "👍x", " ", "<b>", "👍" * 40, "\n👍", "1x⃣"])
+@pytest.mark.parametrize(
+    "emoji", ["", "a", "hello", "12", "👍x", " ", "<b>", "👍" * 2, "😀" * 32, "\n👍", "1x⃣", "☺!", "☺\u200b", "🇫", "🏽"]
+)
 def test_what_is_no_emoji(emoji: str) -> None:
     given(*HERE, said()).when(AddReaction(MESSAGE, emoji)).then_refused(Code.INVALID_VALUE, "emoji")
+
+
+def test_a_sign_and_its_picture_are_one_emoji() -> None:
+    there = given(*HERE, said())
+    assert there.when(AddReaction(MESSAGE, "❤")).refusal is None
+    there.when(AddReaction(MESSAGE, "❤️"), key="2").then_nothing()
+
+
+def test_one_reacts_with_so_many_emoji() -> None:
+    there = given(*HERE, said())
+    for number in range(20):
+        assert there.when(AddReaction(MESSAGE, chr(0x1F600 + number)), key=str(number)).refusal is None
+    there.when(AddReaction(MESSAGE, "👍"), key="more").then_refused(Code.TOO_MANY_REACTIONS, "emoji")
+    assert there.when(RemoveReaction(MESSAGE, chr(0x1F600)), key="less").refusal is None
+    assert there.when(AddReaction(MESSAGE, "👍"), key="more").refusal is None
 
 
 def test_the_marker_stands_at_a_message_of_the_channel() -> None:

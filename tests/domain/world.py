@@ -51,7 +51,7 @@ from domain.ids import (
     invite_use_id,
     membership_id,
     moderators_id,
-    reaction_id,
+    reactions_id,
     relation_id,
     roles_id,
     save_id,
@@ -109,7 +109,7 @@ _STREAMS: dict[ModuleType, Callable[[Any], Id]] = {
     server_member: lambda e: server_member_id(e.server_id, e.account_id),
     channel_list: lambda e: channels_id(e.server_id),
     conversation: lambda e: e.conversation_id,
-    reaction: lambda e: reaction_id(e.message_id, e.account_id, e.emoji),
+    reaction: lambda e: reactions_id(e.message_id, e.account_id),
     nonce: lambda e: derived("nonce", derived("command", "SendMessage", e.author_id, "key")),
     read_marker: lambda e: derived("read marker", derived("command", "MarkRead", e.account_id, "key")),
 }

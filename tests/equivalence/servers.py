@@ -22,7 +22,7 @@ from domain import (
     snowflake,
 )
 from domain.event import Event, Id
-from domain.ids import channels_id, derived, direct_id, invite_use_id, reaction_id, roles_id, server_member_id
+from domain.ids import channels_id, derived, direct_id, invite_use_id, reactions_id, roles_id, server_member_id
 
 TALKED = 0.2
 """The part of conversations in what happens."""
@@ -280,7 +280,7 @@ class Servers:
         one, emoji = self._one(), self._random.choice("👍🐘🎉")
         if one is None:
             return
-        stream_id = reaction_id(one.id, who, emoji)
+        stream_id = reactions_id(one.id, who)
         if (who, emoji) in one.reactions:
             one.reactions.remove((who, emoji))
             yield stream_id, reaction.ReactionRemoved(one.id, one.channel_id, who, emoji)
