@@ -12,8 +12,6 @@ from infra.event_store import GroupCommitStore
 from infra.failures import Failure
 from projections.catalogue import ALL
 from projections.core import Projection
-from read_api.errors import BadInput
-from read_api.ids import parse_id
 
 _NAMED = {
     "account": "SELECT account_id::text FROM views.profiles WHERE lower(name) = lower(%s)",
@@ -74,6 +72,10 @@ def _id(text: str) -> Id | None:
         return Id(str(UUID(text)))
     except ValueError:
         pass
+    # All of GraphQL comes with these, and most commands name nothing by an id of the API.
+    from read_api.errors import BadInput  # noqa: PLC0415
+    from read_api.ids import parse_id  # noqa: PLC0415
+
     try:
         return parse_id(text)[1]
     except BadInput:
