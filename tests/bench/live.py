@@ -183,7 +183,8 @@ class Voting:
         """Cast the next vote; when it was acknowledged."""
         rounds, voter = divmod(self._number, len(self._site.tokens))
         self._number += 1
-        return await self._asking.vote(self._site.tokens[voter], self._site.post, "DOWN" if rounds % 2 else "UP")
+        value = "DOWN" if rounds % 2 else "UP"
+        return await self._asking.ask(self._site.tokens[voter], VOTE, {"targetId": self._site.post, "value": value})
 
 
 class Asking:
@@ -191,6 +192,7 @@ class Asking:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self.answer: dict[str, Any] = {}
 
     async def open(self) -> None:
         """Connect."""
@@ -200,10 +202,9 @@ class Asking:
         """Disconnect."""
         self._writer.close()
 
-    async def vote(self, token: str, post: str, value: str) -> float:
-        """Cast a vote; when it was acknowledged."""
-        variables = {"input": {"targetId": post, "value": value}}
-        body = json.dumps({"query": VOTE, "variables": variables}).encode()
+    async def ask(self, token: str, mutation: str, fields: dict[str, Any]) -> float:
+        """Have a mutation of one field carried out with these fields as its input; when it was acknowledged."""
+        body = json.dumps({"query": mutation, "variables": {"input": fields}}).encode()
         head = (
             "POST /graphql HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\nAuthorization: Bearer {token}\r\n\r\n"
@@ -215,8 +216,9 @@ class Asking:
             int(line.split(b":")[1]) for line in answered.lower().split(b"\r\n") if line.startswith(b"content-length")
         )
         answer = json.loads(await self._reader.readexactly(length))
-        if answer.get("errors") or answer["data"]["castVote"]["errors"]:
-            raise RuntimeError(f"a vote was not taken: {answer}")
+        if answer.get("errors") or any(payload["errors"] for payload in answer["data"].values()):
+            raise RuntimeError(f"it was not done: {answer}")
+        (self.answer,) = answer["data"].values()
         return acknowledged
 
 
@@ -246,7 +248,9 @@ class Crowd:
     async def join(self, port: int, path: str, post: str) -> None:
         """One more subscriber."""
         loop = asyncio.get_running_loop()
-        _, member = await loop.create_connection(lambda: Subscriber(path, post, self.arrived), "127.0.0.1", port)
+        _, member = await loop.create_connection(
+            lambda: Subscriber(path, QUERY, {"id": post}, self.arrived), "127.0.0.1", port
+        )
         self._all.clear()
         self._members.append(member)
 
@@ -261,12 +265,21 @@ class Subscriber(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, path: str, post: str, arrived: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        path: str,
+        query: str,
+        variables: dict[str, Any],
+        arrived: Callable[[bytes], None],
+        token: str | None = None,
+    ) -> None:
         self._path = path
-        self._post = post
+        self._operation = {"query": query, "variables": variables}
         self._arrived = arrived
+        self._begin = {} if token is None else {"payload": {"authorization": f"Bearer {token}"}}
         self._buffer = b""
         self._upgraded = False
+        self.subscribed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Shake hands."""
@@ -288,27 +301,30 @@ class Subscriber(asyncio.Protocol):
             if b" 101 " not in head.split(b"\r\n")[0]:
                 raise RuntimeError(f"no WebSocket: {head[:100]!r}")
             self._upgraded, self._buffer = True, rest
-            self._send({"type": "connection_init"})
-        while len(self._buffer) >= 2:
-            length, start = self._buffer[1], 2
+            self._send({"type": "connection_init", **self._begin})
+        buffer, at = self._buffer, 0
+        while len(buffer) >= at + 2:
+            length, start = buffer[at + 1], at + 2
             if length == 126:
-                if len(self._buffer) < 4:
-                    return
-                (length,), start = struct.unpack("!H", self._buffer[2:4]), 4
-            if len(self._buffer) < start + length:
-                return
-            kind, payload = self._buffer[0] & 0x0F, self._buffer[start : start + length]
-            self._buffer = self._buffer[start + length :]
+                if len(buffer) < at + 4:
+                    break
+                length, start = buffer[at + 2] << 8 | buffer[at + 3], at + 4
+            if len(buffer) < start + length:
+                break
+            kind, payload = buffer[at] & 0x0F, buffer[start : start + length]
+            at = start + length
             if kind == PING:
                 self.transport.write(struct.pack("!BB", 0x80 | PONG, 0x80 | length) + bytes(4) + payload)
             else:
                 self._take(payload)
+        self._buffer = buffer[at:]
 
     def _take(self, payload: bytes) -> None:
         if b'"next"' in payload:
             self._arrived(payload)
         elif b'"connection_ack"' in payload:
-            self._send({"id": "1", "type": "subscribe", "payload": {"query": QUERY, "variables": {"id": self._post}}})
+            self._send({"id": "1", "type": "subscribe", "payload": self._operation})
+            self.subscribed.set()
         elif b'"ping"' in payload:
             self._send({"type": "pong"})
         elif b'"error"' in payload:

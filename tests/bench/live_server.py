@@ -1,6 +1,7 @@
-"""One server as a process of its own, for the bench: ``python -m tests.bench.live_server``.
+"""One server as a process of its own, for the bench: ``python -m tests.bench.live_server [gateway]``.
 
-Serves the API at ``/graphql`` and, at ``/stock``, the same schema over the same topics by Strawberry's own handler.
+Serves the API at ``/graphql`` and, at ``/stock``, the same schema over the same topics by Strawberry's own handler,
+which finds the access token in the query string. A ``gateway`` leaves the views to another process.
 Settings come from the environment. Prints its port.
 """
 
@@ -26,6 +27,7 @@ from infra.settings import load_settings
 from infra.tasks import end
 from projections.catalogue import ALL
 from read_api.app import create_app
+from read_api.bearer import authenticated
 from read_api.context import Context
 from read_api.cursors import Sealer
 from read_api.live.sockets import socket_options
@@ -46,7 +48,10 @@ class Stock(GraphQL[Context, None]):
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         sealer = Sealer(self._moot.secrets.cursor_key)
-        return SubscriptionContext(Context(self._moot, sealer, request_id="bench"), self._topics)
+        said = (request.scope.get("query_string") or b"").decode("latin-1")
+        viewer = await authenticated(self._moot, f"Bearer {said}" if said else "")
+        caller = Context(self._moot, sealer, request_id="bench", viewer_id=viewer.account_id if viewer else None)
+        return SubscriptionContext(caller, self._topics)
 
 
 class Pulled:
@@ -96,9 +101,11 @@ async def main() -> None:
     )
     Stream.__aiter__ = pulled  # type: ignore[method-assign,assignment]  # ours are pumped, and never iterated
     async with open_moot(load_settings()) as moot:
-        runner = Runner(moot.database_url, moot.store, ALL.values(), moot.publisher)
-        runner.start()
-        await asyncio.to_thread(runner.wait, await moot.store.head(), 60.0)
+        runner = None
+        if "gateway" not in sys.argv:
+            runner = Runner(moot.database_url, moot.store, ALL.values(), moot.publisher)
+            runner.start()
+            await asyncio.to_thread(runner.wait, await moot.store.head(), 60.0)
         app = create_app(moot)
         endpoint: Any = next(route for route in app.routes if isinstance(route, WebSocketRoute)).endpoint
         assert isinstance(endpoint, WebSocketEndpoint)
@@ -118,7 +125,8 @@ async def main() -> None:
             **socket_options(moot.settings),
         )
         await uvicorn.Server(config).serve(sockets=[listener])
-        await asyncio.to_thread(runner.stop, 5)
+        if runner is not None:
+            await asyncio.to_thread(runner.stop, 5)
 
 
 if __name__ == "__main__":
