@@ -10,7 +10,7 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final
@@ -41,9 +41,8 @@ from cassandra.query import PreparedStatement, tuple_factory
 from msgspec import Struct
 
 from infra.breaker import Breaker, BreakerLimits, pauses
-from infra.cassandra.address import Address, parse
+from infra.cassandra.address import Address
 from infra.cassandra.errors import CassandraAway, CassandraError, CassandraRefused, CassandraUnready
-from infra.settings import Settings
 from infra.telemetry import metrics
 
 NAME: Final = "cassandra"
@@ -148,7 +147,11 @@ class CassandraClient:
 
     async def ask(self, statement: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """``run`` for an event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.run, statement, parameters)
+        return (await self.ask_all(statement, [parameters]))[0]
+
+    async def ask_all(self, statement: str, every: Sequence[Sequence[Any]]) -> list[list[Row]]:
+        """``run_all`` for an event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.run_all, statement, every)
 
     def pages(self, statement: str, size: int) -> Iterator[list[Row]]:
         """All rows that a statement gives, in pages of so many: for a look at everything, not for requests.
@@ -313,16 +316,3 @@ def _named(error: BaseException) -> CassandraError:
 def _said(error: BaseException) -> str:
     """One line; what the driver says of all nodes ends in a dictionary of exceptions."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]
-
-
-def cassandra_client(
-    settings: Settings, make: Callable[..., CassandraClient] = CassandraClient
-) -> CassandraClient | None:
-    """The client that the settings ask for; ``None`` where PostgreSQL keeps the messages. ``close`` it."""
-    if settings.cassandra_url is None:
-        return None
-    limits = CassandraLimits(
-        **{name: getattr(settings, f"cassandra_{name}") for name in CassandraLimits.__struct_fields__}
-    )
-    breaker = BreakerLimits(**{name: getattr(settings, f"breaker_{name}") for name in BreakerLimits.__struct_fields__})
-    return make(parse(settings.cassandra_url.get_secret_value()), limits, breaker)

@@ -10,8 +10,8 @@ import psycopg
 import redis
 from psycopg.errors import InvalidSchemaName, UndefinedColumn, UndefinedFunction, UndefinedTable
 
-from infra.cassandra.client import cassandra_client
 from infra.cassandra.errors import CassandraAway, CassandraError
+from infra.cassandra.opening import cassandra_client
 from infra.event_log import LogUnavailable, TopicsMissing
 from infra.failures import Failure
 from infra.kafka.opening import kafka_log, record_bytes_max

@@ -5,12 +5,14 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Annotated
 
 import typer
 import uvloop
 from rich.markup import escape
 
+from infra.cassandra.opening import message_log
 from infra.codec import Codec
 from infra.kafka.opening import kafka_log
 from infra.keyring import Keyring, PostgresKeys
@@ -77,12 +79,10 @@ async def _run(settings: Settings, groups: list[str]) -> None:
     keys = PostgresKeys(datastore.connection)
     codec = Codec(Keyring(keys, load_secrets(settings.secrets_place).master_key, cached_max=limits.cached_keys_max))
     log = kafka_log(settings)
-    means = Means(url, settings.kafka_url or "", log, codec, _publisher(settings))
-    running = Worker(groups, means, limits=worker_limits(settings), changed=_say)
-    try:
+    with message_log(settings) as messages, closing(datastore):
+        means = Means(url, settings.kafka_url or "", log, codec, _publisher(settings), messages)
+        running = Worker(groups, means, limits=worker_limits(settings), changed=_say)
         await running.run(stopping)
-    finally:
-        datastore.close()
 
 
 def _leave() -> None:

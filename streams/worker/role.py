@@ -12,6 +12,7 @@ from typing import Final, Literal
 import structlog
 from msgspec import Struct
 
+from infra.cassandra.log import LogStore
 from infra.codec import Codec
 from infra.event_log import EventLog, LogUnavailable, TopicsMissing
 from projections.catalogue import GROUPS
@@ -45,13 +46,16 @@ class GroupStatus(Struct, frozen=True):
 
 
 class Means(Struct, frozen=True):
-    """What a worker works with: PostgreSQL, the brokers (``host:port, …``) and the log there, and whom to tell."""
+    """What a worker works with: PostgreSQL, the brokers (``host:port, …``) and the log there, whom to tell, and where
+    messages go, if not to PostgreSQL.
+    """
 
     conninfo: str
     servers: str
     log: EventLog
     codec: Codec
     publisher: Publisher | None = None
+    message_log: LogStore | None = None
 
 
 class GroupWorker:
@@ -118,6 +122,7 @@ class GroupWorker:
             self._means.publisher,
             name=f"moot worker {self.group}",
             transaction_seconds_max=self._limits.transaction_seconds_max,
+            message_log=self._means.message_log,
         )
         topics = sorted({located(number)[0].name for number in folding.partitions})
         await asyncio.to_thread(_check_topics, self._means.log, folding.partitions)

@@ -10,8 +10,9 @@ import pytest
 
 from infra.breaker import BreakerLimits
 from infra.cassandra.address import parse
-from infra.cassandra.client import CassandraClient, CassandraLimits, cassandra_client
+from infra.cassandra.client import CassandraClient, CassandraLimits
 from infra.cassandra.errors import CassandraAway, CassandraRefused, CassandraUnready
+from infra.cassandra.opening import cassandra_client
 from infra.settings import load_settings
 from infra.stack import Stack
 from infra.telemetry import metrics
