@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from psycopg import Connection, Cursor, DataError
 
-from infra.cassandra.errors import CassandraError, CassandraRefused, CassandraUnready
+from infra.cassandra.errors import CassandraAway, CassandraError, CassandraRefused, CassandraUnready
 from infra.cassandra.tables import LogTable
 from infra.rows import PARTITION, Executor, PostgresRows, Transaction
 from infra.tables import Outside, Table
@@ -49,6 +49,14 @@ class LogStore:
                 self.client.run_all(table.save_cql, [table.parameters(row) for row in rows])
         except (CassandraRefused, UnicodeEncodeError) as error:
             raise DataError(str(error)) from error
+
+    def trouble(self) -> str | None:
+        """Why it cannot be asked now; ``None`` while it answers."""
+        try:
+            self.client.version()
+        except CassandraAway as error:
+            return str(error)
+        return None
 
     def has_previous(self, connection: Connection[Any], projection: Projection) -> bool:
         """Whether the table before the last rebuild is kept."""

@@ -168,7 +168,9 @@ class Worker:
         self._changed = changed
         self._groups = [GroupWorker(group, means, self._limits) for group in groups]
         self._publisher = means.publisher
-        self._watchdog = Watchdog(means.conninfo, means.log, lambda: self._groups, self._limits)
+        self._watchdog = Watchdog(
+            means.conninfo, means.log, lambda: self._groups, self._limits, messages=means.message_log
+        )
 
     def status(self) -> list[GroupStatus]:
         """How each group does. For any thread."""

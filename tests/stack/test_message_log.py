@@ -14,21 +14,26 @@ from infra.cassandra.errors import CassandraUnready
 from infra.cassandra.log import LogStore
 from infra.cassandra.schema import make_missing, missing
 from infra.cassandra.tables import LogTable
+from infra.log_memory import MemoryLog
+from infra.partitions import enter_fleet
 from infra.postgres import connect
 from infra.rows import read_reached
 from infra.secrets import load_or_create_secrets
 from infra.settings import load_settings
 from infra.stack import Stack
-from projections.catalogue import ALL
+from projections.catalogue import ALL, GROUPS
 from projections.core import Row, StaleCheckpoint
 from schemas.envelope import Recorded
 from streams import dead_letters
 from streams.cli.session import NotSetUp, check_set_up, set_up
 from streams.partitions import Delivery, PartitionFolder, join_fleet
+from streams.worker.watchdog import Watchdog
 from tests.partitions.delivering import by_place, deliveries, of
+from tests.relay.world import declare
 from tests.stack.log_site import SCORES, SECONDS, Crash, Site, log_site
 from tests.stack.logged import LINES, lines, straight
 from tests.stack.roles import until
+from tests.worker.test_watchdog import LIMITS, Group, relayed
 
 
 @pytest.fixture
@@ -178,6 +183,28 @@ def test_while_it_is_away_nothing_is_committed_and_then_everything(site: Site, s
     assert runner.wait(head, SECONDS), runner.trouble
     assert runner.stop(SECONDS)
     assert site.rows() == straight(site.log)
+
+
+def test_a_worker_that_waits_for_it_is_not_ended_by_its_watchdog(site: Site, stack: Stack) -> None:
+    ended: list[str] = []
+    log = MemoryLog()
+    declare(log)
+    enter_fleet(site.connection, GROUPS["people"])
+    relayed(site.connection, 1000, 5)
+    dog = Watchdog(site.database, log, lambda: [Group()], LIMITS, messages=site.messages, end=ended.append)
+    dog.look(0)
+    stack.proxy("cassandra").cut()
+    until(site.messages.trouble)
+    for now in range(5, 300, 5):
+        dog.look(now)
+    assert not ended
+    stack.proxy("cassandra").heal()
+    until(lambda: site.messages.trouble() is None)
+    dog.look(310)
+    assert not ended
+    dog.look(400)
+    assert ended
+    dog.stop()
 
 
 def test_tables_are_made_once_and_anew_where_they_were_lost(site: Site) -> None:
