@@ -11,8 +11,12 @@ from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 
 from commands.handling import Commands
+from domain import snowflake
 from infra.attempts import Attempts, Rate
 from infra.breaker import Breaker, breaker_limits
+from infra.cassandra.history import CassandraHistory
+from infra.cassandra.log import LogStore
+from infra.cassandra.opening import cassandra_client
 from infra.credentials import Credentials
 from infra.event_store import GroupCommitStore, postgres_store
 from infra.guarded_pool import GuardedPool, PostgresAway, guarded_pool
@@ -24,7 +28,7 @@ from infra.pace import RedisPace
 from infra.passwords import Passwords
 from infra.presence import Presences, presence_limits
 from infra.progress import Progress
-from infra.queries.messages import MessageLog, PostgresMessages
+from infra.queries.messages import MessageLog, PostgresMessages, months
 from infra.reads import ReadLimits, Reads
 from infra.recorders import NotSent
 from infra.secrets import Secrets, load_secrets
@@ -34,6 +38,7 @@ from infra.sign_in import SignIn, SignInLimits
 from infra.signals import RedisPublisher, RedisSignals, publishing_client
 from infra.snowflakes import Snowflakes
 from infra.tokens import AccessTokens
+from projections.messages import messages
 
 
 class Moot(Struct, frozen=True, kw_only=True, weakref=True):
@@ -114,6 +119,11 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             at_once=settings.password_hashes_at_once_max, waiting_max=settings.password_hashes_waiting_max
         )
         stack.callback(passwords.close)
+        history: MessageLog = PostgresMessages()
+        if (cassandra := cassandra_client(settings)) is not None:
+            stack.callback(cassandra.close)
+            log = LogStore(cassandra)
+            history = CassandraHistory(log, messages, month_of=snowflake.month, months_of=months)
         message_ids = Snowflakes(pool)
         await message_ids.open()
         stack.push_async_callback(message_ids.close)
@@ -136,7 +146,7 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             commands=commands,
             pool=pool,
             reads=Reads(pool, replica, limits=_read_limits(settings)),
-            messages=PostgresMessages(),
+            messages=history,
             redis=client,
             signals=signals,
             presences=presences,

@@ -3,6 +3,7 @@
 An address may hold a password, and what a parser says of a bad one quotes it: so the sentences here are our own.
 """
 
+from infra.cassandra.address import parse
 from infra.failures import Failure
 
 ANSWER_SECONDS_MAX = 5
@@ -34,6 +35,11 @@ def check_redis_url(url: str) -> None:
         parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError:
         raise ValueError("no address of a Redis; it looks like redis://host:6379/0") from None
+
+
+def check_cassandra_url(url: str) -> None:
+    """Raises ``ValueError`` for what is no address of a Cassandra."""
+    parse(url)
 
 
 def ask_postgres(url: str) -> None:

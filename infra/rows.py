@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from psycopg import Connection, Cursor
 
-from infra.tables import SCHEMA, Table, definition
+from infra.tables import SCHEMA, Outside, Table, definition
 from projections.core import Key, Parked, Projection, Row, StaleCheckpoint
 
 PARTITION = 0
@@ -176,9 +176,15 @@ class Transaction:
 
     def rows(self, name: str) -> PostgresRows:
         """The rows of one of the projections, as the first of the partitions changes them."""
-        return PostgresRows(
-            self, self._tables[name], name in self._parked, partition=next(iter(self._partitions), PARTITION)
-        )
+        table, parked, partition = self._tables[name], name in self._parked, next(iter(self._partitions), PARTITION)
+        if isinstance(table, Outside):
+            rows: PostgresRows = table.rows(self, parked=parked, partition=partition)
+            return rows
+        return PostgresRows(self, table, parked, partition)
+
+    def floor(self, name: str) -> int:
+        """A position that the projection has reached in each of the partitions; 0 where none is folded."""
+        return min((self.checkpoints[name, number].position for number in self._partitions), default=0)
 
     def require(self, name: str, partition: int, position: int, *, read_on: bool = False) -> None:
         """Raises ``StaleCheckpoint`` unless the checkpoint stands there, of a view that this version built.
@@ -351,26 +357,32 @@ def read_reached(connection: Connection[Any]) -> dict[str, int]:
 def create_missing(connection: Connection[Any], projections: Sequence[Projection]) -> list[str]:
     """Create the tables that are not there, and checkpoints of the embedded log for views that have none.
 
-    Gives the names of the projections that begin anew.
+    Views whose rows live in another store have no table here. Gives the names of the projections that begin anew.
     """
     created = []
     with connection.transaction():
         present = {name for name, _ in lock_checkpoints(connection, [projection.name for projection in projections])}
+        outside = {name for (name,) in connection.execute("SELECT projection FROM views.logs").fetchall()}
         for projection in projections:
             table = f"{SCHEMA}.{projection.name}"
-            if not exists(connection, table):
-                connection.execute(definition(projection, table))
-                connection.execute("DELETE FROM views.checkpoints WHERE projection = %s", (projection.name,))
-            elif projection.name in present:
+            if projection.name in present and (projection.name in outside or exists(connection, table)):
                 continue
-            connection.execute(
-                "INSERT INTO views.checkpoints (projection, partition, position, version) VALUES (%s, %s, 0, %s)"
-                " ON CONFLICT (projection, partition) DO UPDATE SET position = 0, version = excluded.version",
-                (projection.name, PARTITION, projection.version),
-            )
-            connection.execute("DELETE FROM views.dead_letters WHERE projection = %s", (projection.name,))
+            if projection.name not in outside and not exists(connection, table):
+                connection.execute(definition(projection, table))
+            begin_anew(connection, projection)
             created.append(projection.name)
     return created
+
+
+def begin_anew(connection: Connection[Any], projection: Projection) -> None:
+    """Have the view stand before the first event of the embedded log, and nowhere else, with no dead letters."""
+    connection.execute("DELETE FROM views.checkpoints WHERE projection = %s", (projection.name,))
+    connection.execute(
+        "INSERT INTO views.checkpoints (projection, partition, position, version) VALUES (%s, %s, 0, %s)"
+        " ON CONFLICT (projection, partition) DO UPDATE SET position = 0, version = excluded.version",
+        (projection.name, PARTITION, projection.version),
+    )
+    connection.execute("DELETE FROM views.dead_letters WHERE projection = %s", (projection.name,))
 
 
 def exists(connection: Connection[Any], table: str) -> bool:

@@ -14,7 +14,8 @@ import msgspec
 from pydantic import ConfigDict, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from domain.limits import Limits
-from infra.engine_urls import check_postgres_url, check_redis_url
+from infra.cassandra_settings import CassandraSettings
+from infra.engine_urls import check_cassandra_url, check_postgres_url, check_redis_url
 from infra.failures import Failure
 from infra.fleet_settings import FleetSettings
 from infra.kafka_settings import KafkaSettings
@@ -34,7 +35,7 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-class Settings(FleetSettings, WorkerSettings, KafkaSettings, ViewSettings, PresenceSettings):
+class Settings(FleetSettings, WorkerSettings, KafkaSettings, CassandraSettings, ViewSettings, PresenceSettings):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
@@ -342,11 +343,12 @@ class Settings(FleetSettings, WorkerSettings, KafkaSettings, ViewSettings, Prese
     # The rules of the forum, each a setting by its own name.
     rules: Limits = Limits()
 
-    @field_validator("database_url", "redis_url")
+    @field_validator("database_url", "redis_url", "cassandra_url")
     @classmethod
     def _are_addresses(cls, url: SecretStr | None, field: ValidationInfo) -> SecretStr | None:
         if url is not None:
-            (check_postgres_url if field.field_name == "database_url" else check_redis_url)(url.get_secret_value())
+            assert field.field_name is not None
+            _CHECKS[field.field_name](url.get_secret_value())
         return url
 
     @field_validator("trusted_proxies")
@@ -416,6 +418,11 @@ def load_settings(environ: Mapping[str, str] | None = None, **given: Any) -> Set
     return settings.model_copy(update=named)
 
 
+_CHECKS = {
+    "database_url": check_postgres_url,
+    "redis_url": check_redis_url,
+    "cassandra_url": check_cassandra_url,
+}
 _RULES = {field.name: field.type for field in msgspec.structs.fields(Limits)}
 
 

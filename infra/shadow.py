@@ -50,11 +50,7 @@ class Shadow:
 
     def create(self) -> None:
         """Make the table, without keys and indexes, in a new transaction. Removes what an older one left."""
-        self._connection.execute(
-            "SET synchronous_commit = on; SET timezone = 'UTC'; SET application_name = 'moot rebuild'"
-        )
-        self._connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
-        self.live_at_start = self.live_position()
+        self._prepare()
         self._connection.execute("BEGIN")
         self._run(f"DROP TABLE IF EXISTS {self._name}")
         self._connection.execute(definition(self.projection, self._name))
@@ -81,6 +77,13 @@ class Shadow:
         ).fetchall()
         by_name = dict(types)
         self._types = [by_name[column.name] for column in self._table.columns]
+
+    def _prepare(self) -> None:
+        self._connection.execute(
+            "SET synchronous_commit = on; SET timezone = 'UTC'; SET application_name = 'moot rebuild'"
+        )
+        self._connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
+        self.live_at_start = self.live_position()
 
     def copy(self, rows: Sequence[Row]) -> None:
         """Add rows that are not in the table."""
@@ -131,7 +134,7 @@ class Shadow:
 
     def stepping(self) -> PostgresRows:
         """The table as ``step`` wants it, with checkpoint and dead letters kept here until the switch."""
-        return _ShadowRows(self, self._table)
+        return ShadowRows(self, self._table)
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> Cursor[Any]:
         """Run a statement in the transaction."""
@@ -174,10 +177,7 @@ class Shadow:
         name = self.projection.name
         try:
             self._run(f"SET LOCAL lock_timeout = {int(seconds * 1000)}")
-            self._run(f"DROP TABLE IF EXISTS {self._live}_previous")
-            if exists(self._connection, self._live):
-                self._run(f"ALTER TABLE {self._live} RENAME TO {name}_previous")
-            self._run(f"ALTER TABLE {self._name} RENAME TO {name}")
+            self._exchange()
         except LockNotAvailable as error:
             raise Busy(str(error)) from error
         # In every partition that the view is folded from it stands there now; where it never was, in the embedded log.
@@ -196,6 +196,14 @@ class Shadow:
             "UPDATE views.dead_letters SET projection = %s WHERE projection = %s", (f"{name}_previous", name)
         )
         PostgresRows(self, Table(self.projection), parked=False).park(self.view.parked)
+
+    def _exchange(self) -> None:
+        """Give the tables their names."""
+        name = self.projection.name
+        self._run(f"DROP TABLE IF EXISTS {self._live}_previous")
+        if exists(self._connection, self._live):
+            self._run(f"ALTER TABLE {self._live} RENAME TO {name}_previous")
+        self._run(f"ALTER TABLE {self._name} RENAME TO {name}")
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -232,22 +240,28 @@ def _sendable() -> Iterator[None]:
         raise DataError(str(error)) from error
 
 
-class _ShadowRows(PostgresRows):
+class ShadowRows(PostgresRows):
+    """Rows of the table in the making; checkpoint and dead letters are those of the ``Shadow``."""
+
     def __init__(self, shadow: Shadow, table: Table) -> None:
         super().__init__(shadow, table, parked=False)
         self._shadow = shadow
 
     def has_parked(self) -> bool:
+        """Whether any event was parked by the rebuild."""
         return bool(self._shadow.view.blocked)
 
     def parked_keys(self, keys: Collection[Key]) -> Collection[Key]:
+        """Those of the keys that were."""
         return self._shadow.view.blocked.intersection(keys)
 
     def park(self, events: Sequence[Parked]) -> None:
+        """Remember them until the switch."""
         self._shadow.view.parked.extend(events)
         self._shadow.view.blocked.update(event.key for event in events)
 
     def advance(self, expected: int, to: int) -> None:
+        """Move the shadow there."""
         if self._shadow.position != expected:
             raise StaleCheckpoint(f"the shadow is at {self._shadow.position}, not {expected}")
         self._shadow.position = to

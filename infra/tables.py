@@ -6,6 +6,7 @@ than single values. The literals are built here by hand because every value is o
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from importlib.resources import files
@@ -127,6 +128,14 @@ class Table:
         if self.simple_key and self.columns[0] is self.keys[0]:
             return {values[0]: row(*values) for values in tuples}
         return {made.key: made for made in [row(*values) for values in tuples]}
+
+
+class Outside(Table, ABC):
+    """The table of a projection whose rows live in another store, while all else about it is in PostgreSQL."""
+
+    @abstractmethod
+    def rows(self, transaction: Any, *, parked: bool, partition: int) -> Any:
+        """Its rows (``PostgresRows``) as a partition changes them in a transaction (``infra.rows.Transaction``)."""
 
 
 def definition(projection: Projection, table: str) -> bytes:

@@ -139,7 +139,9 @@ class Projection:
     a row that changed, or from one with nothing but its key where the row is gone, once that is committed; it is never
     called in a rebuild. ``done`` says of a row that no event after a position can touch it; rows of one event each have
     no need of it. ``local`` says that no row is touched by events of two partitions (``schemas.topics``): whoever folds
-    one need not wait for those who fold others.
+    one need not wait for those who fold others. ``message_log`` says that
+    rows live in Cassandra where there is one: a local view whose rows are never deleted and name the position of their
+    last event.
     """
 
     def __init__(
@@ -151,13 +153,17 @@ class Projection:
         signal: Callable[[Any], str | None] | None = None,
         done: Callable[[Any, int], bool] | None = None,
         local: bool = False,
+        message_log: bool = False,
     ) -> None:
+        if message_log and not local:
+            raise TypeError(f"{name}: a view of the message log is local, as its store cannot compare and set")
         self.name = name
         self.version = version
         self.row = row
         self.signal = signal
         self.done = done
         self.local = local
+        self.message_log = message_log
         self.handlers: dict[type[Event], list[Handler]] = {}
         self.bulk: BulkFold | None = None
         self.bulk_kinds: frozenset[type[Event]] = frozenset()

@@ -43,7 +43,7 @@ class Message(Row, frozen=True, gc=False):
         return snowflake.as_id(self.message_id)
 
 
-messages = Projection("messages", version=1, row=Message, local=True)
+messages = Projection("messages", version=1, row=Message, local=True, message_log=True)
 
 
 def _key(e: Any) -> tuple[Id, int, int]:

@@ -33,6 +33,7 @@ from strawberry import Schema
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from commands.ports import IdsUnavailable, StoreUnavailable
+from infra.cassandra.errors import CassandraError
 from infra.telemetry import metrics
 from read_api.columns import Run
 from read_api.context import Context
@@ -46,6 +47,7 @@ log = structlog.get_logger("moot.api")
 UNAVAILABLE = (
     StoreUnavailable,
     IdsUnavailable,
+    CassandraError,
     psycopg.OperationalError,
     PoolTimeout,
     TooManyRequests,

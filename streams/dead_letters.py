@@ -15,9 +15,9 @@ from msgspec import Struct
 from psycopg import Connection
 from psycopg.errors import LockNotAvailable
 
+from infra.cassandra.log import LogStore, table_of
 from infra.rows import Transaction, key_of, key_text, lock_checkpoints
-from infra.tables import Table
-from projections.core import Key, Projection, Row, View, fold, narrowed, touched_keys
+from projections.core import Key, Projection, Row, Rows, View, fold, narrowed, touched_keys, touching
 from projections.stepping import Stepped
 from schemas.envelope import Recorded
 from streams.announcing import channels_of
@@ -140,7 +140,13 @@ def discard(connection: Connection[Any], projection: str, key: Key, at: Collecti
 
 
 def retry(
-    connection: Connection[Any], log: Log, projection: Projection, key: Key, publisher: Publisher | None = None
+    connection: Connection[Any],
+    log: Log,
+    projection: Projection,
+    key: Key,
+    publisher: Publisher | None = None,
+    *,
+    message_log: LogStore | None = None,
 ) -> Retried:
     """Fold the dead letters of a key into the view, in order, up to the first that still fails.
 
@@ -151,7 +157,7 @@ def retry(
     read = _events(log, positions(connection, projection.name, key))
     changed: dict[Key, Row | None] = {}
     with _changing(connection, projection.name):
-        opened = Transaction(connection, {projection.name: Table(projection)}, {})
+        opened = Transaction(connection, {projection.name: table_of(projection, message_log)}, {})
         _check_version(opened, projection)
         waiting = positions(connection, projection.name, key)
         read |= _events(log, [position for position in waiting if position not in read])
@@ -207,10 +213,12 @@ def _fold_again(
     rows = opened.rows(projection.name)
     if isinstance(key, str) and key.startswith("stream:"):
         touched = touched_keys(projection, events)
-        view = View(projection, dict(rows.load(touched)) if touched else {}, set(rows.parked_keys(touched)))
+        loaded = dict(rows.load(touched)) if touched else {}
+        view = View(_behind(projection, rows, touched), loaded, set(rows.parked_keys(touched)))
     else:
         touched = {key}
-        view = View(narrowed(projection, touched), dict(rows.load(touched)), set())
+        loaded = dict(rows.load(touched))
+        view = View(_behind(narrowed(projection, touched), rows, touched), loaded, set())
     elsewhere = frozenset(view.blocked)
     fold((view,), events)
     failed = [parked for parked in view.parked if parked.key == key]
@@ -228,6 +236,12 @@ def _fold_again(
         _explain(opened.connection, projection.name, key, failed[0].position, failed[0].error)
     again = {parked.position for parked in moved}
     return Retried(len(done) - len(again), len(events) - len(done), failed[0].error if failed else None, len(again))
+
+
+def _behind(projection: Projection, rows: Rows, touched: Collection[Key]) -> Projection:
+    """The same projection for those events alone that are not in the rows yet: an earlier try may have been cut off."""
+    ahead = rows.ahead(touched)
+    return touching(projection, lambda key, at: ahead.get(key, 0) < at.position) if ahead else projection
 
 
 def _explain(connection: Connection[Any], projection: str, key: Key, position: int, error: str) -> None:

@@ -12,9 +12,9 @@ from msgspec import Struct
 from psycopg import Connection
 from psycopg.errors import LockNotAvailable
 
+from infra.cassandra.log import LogStore, table_of
 from infra.partitions import PartitionsFailure, PartitionsMissing, enter_fleet
 from infra.rows import Checkpoint, keep_offsets, read_partitions
-from infra.tables import Table
 from projections.core import Projection, StaleCheckpoint
 from projections.stepping import Stepped
 from schemas.envelope import Recorded
@@ -73,10 +73,10 @@ class PartitionFolder:
     ``stale`` are the views that another version built: they are left alone until they are rebuilt.
     """
 
-    def __init__(self, projections: Iterable[Projection]) -> None:
+    def __init__(self, projections: Iterable[Projection], message_log: LogStore | None = None) -> None:
         self.projections = {projection.name: projection for projection in projections}
         self.stale: frozenset[str] = frozenset()
-        self._tables = {name: Table(projection) for name, projection in self.projections.items()}
+        self._tables = {name: table_of(projection, message_log) for name, projection in self.projections.items()}
         self._reads = {name: set(partitions_of(each.handlers)) for name, each in self.projections.items()}
         self._stands: dict[int, dict[str, int]] = {}
         self._read_on: set[int] = set()

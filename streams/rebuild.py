@@ -21,6 +21,9 @@ from psycopg import Connection, Error
 
 from domain.event import Event
 from infra.bulk_log import BulkLog, LogPage
+from infra.cassandra.errors import CassandraError
+from infra.cassandra.log import LogStore
+from infra.cassandra.shadow import shadow_of
 from infra.event_log import EventLog
 from infra.event_store import GroupCommitStore
 from infra.log_records import NotOurs
@@ -58,6 +61,10 @@ class SwitchFailed(RebuildFailure):
 
 class OtherLog(RebuildFailure):
     """The topics are of another store, hold what no relay of Moot has sent, or lack what one has."""
+
+
+class LogFailed(RebuildFailure):
+    """The message log, which one of the views lives in, did not do what it was asked."""
 
 
 class Progress(Struct, frozen=True):
@@ -112,11 +119,12 @@ def rebuild(
     compare: bool = False,
     limits: RebuildLimits | None = None,
     topics: EventLog | None = None,
+    message_log: LogStore | None = None,
 ) -> RebuildSummary:
     """Rebuild these views from the log and put the new tables in the place of the old ones.
 
     With ``topics`` the log is read from there, all partitions at the same time, and what came meanwhile from the event
-    store.
+    store. Views of the message log are built in the ``message_log``, where there is one.
 
     ``compare`` counts differences to the live view while it is held still: for large views that takes a while.
     Raises ``RebuildFailure``; ``psycopg.Error``, ``StoreUnavailable``, ``LogUnavailable`` or ``TopicsMissing`` when the
@@ -124,7 +132,14 @@ def rebuild(
     exchanged by then stay so, the others are as they were.
     """
     making = _Rebuild(
-        conninfo, log, projections, progress=progress, compare=compare, limits=limits or RebuildLimits(), topics=topics
+        conninfo,
+        log,
+        projections,
+        progress=progress,
+        compare=compare,
+        limits=limits or RebuildLimits(),
+        topics=topics,
+        message_log=message_log,
     )
     return making.run()
 
@@ -152,8 +167,10 @@ class _Rebuild:
         compare: bool,
         limits: RebuildLimits,
         topics: EventLog | None,
+        message_log: LogStore | None,
     ) -> None:
         self._topics = topics
+        self._message_log = message_log
         self._conninfo = conninfo
         self._log = log
         self._projections = projections
@@ -180,6 +197,8 @@ class _Rebuild:
                 self._failed = None
             except NotOurs as error:
                 raise OtherLog(str(error)) from error
+            except CassandraError as error:
+                raise LogFailed(str(error)) from error
 
     def _run(self, *, in_bulk: bool, careful: Collection[str]) -> RebuildSummary:
         with ExitStack() as stack, _no_collections():
@@ -208,7 +227,7 @@ class _Rebuild:
             raise RebuildRunning(f"{projection.name} is being rebuilt already; wait for that to end, or stop it")
         # A server notices late that a connection was closed; who begins again must not meet its own lock.
         stack.callback(_release, connection, projection.name)
-        shadow = Shadow(connection, projection)
+        shadow = shadow_of(connection, projection, self._message_log)
         shadow.create()
         return Making(shadow, self._limits.page_events)
 

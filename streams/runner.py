@@ -16,11 +16,11 @@ from msgspec import Struct
 from psycopg import Connection
 
 from commands.ports import StoreUnavailable
+from infra.cassandra.log import LogStore, table_of
 from infra.event_store import GroupCommitStore
 from infra.partitions import PartitionsFailure, leave_fleet
 from infra.postgres import connect
 from infra.rows import Checkpoint, create_missing, prepare_for_folding, read_checkpoints
-from infra.tables import Table
 from projections.core import Projection, StaleCheckpoint
 from projections.stepping import Stepped
 from schemas.envelope import Recorded
@@ -89,14 +89,16 @@ class Runner:
         *,
         limits: RunnerLimits | None = None,
         rebuild_limits: "RebuildLimits | None" = None,
+        message_log: LogStore | None = None,
     ) -> None:
         self._conninfo = conninfo
         self._source = log
         self._projections = {projection.name: projection for projection in projections}
-        self._tables = {name: Table(projection) for name, projection in self._projections.items()}
+        self._tables = {name: table_of(projection, message_log) for name, projection in self._projections.items()}
         self._publisher = publisher
         self._limits = limits or RunnerLimits()
         self._rebuild_limits = rebuild_limits
+        self._message_log = message_log
         self._batch_events = self._limits.batch_events_min
         self._positions: dict[str, int] = {}
         self._active = False
@@ -217,7 +219,7 @@ class Runner:
         from streams.rebuild import RebuildFailure, rebuild  # noqa: PLC0415
 
         try:
-            rebuild(self._conninfo, self._source, views, limits=self._rebuild_limits)
+            rebuild(self._conninfo, self._source, views, limits=self._rebuild_limits, message_log=self._message_log)
         except RebuildFailure as error:
             self._fail("a rebuild at start failed", error)
 

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator
 import structlog
 import uvicorn
 
+from infra.cassandra.log import LogStore
+from infra.cassandra.opening import message_log
 from infra.composition import Moot, open_moot
 from infra.settings import Settings
 from infra.telemetry import metrics
@@ -70,6 +72,17 @@ async def serve(
     ``settings`` name running engines, migrated. ``on_serving`` is called once requests are answered and the views
     have been started; ``beside`` then runs along until it ends or serving does.
     """
+    with message_log(settings) as messages:
+        await _serve(settings, listener, on_serving, beside, messages)
+
+
+async def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    on_serving: Callable[[], None],
+    beside: Callable[[Moot], Awaitable[None]] | None,
+    messages: LogStore | None,
+) -> None:
     async with open_moot(settings) as moot:
         runner = Runner(
             moot.database_url,
@@ -78,6 +91,7 @@ async def serve(
             moot.publisher,
             limits=runner_limits(settings),
             rebuild_limits=rebuild_limits(settings),
+            message_log=messages,
         )
         company: list[asyncio.Task[None]] = []
 

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 from psycopg import Connection
 
+from infra.cassandra.log import LogStore
 from infra.rows import exists, lock_checkpoints
 from infra.tables import SCHEMA
 from projections.core import Projection
@@ -67,7 +68,13 @@ def list_views(connection: Connection[Any], projections: Iterable[Projection], h
     return states
 
 
-def roll_back(connection: Connection[Any], projection: Projection, *, lock_seconds: float = 1.0) -> int:
+def roll_back(
+    connection: Connection[Any],
+    projection: Projection,
+    *,
+    lock_seconds: float = 1.0,
+    message_log: LogStore | None = None,
+) -> int:
     """Put the table before the last rebuild back in its place; the position it stands at.
 
     The runner or the workers take it up from there if the declaration is of that table's version; otherwise they
@@ -83,12 +90,17 @@ def roll_back(connection: Connection[Any], projection: Projection, *, lock_secon
             " WHERE projection = %s",
             (name,),
         ).fetchone()
-        if row is None or not row[0] or row[1] is None or not exists(connection, previous):
+        log = message_log if projection.message_log else None
+        there = exists(connection, previous) if log is None else log.has_previous(connection, projection)
+        if row is None or not row[0] or row[1] is None or not there:
             raise NoPrevious(f"{name} was not rebuilt since its table was made, so there is nothing to go back to")
         connection.execute(f"SET LOCAL lock_timeout = {int(lock_seconds * 1000)}".encode())
-        connection.execute(f"ALTER TABLE {live} RENAME TO {name}_aside".encode())
-        connection.execute(f"ALTER TABLE {previous} RENAME TO {name}".encode())
-        connection.execute(f"DROP TABLE {aside}".encode())
+        if log is None:
+            connection.execute(f"ALTER TABLE {live} RENAME TO {name}_aside".encode())
+            connection.execute(f"ALTER TABLE {previous} RENAME TO {name}".encode())
+            connection.execute(f"DROP TABLE {aside}".encode())
+        else:
+            log.go_back(connection, projection)
         connection.execute(
             "UPDATE views.checkpoints SET version = previous_version, position = previous_position,"
             ' previous_version = NULL, previous_position = NULL, "offset" = NULL WHERE projection = %s',
@@ -98,4 +110,6 @@ def roll_back(connection: Connection[Any], projection: Projection, *, lock_secon
         connection.execute(
             "UPDATE views.dead_letters SET projection = %s WHERE projection = %s", (name, f"{name}_previous")
         )
+    if log is not None:
+        log.drop_left(connection, projection)
     return int(row[1])

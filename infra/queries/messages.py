@@ -12,6 +12,7 @@ from msgspec import Struct
 from domain import snowflake
 from domain.event import Id
 from infra.queries.rows import Connection, Page, Slice, columns, fetch, sliced
+from projections.message_counts import MONTH
 from projections.messages import Message
 from projections.reaction_counts import ReactionCount
 
@@ -89,6 +90,13 @@ class PostgresMessages:
         parameters = {"channel": channel_id, "ids": ids, "months": [snowflake.month(one) for one in ids]}
         found = await reader.run(lambda connection: fetch(connection, sql, parameters, Message))
         return {message.message_id: message for message in found}
+
+
+async def months(connection: Connection, channel_id: Id) -> Sequence[int]:
+    """The months in which the channel has messages, deleted ones included, in ascending order. Primary key."""
+    sql = f"""SELECT c.number FROM views.message_counts c
+        WHERE c.channel_id = %(id)s::uuid AND c.level = {MONTH} ORDER BY c.number"""
+    return await fetch(connection, sql, {"id": channel_id}, int)
 
 
 class Changed(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The native stack: real servers of Kafka, PostgreSQL and Redis behind a fault proxy, for machines without Docker.
+"""The native stack: real servers of Kafka, PostgreSQL, Redis and Cassandra behind a fault proxy, for who has no Docker.
 
     with start_stack(folder, services=("kafka",)) as stack:
         stack.kafka.url           # bootstrap servers; .proxied_url where the fault proxy stands in between

@@ -1,4 +1,4 @@
-"""What the stack is made of and no Python wheel brings: Kafka's jars by Maven, the fault proxy by Go.
+"""What the stack is made of and no Python wheel brings: Kafka's and Cassandra's jars by Maven, the fault proxy by Go.
 
 Kept in one folder for all stacks of a checkout. Each is put in place by a rename, so that a download that was cut off
 leaves nothing behind, and under a lock, so that two at a time do it once.
@@ -17,17 +17,17 @@ from pathlib import Path
 from infra.stack.record import StackFailure
 
 KAFKA_VERSION = "4.1.0"
+CASSANDRA_VERSION = "5.0.5"
 JAVA_MIN = 17
-"""The oldest Java that Kafka 4's server runs on (its release notes)."""
+"""The oldest Java that Kafka 4's server runs on (its release notes), and the newest that Cassandra 5.0 does."""
 
 TOXIPROXY_VERSION = "v2.12.0"
 GO_MIN = (1, 21)
 """The oldest Go that gets itself the newer one that a program asks for; this one asks for 1.23 (its go.mod)."""
 
 _TOXIPROXY = "github.com/Shopify/toxiproxy/v2/cmd/server"
-_POM = Path(__file__).with_name("pom.xml")
 _SECONDS_MAX = 1_200.0
-"""How long one download may take: Kafka's jars are 54 MB, and a mirror may be slow."""
+"""How long one download may take: Cassandra's jars are 66 MB, and a mirror may be slow."""
 _LINES_SHOWN = 15
 """Of what a tool said before it failed."""
 
@@ -39,7 +39,7 @@ def java() -> str:
     """The path of a Java that is new enough. Raises ``StackFailure``."""
     home = os.environ.get("JAVA_HOME")
     path = shutil.which("java", path=f"{home}/bin") if home else None
-    path = path or _tool("java", "Kafka runs on it.", "openjdk-17-jre-headless")
+    path = path or _tool("java", "Kafka and Cassandra run on it.", "openjdk-17-jre-headless")
     said = subprocess.run([path, "-version"], capture_output=True, text=True, check=False)  # noqa: S603 - just found
     version = re.search(r'version "(\d+)', said.stderr)
     if version is None or int(version[1]) < JAVA_MIN:
@@ -53,21 +53,32 @@ def java() -> str:
 
 def kafka_jars(downloads: Path, say: Say) -> Path:
     """The folder with Kafka's jars, downloaded if need be. Raises ``StackFailure``."""
-    folder = downloads / f"kafka-{KAFKA_VERSION}"
+    return _jars("Kafka", KAFKA_VERSION, "54 MB", downloads, say)
+
+
+def cassandra_jars(downloads: Path, say: Say) -> Path:
+    """The folder with Cassandra's jars, downloaded if need be. Raises ``StackFailure``."""
+    return _jars("Cassandra", CASSANDRA_VERSION, "66 MB", downloads, say)
+
+
+def _jars(server: str, version: str, size: str, downloads: Path, say: Say) -> Path:
+    """The folder with all that a server is made of, as its ``….pom.xml`` says."""
+    name, title = server.lower(), f"{server} {version}"
+    folder = downloads / f"{name}-{version}"
     if folder.exists():
         return folder
-    maven = _tool("mvn", "Kafka's jars come through Maven.", "maven")
+    maven = _tool("mvn", f"{title}'s jars come through Maven.", "maven")
     with _alone(downloads):
         if not folder.exists():
-            say(f"Kafka {KAFKA_VERSION}: downloading its jars with Maven (54 MB the first time)")
+            say(f"{title}: downloading its jars with Maven ({size} the first time)")
             draft = downloads / f"{folder.name}.new"
             shutil.rmtree(draft, ignore_errors=True)
             copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={draft / 'jars'}"]
             # Maven writes beside the pom that it reads, if anywhere.
             draft.mkdir(parents=True)
-            pom = Path(shutil.copy(_POM, draft))
-            command = [maven, "-B", "-f", str(pom), f"-Dkafka.version={KAFKA_VERSION}", *copy]
-            _run("Kafka's jars", command, downloads / "kafka.log", _counting(say), {})
+            pom = Path(shutil.copy(Path(__file__).with_name(f"{name}.pom.xml"), draft / "pom.xml"))
+            command = [maven, "-B", "-f", str(pom), f"-D{name}.version={version}", *copy]
+            _run(f"{title}'s jars", command, downloads / f"{name}.log", _counting(title, say), {})
             (draft / "jars").replace(folder)
             shutil.rmtree(draft)
     return folder
@@ -105,7 +116,7 @@ def _go() -> str:
     return path
 
 
-def _counting(say: Say) -> Say:
+def _counting(title: str, say: Say) -> Say:
     """Takes what Maven says, and tells of every tenth jar that came over the network."""
     jars = 0
 
@@ -114,7 +125,7 @@ def _counting(say: Say) -> Say:
         if "Downloaded from" in text and ".jar " in text:
             jars += 1
             if jars % 10 == 0:
-                say(f"Kafka {KAFKA_VERSION}: {jars} jars downloaded")
+                say(f"{title}: {jars} jars downloaded")
 
     return line
 

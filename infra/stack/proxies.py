@@ -10,7 +10,7 @@ from infra.stack.ports import HOST
 from infra.stack.record import StackFailure
 from infra.stack.server import Server
 
-UPSTREAMS = {"kafka": "behind_proxy", "postgres": "server", "redis": "server"}
+UPSTREAMS = {"kafka": "behind_proxy", "postgres": "server", "redis": "server", "cassandra": "native"}
 """The servers that it stands before, and the port of each that it passes connections on to."""
 DIRECTIONS = ("upstream", "downstream")
 """To the server, and from it."""

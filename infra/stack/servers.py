@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from infra.engine_process import runner_for
 from infra.settings import load_settings
+from infra.stack.cassandra import Cassandra
 from infra.stack.downloads import Say
 from infra.stack.kafka import Kafka
 from infra.stack.ports import free_ports
@@ -26,7 +27,7 @@ from infra.stack.record import Book, StackFailure
 from infra.stack.redis import Redis
 from infra.stack.server import START_SECONDS_MAX, STOP_SECONDS_MAX, Place, Server
 
-KINDS: Final[dict[str, type[Server]]] = {kind.name: kind for kind in (Kafka, Postgres, Redis, Toxiproxy)}
+KINDS: Final[dict[str, type[Server]]] = {kind.name: kind for kind in (Kafka, Postgres, Redis, Cassandra, Toxiproxy)}
 SERVICES: Final = tuple(KINDS)
 """All of them. Any of them can be had without the others."""
 
@@ -34,6 +35,7 @@ VARIABLES: Final = {
     Kafka.name: "MOOT_KAFKA_URL",
     Postgres.name: "MOOT_DATABASE_URL",
     Redis.name: "MOOT_REDIS_URL",
+    Cassandra.name: "MOOT_CASSANDRA_URL",
 }
 """The setting that points Moot at each."""
 
@@ -93,6 +95,11 @@ class Stack:
     def redis(self) -> Redis:
         """The signal server."""
         return self._one(Redis)
+
+    @property
+    def cassandra(self) -> Cassandra:
+        """The node of the message log."""
+        return self._one(Cassandra)
 
     @property
     def toxiproxy(self) -> Toxiproxy:

@@ -32,7 +32,7 @@ def api(port: Port = None, data_dir: DataDir = None, output: OutputOption = Outp
     settings = load_settings(port=port, data_dir=data_dir)
     require_engines(settings)
     configure_logging(settings, name="api")
-    check_set_up(settings.engine_urls()[0], settings.secrets_place)
+    check_set_up(settings)
     serving: list[bool] = []
 
     def wrong() -> dict[str, str]:

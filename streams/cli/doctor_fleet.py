@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ import psycopg
 import redis
 from psycopg.errors import InvalidSchemaName, UndefinedColumn, UndefinedFunction, UndefinedTable
 
+from infra.cassandra.errors import CassandraAway, CassandraError
+from infra.cassandra.opening import cassandra_client
 from infra.event_log import LogUnavailable, TopicsMissing
 from infra.failures import Failure
 from infra.kafka.opening import kafka_log, record_bytes_max
@@ -55,6 +58,9 @@ def _safely(name: str, check: Check, settings: Settings) -> Finding:
         return Finding(name, False, "the schema is not there, or is an older one", "moot migrate")
     except (psycopg.Error, redis.RedisError, LogUnavailable, OSError) as error:
         return Finding(name, False, f"{type(error).__name__}: {error}".strip(), _AWAY.get(name, _AWAY["postgresql"]))
+    except CassandraError as error:
+        fix = _AWAY["cassandra"] if isinstance(error, CassandraAway) else "moot migrate"
+        return Finding(name, False, str(error), fix)
     except TopicsMissing as error:
         return Finding(name, False, f"missing: {error}", "moot topics apply")
     except Failure as error:
@@ -66,6 +72,7 @@ _AWAY: Final = {
     "replica": "Start the replica, correct MOOT_DATABASE_REPLICA_URL, or unset it: the primary answers meanwhile.",
     "redis": "Start Redis, or correct MOOT_REDIS_URL.",
     "kafka": "Start Kafka, or correct MOOT_KAFKA_URL.",
+    "cassandra": "Start Cassandra or ScyllaDB, or correct MOOT_CASSANDRA_URL.",
 }
 
 
@@ -140,6 +147,21 @@ def _kafka(settings: Settings) -> Finding:
     ends = log.ends([topic.name for topic in TOPICS])
     records = sum(end - first for first, end in ends.values())
     return Finding("kafka", True, f"{len(TOPICS)} topics, {len(ends)} partitions, {records:,} offsets, in {took}")
+
+
+def _cassandra(settings: Settings) -> Finding:
+    client = cassandra_client(settings)
+    if client is None:
+        return Finding("cassandra", True, "none: PostgreSQL keeps the messages")
+    with closing(client):
+        began = time.perf_counter()
+        version = client.version()
+        took = _ms(began)
+        replication = client.replication()
+    if replication is None:
+        return Finding("cassandra", False, f"{version}, there is no keyspace {client.keyspace}", "moot migrate")
+    copies = ", ".join(f"{name} {value}" for name, value in replication.items() if name != "class")
+    return Finding("cassandra", True, f"{version}, keyspace {client.keyspace} with {copies}, connected in {took}")
 
 
 def _schema(settings: Settings) -> Finding:
@@ -247,6 +269,7 @@ CHECKS: Final[dict[str, Check]] = {
     "replica": _replica,
     "redis": _redis,
     "kafka": _kafka,
+    "cassandra": _cassandra,
     "schema": _schema,
     "relay": _relay,
     "views": _views,

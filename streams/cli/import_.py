@@ -12,6 +12,8 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from domain.ids import derived
+from infra.cassandra.log import LogStore
+from infra.cassandra.opening import message_log
 from infra.composition import utc_now
 from infra.event_store import GroupCommitStore, postgres_store
 from infra.failures import Failure
@@ -75,7 +77,8 @@ def import_archives(
         try:
             with (
                 connect(database_url) as connection,
-                _Views(settings, store, connection, secrets.master_key) as views,
+                message_log(settings) as messages,
+                _Views(settings, store, connection, secrets.master_key, messages) as views,
             ):
                 importer = Importer(
                     store, name_key=secrets.name_key, run_id=run_id, at=utc_now(), limits=settings.rules
@@ -162,13 +165,19 @@ class _Views:
     """
 
     def __init__(
-        self, settings: Settings, store: GroupCommitStore, connection: psycopg.Connection[Any], master_key: bytes
+        self,
+        settings: Settings,
+        store: GroupCommitStore,
+        connection: psycopg.Connection[Any],
+        master_key: bytes,
+        messages: LogStore | None,
     ) -> None:
         self._database_url, _ = settings.engine_urls()
         self._settings = settings
         self._store = store
         self._connection = connection
         self._master_key = master_key
+        self._messages = messages
         self._runner: Runner | None = None
 
     def __enter__(self) -> "_Views":
@@ -186,9 +195,22 @@ class _Views:
             rows_max = ROWS_OF_SHORT_LOG_MAX if head <= SHORT_LOG_EVENTS_MAX else ROWS_MAX
             limits = msgspec.structs.replace(rebuild_limits(self._settings), **BUILDING, rows_max=rows_max)
             with rebuild_bar(f"{len(ALL)} views") as progress:
-                rebuild(self._database_url, self._store, list(ALL.values()), progress=progress, limits=limits)
+                rebuild(
+                    self._database_url,
+                    self._store,
+                    list(ALL.values()),
+                    progress=progress,
+                    limits=limits,
+                    message_log=self._messages,
+                )
         if self._runner is None:
-            self._runner = Runner(self._database_url, self._store, ALL.values(), limits=runner_limits(self._settings))
+            self._runner = Runner(
+                self._database_url,
+                self._store,
+                ALL.values(),
+                limits=runner_limits(self._settings),
+                message_log=self._messages,
+            )
             self._runner.start()
         due = time.monotonic() + REPORT_SECONDS
         while backlog := self._backlog(head):

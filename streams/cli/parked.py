@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.markup import escape
 
+from infra.cassandra.opening import message_log
 from infra.failures import Failure
 from infra.postgres import connect
 from infra.rows import key_of, key_text
@@ -121,11 +122,12 @@ def retry_parked(
         open_log(settings) as log,
         connect(settings.engine_urls()[0]) as connection,
         publisher(settings) as told_by,
+        message_log(settings) as messages,
         _explained(projection, done),
     ):
         for one in [typed_key(key)] if key is not None else dead_letters.parked_keys(connection, projection.name):
             try:
-                done[one] = dead_letters.retry(connection, log, projection, one, told_by)
+                done[one] = dead_letters.retry(connection, log, projection, one, told_by, message_log=messages)
             except dead_letters.NotParked:
                 if key is not None:
                     raise

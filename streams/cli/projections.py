@@ -8,6 +8,7 @@ import msgspec
 import psycopg
 import typer
 
+from infra.cassandra.opening import message_log
 from infra.failures import Failure
 from infra.postgres import connect
 from infra.rows import create_missing
@@ -113,6 +114,7 @@ def rebuild_projections(
         log = opened.enter_context(open_log(settings))
         # Where there is a Kafka, it is the log: the event store is left to the commands.
         topics = opened.enter_context(kafka(settings)) if settings.kafka_url else None
+        messages = opened.enter_context(message_log(settings))
         database_url, _ = settings.engine_urls()
         with connect(database_url) as connection:
             create_missing(connection, wanted)
@@ -128,6 +130,7 @@ def rebuild_projections(
                     compare=compare,
                     limits=rebuild_limits(settings),
                     topics=topics,
+                    message_log=messages,
                 )
         except RebuildFailure as error:
             raise NotRebuilt(

@@ -5,8 +5,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from psycopg import Connection
+
+from infra.cassandra.log import LogStore
+from infra.cassandra.opening import message_log
+from infra.cassandra.schema import make_keyspace, make_missing
 from infra.embedded import has_data, start_engines
 from infra.failures import Failure
 from infra.logging import configure_logging
@@ -42,7 +47,7 @@ def engines(data_dir: Path | None, *, create: bool = False) -> Iterator[Settings
     settings = load_settings(data_dir=data_dir)
     if not settings.embedded and not create:
         configure_logging(settings, name="cli")
-        check_set_up(settings.engine_urls()[0], settings.secrets_place)
+        check_set_up(settings)
         yield settings
         return
     if settings.embedded and not has_data(settings) and not create:
@@ -54,8 +59,8 @@ def engines(data_dir: Path | None, *, create: bool = False) -> Iterator[Settings
     check_machine(settings)
     make_secrets(settings)
     configure_logging(settings, name="cli")
-    with _ended_in_order(), start_engines(settings) as running:
-        set_up(running.database_url, settings.secrets_place)
+    with _ended_in_order(), start_engines(settings) as running, message_log(settings) as messages:
+        set_up(running.database_url, settings.secrets_place, messages)
         yield running.settings
 
 
@@ -92,7 +97,7 @@ def make_secrets(settings: Settings) -> None:
         load_secrets(settings.secrets_file)
 
 
-def set_up(database_url: str, secrets_place: Path) -> list[Migration]:
+def set_up(database_url: str, secrets_place: Path, messages: LogStore | None = None) -> list[Migration]:
     """Bring the schema up to date, and make the tables of views that are not there yet, so that they can be read.
 
     Before anything is written, the secrets must prove to be those of the data: raises ``ForeignSecrets`` otherwise.
@@ -102,14 +107,37 @@ def set_up(database_url: str, secrets_place: Path) -> list[Migration]:
         check_secrets(connection, secrets_place)
         applied = migrate(database_url)
         keep_proofs(connection, secrets_place)
+        if messages is None:
+            _check_place(connection, in_cassandra=False)
+        else:
+            make_keyspace(messages.client)
+            make_missing(messages, connection, ALL.values())
         create_missing(connection, list(ALL.values()))
     return applied
 
 
-def check_set_up(database_url: str, secrets_place: Path) -> None:
+def _check_place(connection: Connection[Any], *, in_cassandra: bool) -> None:
+    """Make sure that messages are where this process will look for them. Raises ``NotSetUp``."""
+    known = {name for (name,) in connection.execute("SELECT projection FROM views.logs").fetchall()}
+    if known and not in_cassandra:
+        raise NotSetUp(
+            "The messages are kept in Cassandra, and MOOT_CASSANDRA_URL is not set.",
+            "Without it this process would neither find them nor write them where others look.",
+            "Set MOOT_CASSANDRA_URL as for the other processes.",
+        )
+    if in_cassandra and (missing := {name for name, view in ALL.items() if view.message_log} - known):
+        raise NotSetUp(
+            "The messages are not kept in Cassandra yet, and MOOT_CASSANDRA_URL is set.",
+            f"There is no table of {', '.join(sorted(missing))}.",
+            "moot migrate",
+        )
+
+
+def check_set_up(settings: Settings) -> None:
     """Make sure that ``set_up`` has nothing to do, and do nothing. Raises ``NotSetUp`` or ``SecretsFailure``."""
+    database_url, _ = settings.engine_urls()
     with connect(database_url) as connection:
-        check_secrets(connection, secrets_place)
+        check_secrets(connection, settings.secrets_place)
     if missing := pending(database_url):
         raise NotSetUp(
             f"The database is behind this version of Moot by {len(missing)} migrations.",
@@ -117,3 +145,5 @@ def check_set_up(database_url: str, secrets_place: Path) -> None:
             " changes them unasked.",
             "moot migrate",
         )
+    with connect(database_url) as connection:
+        _check_place(connection, in_cassandra=settings.cassandra_url is not None)

@@ -32,7 +32,7 @@ def application() -> typer.Typer:
     """The command line."""
     app = typer.Typer(
         name="stack",
-        help="Real servers of Kafka, PostgreSQL and Redis, behind a fault proxy, without Docker.",
+        help="Real servers of Kafka, PostgreSQL, Redis and Cassandra, behind a fault proxy, without Docker.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

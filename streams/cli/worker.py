@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ import uvloop
 from rich.markup import escape
 
 from infra.breaker import Breaker, breaker_limits
+from infra.cassandra.opening import message_log
 from infra.codec import Codec
 from infra.guarded_pool import PostgresAway
 from infra.kafka.opening import kafka_log
@@ -80,12 +82,10 @@ async def _run(settings: Settings, groups: list[str]) -> None:
     codec = Codec(Keyring(keys, load_secrets(settings.secrets_place).master_key, cached_max=limits.cached_keys_max))
     log = kafka_log(settings)
     breaker = Breaker("postgres", breaker_limits(settings), refusal=PostgresAway)
-    means = Means(url, settings.kafka_url or "", log, codec, _publisher(settings), breaker)
-    running = Worker(groups, means, limits=worker_limits(settings), changed=_say)
-    try:
+    with message_log(settings) as messages, closing(datastore):
+        means = Means(url, settings.kafka_url or "", log, codec, _publisher(settings), breaker, messages)
+        running = Worker(groups, means, limits=worker_limits(settings), changed=_say)
         await running.run(stopping)
-    finally:
-        datastore.close()
 
 
 def _leave() -> None:

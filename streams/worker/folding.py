@@ -15,6 +15,8 @@ from msgspec import Struct
 from psycopg import Connection
 
 from infra.breaker import Breaker
+from infra.cassandra.errors import CassandraAway
+from infra.cassandra.log import LogStore
 from infra.codec import Codec, Row, undecodable
 from infra.guarded_pool import PostgresAway, is_away
 from infra.keyring import KeysUnavailable, WrongMasterKey
@@ -28,8 +30,8 @@ from streams.announcing import channels_of, log_parked
 from streams.partitions import Delivery, PartitionFolder, Start, join_fleet
 from streams.runner import Publisher
 
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError, KeysUnavailable)
-"""What says that PostgreSQL does not answer, or not now."""
+AWAY = (psycopg.OperationalError, psycopg.InterfaceError, KeysUnavailable, CassandraAway)
+"""What says that PostgreSQL, or the message log, does not answer, or not now."""
 
 _log = structlog.get_logger(__name__)
 
@@ -78,6 +80,7 @@ class Folding:
         breaker: Breaker | None = None,
         name: str = "moot worker",
         transaction_seconds_max: float = 10.0,
+        message_log: LogStore | None = None,
     ) -> None:
         self._conninfo = conninfo
         self._projections = projections
@@ -86,7 +89,7 @@ class Folding:
         self._breaker = breaker or Breaker("postgres", refusal=PostgresAway)
         self._name = name
         self._transaction_seconds_max = transaction_seconds_max
-        self._folder = PartitionFolder(projections)
+        self._folder = PartitionFolder(projections, message_log)
         kinds = {kind for projection in projections for kind in projection.handlers}
         self._others = frozenset(wire for wire, kind in WIRE.items() if kind not in kinds)
         self._connection: Connection[Any] | None = None

@@ -13,6 +13,7 @@ import structlog
 from msgspec import Struct
 
 from infra.breaker import Breaker
+from infra.cassandra.log import LogStore
 from infra.codec import Codec
 from infra.event_log import EventLog, LogUnavailable, TopicsMissing
 from projections.catalogue import GROUPS
@@ -49,7 +50,7 @@ class GroupStatus(Struct, frozen=True):
 class Means(Struct, frozen=True):
     """What a worker works with: PostgreSQL, the brokers (``host:port, …``) and the log there, and whom to tell.
 
-    ``breaker`` is that of PostgreSQL, for all groups together.
+    ``breaker`` is that of PostgreSQL, for all groups together; ``message_log`` where messages go, if not to PostgreSQL.
     """
 
     conninfo: str
@@ -58,6 +59,7 @@ class Means(Struct, frozen=True):
     codec: Codec
     publisher: Publisher | None = None
     breaker: Breaker | None = None
+    message_log: LogStore | None = None
 
 
 class GroupWorker:
@@ -127,6 +129,7 @@ class GroupWorker:
             breaker=self._means.breaker,
             name=f"moot worker {self.group}",
             transaction_seconds_max=self._limits.transaction_seconds_max,
+            message_log=self._means.message_log,
         )
         topics = sorted({located(number)[0].name for number in folding.partitions})
         await asyncio.to_thread(_check_topics, self._means.log, folding.partitions)
@@ -190,7 +193,9 @@ class Worker:
         self._changed = changed
         self._groups = [GroupWorker(group, means, self._limits) for group in groups]
         self._publisher = means.publisher
-        self._watchdog = Watchdog(means.conninfo, means.log, lambda: self._groups, self._limits)
+        self._watchdog = Watchdog(
+            means.conninfo, means.log, lambda: self._groups, self._limits, messages=means.message_log
+        )
 
     def status(self) -> list[GroupStatus]:
         """How each group does. For any thread."""

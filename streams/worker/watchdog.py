@@ -1,8 +1,8 @@
 """The watchdog of a worker: ends the process when it does not get on and nothing outside explains it.
 
 It is a thread with a connection of its own, and takes nobody's word: what there is to fold, and whether it is folded,
-is asked of PostgreSQL, and whether it could be read, of the log. While either does not answer, nothing is held against
-the worker: its time begins when both do.
+is asked of PostgreSQL, whether it could be read, of the log, and whether it could be written, of the message log. While
+one of them does not answer, nothing is held against the worker: its time begins when all do.
 """
 
 import faulthandler
@@ -19,6 +19,7 @@ import psycopg
 import structlog
 from psycopg import Connection
 
+from infra.cassandra.log import LogStore
 from infra.event_log import EventLog, LogUnavailable, TopicsMissing
 from infra.log_records import EVENT_TOPICS, names
 from infra.postgres import connect
@@ -66,12 +67,14 @@ class Watchdog:
         watched: Callable[[], Collection[Watched]],
         limits: WorkerLimits,
         *,
+        messages: LogStore | None = None,
         end: Callable[[str], None] = end_process,
     ) -> None:
         self._conninfo = conninfo
         self._log = log
         self._watched = watched
         self._limits = limits
+        self._messages = messages
         self._end = end
         self._since: dict[str, tuple[object, float]] = {}
         self._connection: Connection[Any] | None = None
@@ -136,13 +139,16 @@ class Watchdog:
         return row[0], int(row[1])
 
     def _readable(self) -> bool:
-        """Whether the topics can be asked for, as far as one question tells."""
+        """Whether the topics can be asked for, and the message log answers, as far as one question tells."""
         try:
             self._log.ends(names(EVENT_TOPICS))
         except (LogUnavailable, TopicsMissing) as error:
             _log.info("worker.watchdog_waits", reason=f"{type(error).__name__}: {error}".strip())
             return False
-        return True
+        trouble = self._messages.trouble() if self._messages is not None else None
+        if trouble:
+            _log.info("worker.watchdog_waits", reason=trouble)
+        return not trouble
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -30,13 +30,14 @@ class Everything(Row, frozen=True):
     text: str | None = None
     at: datetime | None = None
     path: bytes = b""
+    position: int = 0
 
 
-everything = Projection("everything", version=1, row=Everything)
+everything = Projection("everything", version=1, row=Everything, local=True, message_log=True)
 TABLE = """
 CREATE TABLE views.everything (
     id uuid, kind text, count bigint NOT NULL, flag boolean NOT NULL, other_id uuid, text text, at timestamptz,
-    path bytea NOT NULL, PRIMARY KEY (id, kind)
+    path bytea NOT NULL, position bigint NOT NULL, PRIMARY KEY (id, kind)
 )
 """
 
@@ -112,6 +113,12 @@ class InWeakStore:
         return [(event.key, event.position, event.error) for event in self.rows.letters.values()]
 
 
+@pytest.fixture(params=["memory", "postgres", "weak"])
+def deleting_store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Those whose rows can be deleted."""
+    yield from _opened(request)
+
+
 @pytest.fixture(params=["memory", "postgres"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """The stores with transactions."""
@@ -143,6 +150,7 @@ FULL = Everything(
     'NULL, null {x} "quoted" back\\slash\nline\ttab ünïcode 🐘',
     datetime(2014, 2, 28, 23, 59, 59, 123456, UTC),
     bytes(range(256)),
+    1,
 )
 ROWS = [
     FULL,
@@ -171,15 +179,26 @@ def test_only_rows_that_exist_are_loaded(any_store: Store) -> None:
         assert rows.load({FULL.key, (derived("nobody"), "x")}) == keyed(FULL)
 
 
-def test_rows_are_replaced_and_deleted(any_store: Store) -> None:
+def test_rows_are_replaced_wholly(any_store: Store) -> None:
     first, second = ROWS[:2]
     with any_store.transaction() as rows:
         rows.save(keyed(first, second))
-    replaced = Everything(first.id, first.kind, count=7)
+    replaced = Everything(first.id, first.kind, count=7, position=first.position + 1)
     with any_store.transaction() as rows:
-        rows.save({first.key: replaced, second.key: None, (derived("never"), ""): None})
+        rows.load({first.key})
+        rows.save({first.key: replaced, (derived("never"), ""): None})
     with any_store.transaction() as rows:
-        assert rows.load({first.key, second.key}) == keyed(replaced)
+        assert rows.load({first.key, second.key}) == keyed(replaced, second)
+
+
+def test_rows_are_deleted(deleting_store: Store) -> None:
+    first, second = ROWS[:2]
+    with deleting_store.transaction() as rows:
+        rows.save(keyed(first, second))
+    with deleting_store.transaction() as rows:
+        rows.save({second.key: None})
+    with deleting_store.transaction() as rows:
+        assert rows.load({first.key, second.key}) == keyed(first)
 
 
 def test_saving_again_changes_nothing(any_store: Store) -> None:

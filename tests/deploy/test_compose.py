@@ -20,7 +20,7 @@ ONE_SHOT = {"make-secrets", "migrate", "topics", "tools"}
 """These end when they are done, so there is nothing whose health could be asked."""
 ASKED_BY_PROMETHEUS = {"collector", "tempo"}
 """The images of these hold nothing but the program: no shell, and no client to ask it with."""
-ASKS = r"^moot health|^pg_isready .*--host=|redis-cli ping|/dev/tcp/127\.0\.0\.1/9092|^wget .*http://127\.0\.0\.1:\d+/"
+ASKS = r"^moot health|^pg_isready .*--host=|redis-cli ping|/dev/tcp/127\.0\.0\.1/9092|/dev/tcp/scylla/9042|^wget .*http://127\.0\.0\.1:\d+/"
 """Health checks that fail when the process they are of does not answer."""
 OURS = {"api", "relay", "worker", *ONE_SHOT}
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:?[-?])([^}]*))?\}")
@@ -42,7 +42,7 @@ def texts(value: Any) -> list[str]:
 
 
 def test_everything_that_the_issue_names_is_there() -> None:
-    wanted = {"kafka", "postgres", "redis", "api", "relay", "worker", "migrate", "topics"}
+    wanted = {"kafka", "postgres", "redis", "scylla", "api", "relay", "worker", "migrate", "topics"}
     assert wanted | {"collector", "prometheus", "grafana"} <= SERVICES.keys()
     assert not {name for name in wanted if SERVICES[name].get("profiles")}, "these start without a profile"
 
@@ -160,10 +160,11 @@ def test_roles_wait_for_what_they_need_and_for_the_set_up() -> None:
             "postgres": "service_healthy",
             "redis": "service_healthy",
             "kafka": "service_healthy",
+            "scylla": "service_healthy",
             "migrate": "service_completed_successfully",
             "topics": "service_completed_successfully",
         }
-    assert "make-secrets" in SERVICES["migrate"]["depends_on"]
+    assert {"make-secrets", "postgres", "scylla"} <= SERVICES["migrate"]["depends_on"].keys()
 
 
 def test_every_volume_is_named_and_used_and_every_file_that_is_mounted_is_there() -> None:
@@ -176,7 +177,7 @@ def test_every_volume_is_named_and_used_and_every_file_that_is_mounted_is_there(
             else:
                 used.add(source)
     assert used == COMPOSE["volumes"].keys()
-    assert {"postgres", "kafka", "redis", "secrets"} <= used
+    assert {"postgres", "kafka", "redis", "scylla", "secrets"} <= used
 
 
 def prometheus() -> dict[str, Any]:

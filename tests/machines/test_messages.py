@@ -244,7 +244,7 @@ class Conversation(ChatServer):
         async def found(connection: Connection) -> Any:
             told = {}
             for one in PEOPLE:
-                loaders = Loaders(cast("Any", On(connection)), one, log)
+                loaders = Loaders(cast("Any", On(connection)), one, log, cast("Any", None))
                 seen = await loaders.channels.load(channel_id) is not None
                 told[one] = await loaders.unread.load(channel_id) if seen else None
             page = await log.page(On(connection), channel_id, Slice(1_000))

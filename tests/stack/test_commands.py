@@ -161,9 +161,10 @@ def test_a_required_engine_that_cannot_be_started_fails_the_run_and_is_named_in_
         check=False,
     )
     assert found.returncode == 1
-    assert found.stdout == "0 passed, 2 failed, 0 skipped\n"
-    said = found.stderr.splitlines()[-4:]
+    assert found.stdout == "0 passed, 3 failed, 0 skipped\n"
+    said = found.stderr.splitlines()[-5:]
     assert said[0] == "required engine not started: kafka - java was not found on the PATH."
-    assert said[1] == "required engine not started: toxiproxy - go was not found on the PATH."
+    assert said[1] == "required engine not started: cassandra - java was not found on the PATH."
+    assert said[2] == "required engine not started: toxiproxy - go was not found on the PATH."
     for name in ("postgres", "redis"):
         assert open_stack(next(tmp_path.glob("moot-stack-tests-*")) / "stack").servers[name].process is None

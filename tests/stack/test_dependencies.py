@@ -216,7 +216,7 @@ def test_everything_slowed_by_300_ms_is_slow_and_right(site: Site, stack: Stack)
 
 
 def test_a_doctor_says_of_each_what_is_wrong_and_of_the_others_that_they_are_well(site: Site, stack: Stack) -> None:
-    for name, check in (("redis", "redis"), ("kafka", "kafka")):
+    for name, check in (("redis", "redis"), ("kafka", "kafka"), ("cassandra", "cassandra")):
         stack.proxy(name).cut()
         found = site.fleet.findings()
         assert not found[check]["ok"]
@@ -225,6 +225,6 @@ def test_a_doctor_says_of_each_what_is_wrong_and_of_the_others_that_they_are_wel
         stack.proxy(name).heal()
     stack.proxy("postgres").cut()
     found = site.fleet.findings()
-    assert [name for name, one in found.items() if one["ok"]] == ["replica", "redis", "kafka"]
+    assert [name for name, one in found.items() if one["ok"]] == ["replica", "redis", "kafka", "cassandra"]
     stack.proxy("postgres").heal()
     until(lambda: all(one["ok"] for one in site.fleet.findings().values()))

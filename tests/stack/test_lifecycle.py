@@ -93,7 +93,7 @@ def test_an_unknown_service_is_refused_with_the_names_of_all() -> None:
     with pytest.raises(StackFailure) as failure:
         open_stack(None, ("mysql",))
     assert "mysql" in failure.value.what
-    assert "kafka, postgres, redis, toxiproxy" in failure.value.fix
+    assert "kafka, postgres, redis, cassandra, toxiproxy" in failure.value.fix
 
 
 def test_when_one_does_not_start_those_that_this_start_started_are_stopped(own_stack: StartStack) -> None:

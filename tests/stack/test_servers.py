@@ -10,10 +10,14 @@ import pytest
 import redis
 
 from infra.stack import SERVICES, Condition, Stack, StackFailure
+from infra.stack.cassandra import USER
+from infra.stack.cql import CqlConnection, Refused
 from infra.stack.ports import HOST
-from tests.stack.wire import CLIENTS, Connect
+from tests.stack.wire import CLIENTS, SECONDS, Connect
 
 each = pytest.mark.parametrize("service", SERVICES)
+ROLE_SECONDS_MAX = 10.0
+"""Cassandra knows a role for two seconds as it was."""
 
 
 def condition(stack: Stack, service: str) -> Condition:
@@ -85,7 +89,7 @@ def test_a_port_that_somebody_took_is_named_with_who_took_it(stack: Stack, servi
     assert server.start()
 
 
-@pytest.mark.parametrize("service", ["kafka", "postgres"])
+@pytest.mark.parametrize("service", ["kafka", "postgres", "cassandra"])
 def test_what_was_acknowledged_is_there_after_a_kill_and_after_a_restart(
     stack: Stack, direct: Connect, service: str
 ) -> None:
@@ -121,3 +125,16 @@ def test_nobody_gets_in_without_the_password(stack: Stack) -> None:
         psycopg.connect(host=HOST, port=stack.postgres.port("server"), user="moot", dbname="moot", passfile="/dev/null")
     with redis.Redis(HOST, stack.redis.port("server")) as client, pytest.raises(redis.AuthenticationError):
         client.get("x")
+    with pytest.raises(Refused):
+        CqlConnection(HOST, stack.cassandra.main_port, USER, "guessed", seconds=SECONDS)
+
+
+def test_nobody_gets_into_cassandra_as_the_user_whom_every_new_node_has(stack: Stack) -> None:
+    deadline = time.monotonic() + ROLE_SECONDS_MAX
+
+    def knock() -> None:
+        while time.monotonic() < deadline:
+            CqlConnection(HOST, stack.cassandra.main_port, "cassandra", "cassandra", seconds=SECONDS).close()
+
+    with pytest.raises(Refused, match="not permitted to log in"):
+        knock()

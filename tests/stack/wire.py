@@ -4,14 +4,19 @@ import select
 import socket
 import struct
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import psycopg
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from infra.stack.cql import CqlConnection
+
 SECONDS = 1.0
 """How long a client waits for an answer before it takes the server for gone."""
+SCHEMA_SECONDS = 10.0
+"""How long a change of a schema may take, which is no small thing."""
 
 
 class Silence(Exception):
@@ -111,15 +116,45 @@ class KafkaClient:
         return found
 
 
+class CassandraClient:
+    """Writes a row."""
+
+    def __init__(self, url: str) -> None:
+        at = urlsplit(url)
+        assert at.hostname
+        assert at.port
+        self.connection = CqlConnection(
+            at.hostname, at.port, at.username or "", at.password or "", seconds=SCHEMA_SECONDS
+        )
+        replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
+        self.connection.run(f"CREATE KEYSPACE IF NOT EXISTS wire WITH replication = {replication}")
+        self.connection.run("CREATE TABLE IF NOT EXISTS wire.done (name text PRIMARY KEY)")
+        self.connection.wait(SECONDS)
+
+    def do(self, name: str) -> None:
+        try:
+            self.connection.run(f"INSERT INTO wire.done (name) VALUES ('{name}')")
+        except (TimeoutError, ConnectionError) as error:
+            raise Silence from error
+
+    def done(self, name: str) -> bool:
+        # The result's rows hold the name, if there is such a row.
+        return name.encode() in self.connection.run(f"SELECT name FROM wire.done WHERE name = '{name}'")
+
+    def close(self) -> None:
+        self.connection.close()
+
+
 def _text(value: str) -> bytes:
     return struct.pack("!h", len(value)) + value.encode()
 
 
-Client = KafkaClient | PostgresClient | RedisClient
+Client = KafkaClient | PostgresClient | RedisClient | CassandraClient
 CLIENTS: dict[str, Callable[[str], Client]] = {
     "kafka": KafkaClient,
     "postgres": PostgresClient,
     "redis": RedisClient,
+    "cassandra": CassandraClient,
 }
 Connect = Callable[[str], Client]
 """Gives a client of a service."""

@@ -49,6 +49,15 @@ def test_a_secret_is_never_shown() -> None:
         ("MOOT_REDIS_URL", "http://hunter2@cache"),
         ("MOOT_REDIS_URL", "redis://cache:hunter2/0"),
         ("MOOT_REDIS_URL", ""),
+        ("MOOT_CASSANDRA_URL", "hunter2"),
+        ("MOOT_CASSANDRA_URL", "cassandra://moot:hunter2@db:9042"),
+        ("MOOT_CASSANDRA_URL", "cassandra://moot:hunter2@db:9042/Moot; DROP"),
+        ("MOOT_CASSANDRA_URL", "cassandra://moot:hunter2@db:90420/moot"),
+        ("MOOT_CASSANDRA_URL", "cassandra://moot@db:hunter2/moot"),
+        ("MOOT_CASSANDRA_URL", "cassandra://moot:hunter2@db/moot?tls=maybe"),
+        ("MOOT_CASSANDRA_URL", "cassandra://moot:hunter2@/moot"),
+        ("MOOT_CASSANDRA_URL", "redis://moot:hunter2@db/moot"),
+        ("MOOT_CASSANDRA_URL", ""),
     ],
 )
 def test_an_address_of_an_engine_that_is_none_is_said_and_not_shown(variable: str, wrong: str) -> None:

@@ -1,0 +1,1 @@
+"""The message log in Cassandra, as far as no server is needed."""
