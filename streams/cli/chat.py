@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from streams.chat import places
-from streams.chat.places import NoSuchServer, Place
+from streams.chat.places import NoSuchServer, Place, invitation
 from streams.chat.texts import one_line
 from streams.chat.wire import opened
 from streams.cli.client import Client
@@ -77,18 +77,13 @@ def _found(client: Client, name: str, typed: str, invite: str | None, *, create:
 
 def _tell_invite(place: Place, data_dir: Path | None) -> None:
     if place.invite is not None:
+        where = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
         words.print(
             f"{one_line(place.server)} is open. Others join with:\n\n"
-            f"  {invitation(place, place.invite, data_dir)}\n\nA new invite: /invite",
+            f"  {invitation(place, place.invite)}{where}\n\nA new invite: /invite",
             highlight=False,
             markup=False,
         )
-
-
-def invitation(place: Place, code: str, data_dir: Path | None = None) -> str:
-    """What somebody types to join with the code of an invite."""
-    where = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
-    return f"./task moot chat {shlex.quote(one_line(place.name))} --invite {code} --as NAME{where}"
 
 
 async def _list(client: Client, name: str, output: Output) -> None:
