@@ -6,6 +6,7 @@ For a pipe, a script, a terminal that can do nothing else, and a screen reader.
 import asyncio
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -83,11 +84,12 @@ def _read(loop: asyncio.AbstractEventLoop, put: Callable[[str | None], None], ah
         rest = b""
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads on
             # Not by sys.stdin: Python would wait at its end for whoever holds that.
-            while piece := os.read(0, LINE_BYTES_MAX):
-                *whole, rest = (rest + piece).split(b"\n")
-                for line in whole:
-                    hand_over(line)
-                rest = rest[:LINE_BYTES_MAX]
+            with contextlib.suppress(OSError):  # there is no standard input, or its terminal is gone
+                while sys.stdin is not None and (piece := os.read(0, LINE_BYTES_MAX)):
+                    *whole, rest = (rest + piece).split(b"\n")
+                    for line in whole:
+                        hand_over(line)
+                    rest = rest[:LINE_BYTES_MAX]
             if rest:
                 hand_over(rest)
             loop.call_soon_threadsafe(put, None)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,7 +62,7 @@ def _found(client: Client, name: str, typed: str, invite: str | None, *, create:
     try:
         return asyncio.run(find(invite, make=create))
     except NoSuchServer as missing:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not (os.isatty(0) and os.isatty(2)):
             raise
         words.print(
             f"{name} is in no server called {one_line(missing.name)}.\n"
@@ -119,4 +118,4 @@ def _rows(servers: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 
 def _is_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return os.isatty(0) and os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb"

@@ -2,15 +2,17 @@
 
 import json
 import re
+import subprocess
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from infra.settings import ROOT
 from streams.cli.client import Client
-from tests.cli.chatting import Piped, Terminal, cutting
-from tests.serving import Up, moot
+from tests.cli.chatting import Piped, Terminal, command, cutting
+from tests.serving import Up, environment, moot
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +191,11 @@ def test_the_command_by_which_one_joined_may_be_run_again(up: Up) -> None:
     for invite in (code, code, "EXPIRED"):
         found = moot("chat", "Again", "--invite", invite, "--as", "bob", "--data-dir", str(up.folder))
         assert found.returncode == 0, found.stderr
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *command(up.folder, "Again", "--as", "bob")]
+    found = subprocess.run(
+        closed, cwd=ROOT, env=environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert found.returncode == 0, found.stderr
 
 
 def test_a_talk_survives_a_killed_server(tmp_path: Path) -> None:
