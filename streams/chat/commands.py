@@ -33,7 +33,7 @@ def carry_out(talk: Talk, typed: str) -> list[str]:
     if not typed.strip():
         return []
     if len(typed) > TEXT_CHARACTERS_MAX:
-        return [f"Not sent: {len(typed):,} characters are too many to be sent at once."]
+        return [f"Not sent: these are more than {TEXT_CHARACTERS_MAX:,} characters."]
     if not typed.startswith("/"):
         talk.say(typed)
         return []

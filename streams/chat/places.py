@@ -1,11 +1,13 @@
 """Servers and channels by the names that people type: found, joined by invite, or made."""
 
 import secrets
+import shlex
 from typing import Any, Final
 
 from msgspec import Struct
 
-from streams.chat.wire import Wire
+from streams.chat.texts import one_line
+from streams.chat.wire import SaidNo, Wire
 from streams.cli.console import Refused
 
 SERVERS_PAGE: Final = 20
@@ -41,6 +43,11 @@ class Place(Struct, frozen=True):
     def name(self) -> str:
         """As it is typed."""
         return f"{self.server}/{self.channel}"
+
+
+def invitation(place: Place, code: str) -> str:
+    """What somebody types to join with the code of an invite."""
+    return f"./task moot chat {shlex.quote(one_line(place.name))} --invite {code} --as NAME"
 
 
 class NoSuchServer(Refused):
@@ -106,7 +113,14 @@ async def find(wire: Wire, typed: str, *, create: bool = False) -> Place:
 async def join(wire: Wire, code: str, typed: str) -> Place:
     """The channel of that name in the server that an invite leads to; its first channel where none is named."""
     form = {"code": code.strip(), "idempotencyKey": secrets.token_urlsafe(18)}
-    server = _seen((await wire.change(_JOIN, form))["server"], "It")
+    try:
+        joined = (await wire.change(_JOIN, form))["server"]
+    except SaidNo as no:
+        # Who came with it before may run the same command again when it has expired.
+        if no.code == "INVITE_NOT_FOUND" and any(_called(one, split(typed)[0]) for one in await mine(wire)):
+            return await find(wire, typed)
+        raise
+    server = _seen(joined, "It")
     channel = "" if _called(server, typed.strip()) else split(typed)[1]
     return await _channel(wire, server, channel)
 

@@ -5,6 +5,7 @@ For a pipe, a script, a terminal that can do nothing else, and a screen reader.
 
 import asyncio
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from streams.chat.commands import Quit, carry_out
+from streams.chat.commands import TEXT_CHARACTERS_MAX, Quit, carry_out
 from streams.chat.places import Place
 from streams.chat.room import Message, Room
 from streams.chat.talk import Begun, Event, Notice, NotSent, Older, Said, Status, Talk
@@ -22,6 +23,8 @@ from streams.cli.console import OK, REFUSED, Output, out, show_json, words
 
 INPUT_LINES_MAX: Final = 100
 """Lines read ahead from a pipe: the rest waits there."""
+LINE_BYTES_MAX: Final = 4 * TEXT_CHARACTERS_MAX + 4
+"""Kept of one line: more than can be sent, so that it is refused and not sent in part."""
 
 
 class Over(Struct, frozen=True):
@@ -73,11 +76,22 @@ async def _obey(talk: Talk) -> None:
 def _read(loop: asyncio.AbstractEventLoop, put: Callable[[str | None], None], ahead: threading.Semaphore) -> None:
     """Hand over the lines of standard input, from a thread that no end of the process waits for."""
 
+    def hand_over(line: bytes) -> None:
+        ahead.acquire()
+        loop.call_soon_threadsafe(put, line.decode(errors="replace").rstrip("\r"))
+
     def read() -> None:
+        rest = b""
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads on
-            for line in sys.stdin.buffer:
-                ahead.acquire()
-                loop.call_soon_threadsafe(put, line.decode(errors="replace").rstrip("\r\n"))
+            # Not by sys.stdin: Python would wait at its end for whoever holds that.
+            with contextlib.suppress(OSError):  # there is no standard input, or its terminal is gone
+                while sys.stdin is not None and (piece := os.read(0, LINE_BYTES_MAX)):
+                    *whole, rest = (rest + piece).split(b"\n")
+                    for line in whole:
+                        hand_over(line)
+                    rest = rest[:LINE_BYTES_MAX]
+            if rest:
+                hand_over(rest)
             loop.call_soon_threadsafe(put, None)
 
     threading.Thread(target=read, name="chat-input", daemon=True).start()

@@ -16,7 +16,7 @@ from prompt_toolkit.layout.dimension import Dimension
 from prompt_toolkit.styles import Style
 
 from streams.chat.commands import Quit, carry_out
-from streams.chat.places import Place
+from streams.chat.places import Place, invitation
 from streams.chat.room import Message
 from streams.chat.talk import Event, Notice, NotSent, Talk
 from streams.chat.texts import clean, one_line, rows, shortened, width
@@ -106,10 +106,8 @@ class Screen:
         self.app.timeoutlen = ESCAPE_SECONDS
         self.app.ttimeoutlen = ESCAPE_SECONDS
         if place.invite is not None:
-            self.feed.notice(
-                f"{one_line(place.server)} is open. Others join with: "
-                f'moot chat "{one_line(place.name)}" --invite {place.invite} --as NAME'
-            )
+            told = f"{one_line(place.server)} is open. Others join with: {invitation(place, place.invite)}"
+            self.feed.notice(told)
         self.feed.notice("Type and press Enter. /help tells more; Ctrl-C leaves.")
 
     def leave(self) -> None:

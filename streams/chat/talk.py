@@ -124,6 +124,7 @@ class Talk:
         self._todo: asyncio.Queue[Work] = asyncio.Queue()
         self._now: Work | None = None
         self._loading = False
+        self._begun = False
 
     async def run(self) -> None:
         """Stay connected until cancelled. Raises ``Ended``, and ``Refused`` when one cannot sign in any more."""
@@ -205,7 +206,7 @@ class Talk:
 
         async def work(wire: Wire) -> None:
             code = await places.invite(wire, self.place.server_id)
-            self._tell(Notice(f'Others join with: moot chat "{one_line(self.place.name)}" --invite {code} --as NAME'))
+            self._tell(Notice(f"Others join with: {places.invitation(self.place, code)}"))
 
         self._todo.put_nowait(self._refusable(work))
 
@@ -241,7 +242,7 @@ class Talk:
     async def _begin(self, wire: Wire) -> None:
         if self._cursor is not None:
             return
-        again = len(self.room) > 0
+        again, self._begun = self._begun, True
         async with aclosing(self._events(wire, _COUNTS, {"id": self.place.server_id})) as events:
             cursor: str = (await anext(events))["cursor"]
         page = await self._page(wire, None, position=cursor)
@@ -308,7 +309,8 @@ class Talk:
             if no.code == "NOT_FOUND":
                 raise self._ended() from no
             if no.code in {"CURSOR_TOO_OLD", "CURSOR_INVALID"}:
-                self._cursor = None  # refetch
+                self._cursor = None
+                raise Lost("too much was missed: reading the newest") from no
             raise Lost(no.what, signed_out=no.code in {"UNAUTHENTICATED", "SESSION_ENDED"}) from no
         raise Lost("The API ended it.")
 

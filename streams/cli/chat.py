@@ -3,14 +3,13 @@
 import asyncio
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from streams.chat import places
-from streams.chat.places import NoSuchServer, Place
+from streams.chat.places import NoSuchServer, Place, invitation
 from streams.chat.texts import one_line
 from streams.chat.wire import opened
 from streams.cli.client import Client
@@ -63,7 +62,7 @@ def _found(client: Client, name: str, typed: str, invite: str | None, *, create:
     try:
         return asyncio.run(find(invite, make=create))
     except NoSuchServer as missing:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not (os.isatty(0) and os.isatty(2)):
             raise
         words.print(
             f"{name} is in no server called {one_line(missing.name)}.\n"
@@ -77,18 +76,13 @@ def _found(client: Client, name: str, typed: str, invite: str | None, *, create:
 
 def _tell_invite(place: Place, data_dir: Path | None) -> None:
     if place.invite is not None:
+        where = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
         words.print(
             f"{one_line(place.server)} is open. Others join with:\n\n"
-            f"  {invitation(place, place.invite, data_dir)}\n\nA new invite: /invite",
+            f"  {invitation(place, place.invite)}{where}\n\nA new invite: /invite",
             highlight=False,
             markup=False,
         )
-
-
-def invitation(place: Place, code: str, data_dir: Path | None = None) -> str:
-    """What somebody types to join with the code of an invite."""
-    where = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
-    return f"./task moot chat {shlex.quote(one_line(place.name))} --invite {code} --as NAME{where}"
 
 
 async def _list(client: Client, name: str, output: Output) -> None:
@@ -124,4 +118,4 @@ def _rows(servers: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 
 def _is_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return os.isatty(0) and os.isatty(1) and os.environ.get("TERM", "dumb") != "dumb"

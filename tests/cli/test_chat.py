@@ -2,20 +2,23 @@
 
 import json
 import re
+import subprocess
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.chatting import Piped, Terminal, cutting
-from tests.serving import Up, moot
+from infra.settings import ROOT
+from streams.cli.client import Client
+from tests.cli.chatting import Piped, Terminal, command, cutting
+from tests.serving import Up, environment, moot
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One ``moot up`` for the tests of this module that do not stop it."""
-    with Up(tmp_path_factory.mktemp("chat"), MOOT_MESSAGES_BURST="500") as serving:
+    with Up(tmp_path_factory.mktemp("chat"), MOOT_MESSAGES_BURST="500", MOOT_SUBSCRIPTION_BACKFILL_MAX="20") as serving:
         yield serving
 
 
@@ -80,8 +83,8 @@ def test_a_refusal_is_a_sentence_and_the_exit_code_of_a_pipe(up: Up) -> None:
         bob.until(r"\* live")
         bob.type("x" * 4_001)
         assert "4,000" in bob.until("Not sent").replace("4000", "4,000")
-        bob.type("x" * 30_000)
-        bob.until("Not sent: 30,000 characters are too many")
+        bob.type("x" * 300_000)
+        bob.until("Not sent: these are more than 20,000 characters")
         bob.type(b"\xff\xfe broken \xed\xa0\x80", "fine")
         ada.until("bob: fine")
         ada.type("/slow 600")
@@ -138,6 +141,61 @@ def test_each_message_comes_once_and_in_order_through_connections_that_are_cut(u
             assert any("not connected" in told for told in bob.told)
     log = moot("chat", "Cut", "--as", "ada", "--data-dir", str(up.folder))
     assert bodies(log.stdout.splitlines()) == lines
+
+
+def test_who_missed_too_much_is_told_so_and_sees_the_newest(up: Up) -> None:
+    port = urllib.parse.urlsplit(up.place["graphql"]).port
+    assert port
+    with cutting(port) as network:
+        ada, code = opened(up.folder, "Missed/general", "ada")
+        bob = Piped(up.folder, "Missed", "--as", "bob", "--invite", code, MOOT_API_URL=network.url)
+        with ada, bob:
+            bob.until(r"\* live")
+            network.pieces_max = 0
+            ada.type(*(f"line {number}" for number in range(70)))
+            ada.until("line 69$")
+            bob.until("not connected")
+            network.pieces_max = 10**9
+            bob.until("Too much was missed")
+            bob.until("line 69$")
+            ada.type("after")
+            bob.until("after$")
+            assert (ada.end(), bob.end()) == (0, 0)
+            assert bodies(bob.said)[-51:] == [*(f"line {number}" for number in range(20, 70)), "after"]
+
+
+def test_who_is_put_out_is_told_and_the_same_command_says_why_it_leads_nowhere(up: Up) -> None:
+    ada, code = opened(up.folder, "Out/general", "ada")
+    with ada, Piped(up.folder, "Out", "--as", "bob", "--invite", code) as bob:
+        bob.until(r"\* live")
+        client = Client(up.folder)
+        client.become("ada")
+        found = client.ask("""{ account(name: "bob") { id } viewer { servers(first: 1) { nodes { id } } } }""")
+        form = {"serverId": found["viewer"]["servers"]["nodes"][0]["id"], "accountId": found["account"]["id"]}
+        kick = "mutation ($input: KickMemberInput!) { kickServerMember(input: $input) { errors { code message } } }"
+        assert client.ask(kick, {"input": form})["kickServerMember"]["errors"] == []
+        bob.until("You may not see Out/general any more")
+        assert bob.process.wait(30) == 3
+        assert ada.end() == 0
+    again = moot("chat", "Out", "--as", "bob", "--data-dir", str(up.folder))
+    assert "You are in no server called Out" in again.stderr
+
+
+def test_the_command_by_which_one_joined_may_be_run_again(up: Up) -> None:
+    ada, code = opened(up.folder, "Again/general", "ada")
+    with ada:
+        assert ada.end() == 0
+    with Piped(up.folder, "Again", "--as", "ada") as ada:
+        ada.type("/quit")
+        assert ada.process.wait(30) == 0, "with its input still open"
+    for invite in (code, code, "EXPIRED"):
+        found = moot("chat", "Again", "--invite", invite, "--as", "bob", "--data-dir", str(up.folder))
+        assert found.returncode == 0, found.stderr
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *command(up.folder, "Again", "--as", "bob")]
+    found = subprocess.run(
+        closed, cwd=ROOT, env=environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert found.returncode == 0, found.stderr
 
 
 def test_a_talk_survives_a_killed_server(tmp_path: Path) -> None:
