@@ -43,7 +43,7 @@ class AuthorKeys:
         """A leader begins, and knows nothing of what others sent."""
         self.close()
         self._sent, self._buried, self._since, self._due = {}, {}, None, 0.0
-        self._comparing, self.compared = self._compare(store, log), False
+        self._comparing, self.compared = self._compare(store, log, store.compare_keys()), False
 
     def close(self) -> None:
         """A leader has ended."""
@@ -70,10 +70,11 @@ class AuthorKeys:
         """
         return next(self._comparing, None) if self._comparing is not None else None
 
-    def _compare(self, store: RelayStore, log: EventLog) -> Generator[list[LogRecord]]:
-        """What is in Kafka as this begins, page by page; then what it lacks, if anything."""
-        # Those made later go with their first event.
-        began = store.compare_keys()
+    def _compare(self, store: RelayStore, log: EventLog, began: datetime) -> Generator[list[LogRecord]]:
+        """What is in Kafka as this begins, page by page; then what it lacks, if anything, of what was made before.
+
+        Keys that were made since the leader began go with their first event.
+        """
         for page in log.read(log.ends([AUTHOR_KEYS.name])):
             store.there(_keys(page))
             yield []
