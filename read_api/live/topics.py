@@ -6,13 +6,15 @@ catches up from its own cursor to the topic's position, then takes what the topi
 in the log and a topic tells of rows in that order, so following is comparing numbers: nothing can be missed between
 catching up and going live, and nothing comes twice. Rows of several partitions may become visible in another order:
 what is there too early is held until the views have reached it.
+
+Only the topic's own task tells many: a follower who comes, goes or fails in the middle takes nothing from the others.
 """
 
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final, Protocol
 
 import psycopg
@@ -181,7 +183,11 @@ class Scene(ABC):
 
 
 class Topic:
-    """One source while it is followed."""
+    """One source while it is followed.
+
+    ``_reading`` is held while anything is read that moves ``_position``, and while a follower goes live. ``_doubts``
+    counts the signals that somebody may have lost the right to follow, ``_settled`` is how many of them were looked at.
+    """
 
     def __init__(self, source: Source, signals: Signals, pool: Pool, limits: FollowLimits) -> None:
         self._source = source
@@ -189,13 +195,14 @@ class Topic:
         self._pool = pool
         self._limits = limits
         self._followers: set[Follower] = set()
+        self._arriving: set[Follower] = set()
         self._position = NOW
         self._newest: Event | None = None
-        self._wanted = asyncio.Event()
+        self._wanted, self._hurry = asyncio.Event(), asyncio.Event()
+        self._asked: asyncio.Future[None] | None = None
         self._reading = asyncio.Lock()
-        self._reads = 0
         self._held = False
-        self._doubted = False
+        self._doubts = self._settled = 0
         self._stack = AsyncExitStack()
 
     async def open(self) -> None:
@@ -220,27 +227,41 @@ class Topic:
         """Deliver to it from its position on.
 
         What was missed comes first, page by page, each but the first when ``ready`` returns. Raises ``BadInput`` with
-        ``CURSOR_TOO_OLD`` if too much was missed, before any of it is delivered.
+        ``CURSOR_TOO_OLD`` if too much was missed, before any of it is delivered, and ``ApiError`` for whoever may not
+        follow, or may not any more before he is live.
         """
         value = self._source.is_value
-        if value or follower.position == NOW:
-            await self._refresh()
-        else:
-            await self._catch_up(follower, ready)
-        async with (
-            self._reading
-        ):  # while nothing is read, nothing can pass between the last look and the first delivery
-            if value and self._newest is not None:
-                follower.take(self._newest)
-            elif follower.position == NOW:
-                follower.position = self._position
-            elif not value and follower.position < self._position:
-                await self._catch_up(follower, None)
-            self._followers.add(follower)
+        self._arriving.add(follower)  # from here on a doubt about him is not missed
+        try:
+            await self._admit(follower)
+            if value or follower.position == NOW:
+                await self._refresh()
+            else:
+                await self._catch_up(follower, ready)
+            async with self._reading:  # nothing can pass between the last look and the first delivery
+                if self._doubts != self._settled:
+                    await self._admit(follower)
+                if follower.ended.done():
+                    follower.ended.result()
+                if value and self._newest is not None:
+                    follower.take(self._newest)
+                elif follower.position == NOW:
+                    follower.position = self._position
+                elif not value and follower.position < self._position:
+                    await self._catch_up(follower, None)
+                self._followers.add(follower)
+        finally:
+            self._arriving.discard(follower)
 
     def leave(self, follower: Follower) -> None:
         """Deliver nothing more to it."""
         self._followers.discard(follower)
+
+    async def _admit(self, follower: Follower) -> None:
+        async with self._pool.connection() as connection:
+            admitted = await self._source.admitted(connection, {follower.viewer})
+        if admitted is not None and follower.viewer not in admitted:
+            raise gone()
 
     async def _catch_up(self, follower: Follower, ready: Ready | None) -> None:
         seen, limit = self._position, self._limits.backfill_max
@@ -263,21 +284,21 @@ class Topic:
         follower.position = max(follower.position, seen)
 
     async def _refresh(self) -> None:
-        """Have everything read that is there now. Those who ask at the same time share one reading."""
-        wanted = self._reads + 1
-        async with self._reading:
-            if self._reads < wanted:
-                await self._read()
+        """Have everything read that is there now. Those who ask at the same time share one reading, and its failure."""
+        if self._asked is None:
+            self._asked = asyncio.get_running_loop().create_future()
+            self._wanted.set()
+            self._hurry.set()
+        await asyncio.shield(self._asked)
 
     async def _read(self) -> None:
-        """Read what is new and deliver it; ``_reading`` is held."""
-        self._reads += 1
+        """Read what is new and deliver it; ``_reading`` is held. For the topic's own task alone."""
         limit = 1 if self._source.is_value else self._limits.page
         more = True
         began_ns = time.time_ns()
         while more:
-            followers = tuple(self._followers)
-            viewers = {follower.viewer for follower in followers}
+            followers, arriving = tuple(self._followers), tuple(self._arriving)
+            viewers = {follower.viewer for follower in (*followers, *arriving)}
             async with self._pool.connection() as connection:
                 reading = await self._source.read(connection, self._position, limit)
                 if reading.held:
@@ -285,31 +306,39 @@ class Topic:
                 else:
                     self._held = False
                 events = reading.events
-                doubted, self._doubted = self._doubted, False
-                if not events and not doubted:
+                doubts = self._doubts
+                if not events and doubts == self._settled:
                     self._forget_renderings()
                     return
                 admitted = await self._source.admitted(connection, viewers)
                 hidden = await self._hidden(connection, viewers, events)
+            self._put_out(arriving, admitted)
             if events:
                 self._position, self._newest = events[-1].position, events[-1]
             else:
                 self._forget_renderings()
-            for number, follower in enumerate(followers, 1):
-                if admitted is not None and follower.viewer not in admitted:
-                    follower.end(gone())
-                    self._followers.discard(follower)
-                else:
-                    for event in events:
-                        follower.take(event, hidden)
+            for number, follower in enumerate(self._put_out(followers, admitted), 1):
+                for event in events:
+                    follower.take(event, hidden)
                 if number % FOLLOWERS_AT_ONCE == 0:
                     await asyncio.sleep(0)
+            self._settled = doubts  # not before: what failed is asked again, and what came meanwhile is another doubt
             if not events:
                 return
             metrics.PUSHES.inc(len(events) * len(followers))
             metrics.PUSH_READ_SECONDS.observe(max(0, time.time_ns() - began_ns) / 1e9)
             tracing.pushed([event.position for event in events], began_ns, followers=len(followers))
             more = len(events) == limit and not self._source.is_value
+
+    def _put_out(self, followers: Collection[Follower], admitted: Collection[Viewer] | None) -> Collection[Follower]:
+        """End those who are not admitted. The others."""
+        if admitted is None:
+            return followers
+        for follower in followers:
+            if follower.viewer not in admitted:
+                follower.end(gone())
+                self._followers.discard(follower)
+        return [follower for follower in followers if follower.viewer in admitted]
 
     def _forget_renderings(self) -> None:
         """Whoever comes now is sent the newest event as it looks now: what it leads to may have changed since."""
@@ -327,7 +356,7 @@ class Topic:
 
     def _doubt(self, _: int | None) -> None:
         """Somebody may have lost the right to follow: look at all of them, whether anything happens or not."""
-        self._doubted = True
+        self._doubts += 1
         self._wanted.set()
 
     def _hold(self) -> None:
@@ -348,82 +377,32 @@ class Topic:
                     await self._look()
 
     async def _look(self) -> None:
-        """Read what is new, once; afterwards rest, or have it tried again."""
+        """Read what is new, once; afterwards rest, or have it tried again. Whoever asks gets it read at once."""
         self._wanted.clear()
+        self._hurry.clear()
+        asked, self._asked = self._asked or asyncio.get_running_loop().create_future(), None
         started = time.perf_counter()
         try:
             async with self._reading:
                 await self._read()
         except (psycopg.OperationalError, PoolTimeout) as error:
             _log.warning("topic.unread", channel=self._source.channel, error=f"{type(error).__name__}: {error}")
-            self._doubted = True  # if somebody was to be looked at, it was not done
+            asked.set_exception(error)
             self._wanted.set()
-            await asyncio.sleep(RETRY_SECONDS)
-        except Exception:  # noqa: BLE001 - logged, and told to everybody who follows
+            rest = RETRY_SECONDS
+        except Exception as error:  # noqa: BLE001 - logged, and told to everybody who follows
             _log.exception("topic.failed", channel=self._source.channel)
+            asked.set_exception(error)
             for follower in self._followers:
                 follower.end(ApiError(ApiCode.INTERNAL, "This cannot be followed now. Try again later."))
             self._followers.clear()
+            rest = 0.0
         else:
+            asked.set_result(None)
             # A topic with many followers and many changes takes half of the process's time at most; what happens
             # meanwhile is read together.
-            await asyncio.sleep(max(time.perf_counter() - started, self._source.rest_seconds))
-
-
-class _Shared:
-    """A topic, who uses it, and when it is open."""
-
-    __slots__ = ("opening", "topic", "users")
-
-    def __init__(self, topic: Followed, opening: "asyncio.Task[None]") -> None:
-        self.topic = topic
-        self.opening = opening
-        self.users = 0
-
-
-class Topics:
-    """The topics that are followed in this process."""
-
-    def __init__(self, signals: Signals, pool: Pool, limits: FollowLimits) -> None:
-        self._signals = signals
-        self._pool = pool
-        self.limits = limits
-        self._shared: dict[Source | Scene, _Shared] = {}
-
-    def __len__(self) -> int:
-        return len(self._shared)
-
-    def _topic(self, source: Source | Scene) -> Followed:
-        if isinstance(source, Scene):
-            return source.topic(self._signals, self._pool)
-        return Topic(source, self._signals, self._pool, self.limits)
-
-    @asynccontextmanager
-    async def following(self, source: Source | Scene, follower: Follower, ready: Ready) -> AsyncIterator[None]:
-        """Deliver the events of a source, or what a scene shows, to a follower, until the block is left.
-
-        Inside it what was missed has been delivered. Raises what ``follow`` does.
-        """
-        shared = self._shared.get(source)
-        if shared is None:
-            topic = self._topic(source)
-            shared = self._shared[source] = _Shared(topic, asyncio.create_task(topic.open()))
-            metrics.TOPICS.inc()
-        shared.users += 1
-        try:
-            await asyncio.shield(shared.opening)
-            await shared.topic.follow(follower, ready)
-            yield
-        finally:
-            shared.topic.leave(follower)
-            shared.users -= 1
-            if shared.users == 0:
-                del self._shared[source]
-                metrics.TOPICS.dec()
-                await asyncio.shield(_closed(shared))
-
-
-async def _closed(shared: _Shared) -> None:
-    await asyncio.wait([shared.opening])
-    if not shared.opening.cancelled() and shared.opening.exception() is None:
-        await shared.topic.close()
+            rest = max(time.perf_counter() - started, self._source.rest_seconds)
+        asked.exception()  # whoever waits for it raises it; nobody has to wait
+        with suppress(TimeoutError):
+            async with asyncio.timeout(rest):
+                await self._hurry.wait()

@@ -5,12 +5,14 @@ import random
 from collections.abc import Collection
 from typing import Any
 
+import psycopg
 import pytest
 
 from infra.postgres import pool
 from infra.signals import MemorySignals
 from read_api.errors import ApiError
-from read_api.live.topics import NOW, Event, Follower, FollowLimits, Reading, Source, Topics, Viewer
+from read_api.live.registry import Topics
+from read_api.live.topics import NOW, Event, Follower, FollowLimits, Reading, Source, Viewer
 
 CHANNEL = "happenings"
 
@@ -72,14 +74,20 @@ class FromPartitions(Happenings):
         return Reading(told, held=len(told) < len(found))
 
 
+class Guarded(Happenings):
+    """A source that signals when somebody may have lost the right to follow it."""
+
+    guards = ("standing",)
+
+
 class Listener:
     """A follower that comes at some time, from some position, and says what it heard."""
 
-    def __init__(self, after: int) -> None:
+    def __init__(self, after: int, viewer: Viewer = None) -> None:
         self.after = after
         self.heard: list[int] = []
         self.live = asyncio.Event()
-        self.follower = Follower(None, after, lambda event: self.heard.append(event.position))
+        self.follower = Follower(viewer, after, lambda event: self.heard.append(event.position))
 
     async def listen(self, topics: Topics, source: Source, chance: random.Random, until: asyncio.Event) -> None:
         async def ready() -> None:
@@ -111,7 +119,7 @@ async def settled(topics: Topics, source: Source) -> None:
     async def ready() -> None:
         pass
 
-    async with topics.following(source, Follower(None, NOW, lambda _: None), ready):
+    async with topics.following(source, Follower("bystander", NOW, lambda _: None), ready):
         pass
 
 
@@ -256,6 +264,139 @@ def test_who_is_no_longer_admitted_is_told_and_hears_nothing_more(postgres: str)
         assert listener.heard == [1]
         with pytest.raises(ApiError, match="nothing here"):
             await listener.follower.ended
+        until.set()
+        await task
+
+    play(postgres, scene)
+
+
+def test_whoever_goes_while_he_arrives_takes_nothing_from_others(postgres: str) -> None:
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        source, until, left = Happenings(random.Random(1), is_value=False), asyncio.Event(), asyncio.Event()
+        crowd = [Listener(0) for _ in range(250)]
+        tasks = [asyncio.create_task(one.listen(topics, source, random.Random(1), until)) for one in crowd]
+        for one in crowd:
+            await one.live.wait()
+        newcomer = asyncio.create_task(Listener(NOW).listen(topics, source, random.Random(1), until))
+
+        def leave(event: Event) -> None:
+            left.set()
+            newcomer.cancel()
+
+        for one in crowd:
+            hear = one.follower.deliver
+            one.follower.deliver = lambda event, hear=hear: (leave(event), hear(event))  # type: ignore[misc]
+        source.log.append(1)  # and nobody signals it: the newcomer has it read
+        await asyncio.wait_for(left.wait(), 10)
+        await asyncio.wait([newcomer])
+        await settled(topics, source)
+        assert [one.heard for one in crowd] == [[1]] * 250
+        until.set()
+        await asyncio.gather(*tasks)
+
+    play(postgres, scene)
+
+
+def test_who_was_to_be_looked_at_is_looked_at_though_a_newcomers_reading_failed(postgres: str) -> None:
+    class Failing(Guarded):
+        gate, reading, failed = asyncio.Event(), asyncio.Event(), False
+
+        async def read(self, *arguments: Any) -> Reading:
+            self.reading.set()
+            await self.gate.wait()
+            return await super().read(*arguments)
+
+        async def admitted(self, connection: Any, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
+            if "bob" in self.outside and "bob" in viewers and not self.failed:
+                self.failed = True
+                raise psycopg.OperationalError("away")
+            return await super().admitted(connection, viewers)
+
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        source, until, bob = Failing(random.Random(1), is_value=False), asyncio.Event(), Listener(0, "bob")
+        source.gate.set()
+        task = asyncio.create_task(bob.listen(topics, source, random.Random(1), until))
+        await bob.live.wait()
+        source.gate.clear()
+        source.reading.clear()
+        newcomer = asyncio.create_task(Listener(NOW, "ada").listen(topics, source, random.Random(1), until))
+        await asyncio.wait_for(source.reading.wait(), 10)
+        source.outside = {"bob"}
+        signals.publish({"standing": 1}, 1)
+        source.gate.set()
+        with pytest.raises(ApiError, match="nothing here"):
+            await asyncio.wait_for(bob.follower.ended, 10)
+        assert source.failed
+        until.set()
+        await asyncio.gather(task, newcomer, return_exceptions=True)
+
+    play(postgres, scene)
+
+
+@pytest.mark.parametrize(("after", "is_value"), [(0, False), (NOW, False), (NOW, True)])
+def test_who_may_not_follow_is_delivered_nothing_and_does_not_go_live(
+    postgres: str, after: int, is_value: bool
+) -> None:
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        source, until, bob = Guarded(random.Random(1), is_value=is_value), asyncio.Event(), Listener(after, "bob")
+        source.log += [1, 2, 3]
+        source.outside = {"bob"}
+        with pytest.raises(ApiError, match="nothing here"):
+            await asyncio.wait_for(bob.listen(topics, source, random.Random(1), until), 10)
+        assert not bob.live.is_set()
+        assert bob.heard == []
+
+    play(postgres, scene)
+
+
+def test_who_loses_the_right_to_follow_while_he_catches_up_hears_nothing_more(postgres: str) -> None:
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        source, bob = Guarded(random.Random(1), is_value=False), Listener(0, "bob")
+        source.log += [1, 2, 3, 4]
+
+        async def ready() -> None:
+            source.outside = {"bob"}
+            source.log.append(5)
+            signals.publish({"standing": 1}, 1)
+            with pytest.raises(ApiError, match="nothing here"):
+                await asyncio.wait_for(asyncio.shield(bob.follower.ended), 10)
+
+        with pytest.raises(ApiError, match="nothing here"):
+            async with topics.following(source, bob.follower, ready):
+                pytest.fail("he went live")
+        assert bob.heard == [1, 2, 3], "a page that was ready before"
+
+    play(postgres, scene)
+
+
+def test_who_is_doubted_does_not_go_live_before_he_was_looked_at(postgres: str) -> None:
+    class Kicking(Guarded):
+        signals: MemorySignals
+        arriving, asked = False, asyncio.Event()
+
+        async def read(self, *arguments: Any) -> Reading:
+            found = await super().read(*arguments)
+            if self.arriving and not self.outside:  # he was let in, and what he missed is being read
+                self.outside = {"bob"}
+                self.signals.publish({"standing": 1}, 1)
+                await self.asked.wait()
+            return found
+
+        async def admitted(self, connection: Any, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
+            if self.outside and "ada" in viewers:
+                self.asked.set()
+                raise psycopg.OperationalError("away")  # so it is long until the topic has looked at everybody
+            return await super().admitted(connection, viewers)
+
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        source, until, ada = Kicking(random.Random(1), is_value=False), asyncio.Event(), Listener(0, "ada")
+        source.signals = signals
+        task = asyncio.create_task(ada.listen(topics, source, random.Random(1), until))
+        await ada.live.wait()
+        source.arriving, bob = True, Listener(0, "bob")
+        with pytest.raises(ApiError, match="nothing here"):
+            await asyncio.wait_for(bob.listen(topics, source, random.Random(1), until), 10)
+        assert not bob.live.is_set()
         until.set()
         await task
 
