@@ -1,7 +1,8 @@
 """The channels of each chat server, in their order.
 
 Fed by the channel's own stream and by that of the server's list, so ``position`` is a maximum. The row of a deleted
-channel stays, empty: nobody may be told of it.
+channel stays, empty: nobody may be told of it. Whoever follows the server is told of each change, and of each of the
+overrides: their own rows do not know the server, and are there before.
 """
 
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from domain.channel import ChannelCreated, ChannelDeleted, ChannelEdited, ChannelKind
+from domain.channel import ChannelCreated, ChannelDeleted, ChannelEdited, ChannelKind, OverrideSet
 from domain.channel_list import ChannelListed, ChannelPlaced
 from domain.event import Id
 from projections.core import Projection, Row
@@ -35,7 +36,13 @@ class Channel(Row, frozen=True, gc=False):
     position: int = 0
 
 
-channels = Projection("channels", version=1, row=Channel, signal=lambda row: f"standing:{row.channel_id}", local=True)
+channels = Projection(
+    "channels",
+    version=1,
+    row=Channel,
+    signal=lambda row: f"standing:{row.server_id or row.channel_id}",
+    local=True,
+)
 
 
 @channels.on(ChannelCreated, key=lambda e: e.channel_id)
@@ -71,3 +78,8 @@ def _(row: Channel, _e: ChannelDeleted, at: Recorded) -> Channel:
 @channels.on(ChannelListed, ChannelPlaced, key=lambda e: e.channel_id)
 def _(row: Channel, e: ChannelListed | ChannelPlaced, at: Recorded) -> Channel:
     return replace(row, place=e.place, position=max(row.position, at.position))
+
+
+@channels.on(OverrideSet, key=lambda e: e.channel_id)
+def _(row: Channel, _e: OverrideSet, at: Recorded) -> Channel:
+    return replace(row, position=max(row.position, at.position))

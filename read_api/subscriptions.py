@@ -115,7 +115,7 @@ class MessageChanged(LiveEvent):
         return Message(row=self.row, author_not_blocked=True)
 
 
-@strawberry.type(description="Something was said in a server, or you moved a marker of yours.")
+@strawberry.type(description="What you have not read in a server may be something else now.")
 class UnreadChanged(LiveEvent):
     """What the viewer has not read in a server."""
 
@@ -213,8 +213,9 @@ class Subscription:
         return _stream(context, source, after)
 
     @strawberry.subscription(
-        description="What you have not read in a server: as it stands, and whenever something is said there or you "
-        "move a marker on any device. Ends when you are not in the server any more."
+        description="What you have not read in a server: as it stands, whatever the cursor, and whenever it may have "
+        "changed: something is said there, you move a marker on any device, or your roles or the "
+        "channels change. Ends when you are not in the server any more."
     )
     async def unread_changed(
         self,
@@ -229,7 +230,10 @@ class Subscription:
         if await context.loaders.servers.load(server) is None:
             raise gone()
         rest_seconds = context.moot.settings.unread_rest_seconds
-        return _stream(context, UnreadSource(viewer, server, _unread_changed, rest_seconds), after)
+        source = UnreadSource(viewer, server, _unread_changed, rest_seconds)
+        if after is not None:
+            _opened(context, after)
+        return Stream(context.topics, source, context.viewer_id, NOW)  # how it stands comes first, whatever was told
 
     @strawberry.subscription(description="New replies to you.")
     async def notification_added(self, info: Info, after: AfterEvent = None) -> AsyncIterable[NotificationAdded]:
@@ -286,7 +290,10 @@ async def _community_of(context: SubscriptionContext, kind: Kind, identity: Id) 
 
 
 def _stream(context: SubscriptionContext, source: Source, after: str | None) -> Stream[Any]:
-    position = NOW
-    if after is not None:
-        position = context.sealer.open(POSITION_SCOPE, after, int, code=ApiCode.CURSOR_INVALID, field="after")
+    position = NOW if after is None else _opened(context, after)
     return Stream(context.topics, source, context.viewer_id, position)
+
+
+def _opened(context: SubscriptionContext, after: str) -> int:
+    """The position of a cursor. Raises ``ApiError``."""
+    return context.sealer.open(POSITION_SCOPE, after, int, code=ApiCode.CURSOR_INVALID, field="after")

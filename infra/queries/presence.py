@@ -11,12 +11,12 @@ from infra.queries.rows import Connection, fetch
 
 
 def standing_channel(server_id: Id) -> str:
-    """Signalled when who is in a server changed, or what its roles allow, or the server itself."""
+    """Signalled when who is in a server changed, or what its roles allow, a channel of its, or the server itself."""
     return f"standing:{server_id}"
 
 
 def overrides_channel(channel_id: Id) -> str:
-    """Signalled when a channel changed, or whom it treats otherwise than its server does."""
+    """Signalled when whom a channel treats otherwise than its server does changed."""
     return f"standing:{channel_id}"
 
 

@@ -170,7 +170,12 @@ class MessagesSource(Struct, frozen=True):
 
 
 class UnreadSource(Struct, frozen=True):
-    """What one account has not read in one server. A value: what matters is how it stands."""
+    """What one account has not read in one server. A value: what matters is how it stands.
+
+    Each reading makes an event. No position says that nothing changed since another: channels, markers and roles
+    are of several partitions, of which one that is behind brings what has a lower position than was told before.
+    ``made`` gets the position of the last message or mark that is there, as a cursor.
+    """
 
     account_id: Id
     server_id: Id
@@ -195,7 +200,7 @@ class UnreadSource(Struct, frozen=True):
     async def read(self, connection: Connection, after: int, limit: int) -> Reading:
         """See ``Source``."""
         position = await unread.last_change(connection, self.account_id, self.server_id)
-        return Reading([] if position <= after else [Event(position, self.made(self.server_id, position))])
+        return Reading([Event(max(position, after + 1), self.made(self.server_id, position))])
 
     async def admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
         """See ``Source``."""

@@ -245,6 +245,65 @@ def test_what_is_unread_is_told_to_every_device(stack: Stack, talk: Talk) -> Non
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("what", ["role", "hide", "show", "delete", "create"])
+def test_what_is_unread_is_told_anew_when_it_is_something_else_though_nobody_writes(
+    stack: Stack, talk: Talk, what: str
+) -> None:
+    """Badges follow roles, overrides and channels."""
+    everyone, staff = talk.server["roles"][0]["id"], talk.role("Staff")
+    member = {"serverId": talk.id, "accountId": talk.bob.id}
+    denied = {"channelId": talk.channel, "targetId": everyone, "deny": ["VIEW_CHANNELS"]}
+    talk.say(talk.ada, "One @staff")
+    before, after = [(1, 0)], {"role": [(1, 1)], "create": [(1, 0), (0, 0)]}.get(what, [])
+    if what == "show":
+        done(talk.ada, "setOverride", CHANNEL, "SetOverrideInput", **denied)
+        talk.bob.position = talk.ada.position
+        before, after = after, before
+
+    acts: dict[str, Callable[[], Any]] = {
+        "role": lambda: done(talk.ada, "grantRole", SERVER, "MemberRoleInput", **member, roleId=staff),
+        "hide": lambda: done(talk.ada, "setOverride", CHANNEL, "SetOverrideInput", **denied),
+        "show": lambda: done(talk.ada, "setOverride", CHANNEL, "SetOverrideInput", **{**denied, "deny": []}),
+        "delete": lambda: done(talk.ada, "deleteChannel", CHANNEL, "ChannelInput", channelId=talk.channel),
+        "create": lambda: talk.make("other"),
+    }
+
+    async def standing(socket: Socket) -> list[tuple[int, int]]:
+        channels = (await socket.next("u"))["unreadChanged"]["server"]["channels"]
+        return [(one["unread"]["count"], one["unread"]["mentions"]) for one in channels]
+
+    async def scene() -> None:
+        async with signed_in(stack, talk.bob) as socket:
+            extensions = {"position": talk.bob.position}
+            await socket.subscribe("u", UNREAD, variables={"id": talk.id}, extensions=extensions)
+            assert await standing(socket) == before
+            await told(acts[what])
+            while await standing(socket) != after:
+                pass
+
+    asyncio.run(scene())
+
+
+def test_what_is_unread_is_told_to_whoever_comes_back_with_a_cursor(stack: Stack, talk: Talk) -> None:
+    """Of what he had not read his cursor says nothing: partitions behind it may have brought more."""
+    talk.say(talk.ada, "One")
+
+    async def scene() -> None:
+        cursor: str | None = None
+        for _ in range(2):
+            async with signed_in(stack, talk.bob) as socket:
+                extensions, variables = {"position": talk.bob.position}, {"id": talk.id, "after": cursor}
+                query = UNREAD.replace("($id: ID!)", "($id: ID!, $after: String)").replace(
+                    "serverId: $id", "serverId: $id, after: $after"
+                )
+                await socket.subscribe("u", query, variables=variables, extensions=extensions)
+                event = (await socket.next("u"))["unreadChanged"]
+                assert event["server"]["channels"][0]["unread"]["count"] == 1
+                cursor = event["cursor"]
+
+    asyncio.run(scene())
+
+
 def test_a_group_is_followed_until_one_is_put_out(stack: Stack, somebody: Somebody) -> None:
     ada, bob, eve = somebody(), somebody(), somebody()
     made = done(ada, "createGroup", "conversation { id }", "CreateGroupInput", accountIds=[bob.id], name="Two")
