@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 import httpx
 
 from infra.kafka.log import KafkaLog
 from infra.settings import ROOT
 from infra.stack import Stack
+from infra.stack.cassandra import KEYSPACE
 from infra.stack.ports import free_ports
 from schemas.topics import TOPICS
 from tests.serving import environment
@@ -100,6 +102,9 @@ class Roles:
         self.folder = folder
         self.roles: list[Role] = []
         database = stack.environment(proxied=proxied) | {"MOOT_DATABASE_URL": conninfo}
+        # Others use the same Cassandra, and their messages have the same ids.
+        keyspace = f"t_{uuid4().hex}"
+        database["MOOT_CASSANDRA_URL"] = f"{database['MOOT_CASSANDRA_URL'].removesuffix(KEYSPACE)}{keyspace}"
         self.variables = environment(
             **database,
             MOOT_SECRETS_FILE=str(folder / "secrets.json"),
