@@ -7,6 +7,7 @@ from domain.channel import CreateChannel, DeleteChannel, EditChannel, SetOverrid
 from domain.channel_list import MoveChannel
 from domain.event import Id
 from domain.ids import channels_id
+from domain.permissions import Permission
 
 cases = UseCases()
 
@@ -23,7 +24,11 @@ def _new(_command: CreateChannel, act: Act) -> Id:
 async def _(command: CreateChannel, act: Act, streams: Streams) -> Decision:
     channel_id, list_id = _new(command, act), channels_id(command.server_id)
     actor = standing.in_server(streams, command.server_id, act.actor_id)
-    events = channel.created(command, actor, channel_id=channel_id, limits=act.limits)
+    actor.refuse_without(Permission.MANAGE_CHANNELS)
+    named = channel.named(command, act.limits)
+    await streams.fetch(*standing.server_streams(command.server_id, *named))
+    targets = {one: standing.in_server(streams, command.server_id, one) for one in named}
+    events = channel.created(command, actor, channel_id=channel_id, targets=targets, limits=act.limits)
     longer = channel_list.listed(
         streams.state(channel_list, list_id), server_id=command.server_id, channel_id=channel_id, limits=act.limits
     )

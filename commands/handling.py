@@ -19,12 +19,12 @@ from typing import Final
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import asdict
 
-from commands import accounts, channels, comments, communities, posts, servers, votes
-from commands.ports import Append, Conflict, EventStore
+from commands import accounts, channels, comments, communities, conversations, messages, posts, servers, votes
+from commands.ports import Append, Conflict, EventStore, MessageIds, Pace
 from commands.use_case import Act, Decision, Streams, UseCase, refuse_too_many
 from domain.account import Register
 from domain.command import Command
-from domain.event import Id
+from domain.event import Event, Id
 from domain.ids import derived, uuid_text
 from domain.limits import Limits
 from domain.name import folded, keyed_id
@@ -39,6 +39,8 @@ USE_CASES: Final[dict[type[Command], UseCase]] = {
     **votes.cases,
     **servers.cases,
     **channels.cases,
+    **conversations.cases,
+    **messages.cases,
 }
 """Every command there is, and how it is carried out."""
 
@@ -58,7 +60,7 @@ class Caller(Struct, frozen=True):
 class Outcome(Struct, frozen=True):
     """What a command led to.
 
-    ``subject_id`` is what it made, or else what it was about: the account, community, post or comment. A view
+    ``subject_id`` is what it made, or else what it was about: the account, community, post or message. A view
     that has folded the log up to ``position`` shows the effect.
     """
 
@@ -81,16 +83,26 @@ class Commands:
     """Carries out commands over a store of events.
 
     ``clock`` gives the time as an aware datetime in UTC. ``name_key`` is the secret behind the ids of claims to
-    names and of accounts; with another key, names would no longer be unique.
+    names and of accounts; with another key, names would no longer be unique. ``message_ids`` makes the ids of messages,
+    and ``pace`` says how fast somebody may write them.
     """
 
     def __init__(
-        self, store: EventStore, clock: Callable[[], datetime], name_key: bytes, limits: Limits | None = None
+        self,
+        store: EventStore,
+        clock: Callable[[], datetime],
+        name_key: bytes,
+        limits: Limits | None = None,
+        *,
+        message_ids: MessageIds,
+        pace: Pace,
     ) -> None:
         self._store = store
         self._clock = clock
         self._name_key = name_key
         self._limits = limits or Limits()
+        self._message_ids = message_ids
+        self._pace = pace
 
     def account_id(self, name: str, idempotency_key: str) -> Id:
         """The account that ``Register`` of that name makes when it comes with that idempotency key.
@@ -113,8 +125,8 @@ class Commands:
             streams = Streams(self._store.load)
             await streams.fetch(stream_id, *case.reads(command, act))
             own = streams.events(stream_id)
-            if (position := _position(own, act.command_id)) is not None:
-                return Outcome(subject_id, position)
+            if (before := _recorded(own, act.command_id)) is not None:
+                return Outcome(_named(case, before.event, subject_id), before.position)
             decision = await case.decide(command, act, streams)
             if not decision.events:
                 return Outcome(subject_id, own[-1].position if own else 0)
@@ -124,7 +136,7 @@ class Commands:
                 position = await self._store.append(_appends(stream_id, decision, streams), _metadata(act, caller))
             except Conflict:
                 continue  # somebody was first: what they wrote may change the decision
-            return Outcome(subject_id, position)
+            return Outcome(_named(case, decision.events[-1], subject_id), position)
         raise Contended(f"{type(command).__name__} met other writers {self._limits.attempts_max} times")
 
     def _act(self, command: Command, caller: Caller) -> Act:
@@ -137,7 +149,7 @@ class Commands:
         else:
             actor_id = caller.account_id
             command_id = _fresh_id(at) if key is None else derived("command", kind, actor_id, key)
-        return Act(actor_id, command_id, at, self._limits, self._name_key)
+        return Act(actor_id, command_id, at, self._limits, self._name_key, self._message_ids, self._pace)
 
 
 def _refuse_other_types(command: Command) -> None:
@@ -169,12 +181,16 @@ def _metadata(act: Act, caller: Caller) -> Metadata:
     )
 
 
-def _position(own: Sequence[Recorded], command_id: Id) -> int | None:
-    """Where the command was recorded in its own stream, if it was. The newest events are the likeliest."""
+def _recorded(own: Sequence[Recorded], command_id: Id) -> Recorded | None:
+    """The last event of the command in its own stream, if it was carried out. The newest events are the likeliest."""
     for recorded in reversed(own):
         if recorded.meta.command_id == command_id:
-            return recorded.position
+            return recorded
     return None
+
+
+def _named(case: UseCase, event: Event, subject_id: Id) -> Id:
+    return subject_id if case.names is None else case.names(event)
 
 
 def _fresh_id(at: datetime) -> Id:

@@ -1,11 +1,12 @@
 """What commands need of the world. Each port has a real adapter and an in-memory one, and one conformance suite."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from domain.event import Event, Id
+from domain.limits import Limits
 from schemas.envelope import Metadata, Recorded
 
 
@@ -58,3 +59,39 @@ class EventStore(Protocol):
 
     def follow(self, after: int) -> AsyncIterator[Sequence[Recorded]]:
         """All events after that position, in order, in batches, and then new ones as they are committed; endless."""
+
+
+class IdsUnavailable(Exception):
+    """No id can be made right now; nothing was changed. Try again."""
+
+
+class MessageIds(Protocol):
+    """Makes the ids of messages: Snowflakes (``domain.snowflake``), each larger than those before it of this maker."""
+
+    def next(self) -> int:
+        """Another one. Raises ``IdsUnavailable``."""
+
+
+Acts = Literal["messages", "edits", "reactions", "marks"]
+"""What is counted apart: messages sent, edits of them, reactions, moves of the read marker."""
+
+
+class Pace(Protocol):
+    """How fast somebody may write, whichever process takes it."""
+
+    async def take(
+        self,
+        account_id: Id,
+        channel_id: Id,
+        *,
+        acts: Acts = "messages",
+        command_id: Id,
+        pause_seconds: int = 0,
+        limits: Limits,
+    ) -> None:
+        """Count one such act, now, unless that command's was counted already.
+
+        ``pause_seconds`` is how long the account has to wait between two messages in that channel, as it is by now.
+        Raises ``Refusal`` with ``retry_after_seconds``: ``TOO_MANY_REQUESTS`` beyond ``limits.messages_burst``,
+        ``SLOW_MODE``.
+        """

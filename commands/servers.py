@@ -205,14 +205,16 @@ async def _(command: JoinServer, act: Act, streams: Streams) -> Decision:
     if found is None:
         raise invite.not_found()
     member_id = server_member_id(found.server_id, act.actor_id)
-    await streams.fetch(found.server_id, member_id)
+    creator_id = server_member_id(found.server_id, found.creator_id)
+    await streams.fetch(found.server_id, member_id, creator_id)
     member = streams.state(server_member, member_id)
     if streams.state(server, found.server_id) is None:
         raise invite.not_found()
     if member.joined:
         return Decision(())
     again = bool(streams.events(_use(command, act)))
-    uses, counted = invite.used(found, account_id=act.actor_id, again=again, at=act.at)
+    creator = streams.state(server_member, creator_id)
+    uses, counted = invite.used(found, creator, account_id=act.actor_id, again=again, at=act.at)
     joined = server_member.joined(
         member, server_id=found.server_id, account_id=act.actor_id, invite_id=invite_id, at=act.at
     )

@@ -1,11 +1,15 @@
-"""What decisions of several use cases ask of the streams: access, items, blocks."""
+"""What decisions of several use cases ask of the streams: access, items, blocks, standings."""
+
+from collections.abc import Collection
 
 from commands.use_case import Streams
-from domain import comment, community, membership, post, relation, role, server, server_member
+from domain import channel, comment, community, conversation, membership, post, relation, role, server, server_member
 from domain.access import Access
+from domain.conversation import Party
 from domain.event import Id
 from domain.ids import membership_id, relation_id, roles_id, server_member_id
 from domain.item import Item
+from domain.message import Place
 from domain.relation import NO_BLOCKS, Blocks
 from domain.server_member import Standing
 
@@ -54,3 +58,47 @@ def in_server(streams: Streams, server_id: Id, account_id: Id) -> Standing:
         streams.state(role, roles_id(server_id)),
         streams.state(server_member, server_member_id(server_id, account_id)),
     )
+
+
+async def in_conversation(streams: Streams, conversation_id: Id, account_id: Id) -> Party:
+    """What the account is in the conversation. Loads its stream and, between two people, that of their relation."""
+    await streams.fetch(conversation_id)
+    found = streams.state(conversation, conversation_id)
+    other_id = None if found is None else found.other(account_id)
+    await streams.fetch(relation_stream(account_id, other_id))
+    return Party(account_id, found, blocks(streams, account_id, other_id))
+
+
+async def place(streams: Streams, channel_id: Id | None, account_id: Id) -> Place | None:
+    """Where messages are written, as the account stands there; ``None`` if there is no such place. Loads it.
+
+    It is a channel or, by the same name, a conversation.
+    """
+    if channel_id is None:
+        return None
+    await streams.fetch(channel_id)
+    found = streams.state(channel, channel_id)
+    if found is None:
+        party = await in_conversation(streams, channel_id, account_id)
+        return None if party.conversation is None else Place(channel_id, None, party.may(), blocks=party.blocks)
+    await streams.fetch(*server_streams(found.server_id, account_id))
+    there = in_server(streams, found.server_id, account_id)
+    if there.server is None:
+        return None
+    return Place(
+        channel_id,
+        found.server_id,
+        there.may(found.overrides),
+        announcement=found.kind == "announcement",
+        slow_mode_seconds=found.slow_mode_seconds,
+    )
+
+
+async def viewers(streams: Streams, channel_id: Id, account_ids: Collection[Id]) -> frozenset[Id]:
+    """Those of the accounts who see the place, which is loaded; loads what they are there."""
+    found = streams.state(channel, channel_id)
+    if found is None:
+        talk = streams.state(conversation, channel_id)
+        return frozenset() if talk is None else frozenset(account_ids) & frozenset(talk.members)
+    await streams.fetch(*server_streams(found.server_id, *account_ids))
+    return frozenset(one for one in account_ids if channel.seen(found, in_server(streams, found.server_id, one)))

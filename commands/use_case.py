@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
+from commands.ports import MessageIds, Pace
 from domain.command import Command
 from domain.event import Event, Id
 from domain.ids import derived
@@ -43,6 +44,8 @@ class Act(Struct, frozen=True):
     at: datetime
     limits: Limits
     name_key: bytes
+    message_ids: MessageIds
+    pace: Pace
 
     def new_id(self, kind: str) -> Id:
         """The id of what this command creates: a retry of the command gives the same one."""
@@ -97,6 +100,10 @@ class Streams:
                 raise UnreadableStream(f"stream {stream_id} holds an event that cannot be read")
             self._streams[stream_id] = events
 
+    def begin(self, stream_id: Id) -> None:
+        """Take a stream for new, without a look: if it is not, what is appended to it conflicts."""
+        self._streams.setdefault(stream_id, ())
+
     def events(self, stream_id: Id) -> Sequence[Recorded]:
         """The events of a loaded stream, oldest first."""
         return self._streams[stream_id]
@@ -123,6 +130,7 @@ class UseCase(Struct, frozen=True):
 
     stream: Callable[[Any, Act], Id]
     subject: Callable[[Any, Act], Id]
+    names: Callable[[Any], Id] | None
     reads: Callable[[Any, Act], Sequence[Id | None]]
     changes_max: Callable[[Limits], int]
     decide: Callable[[Any, Act, Streams], Awaitable[Decision]]
@@ -149,20 +157,27 @@ class UseCases(dict[type[Command], UseCase]):
         *kinds: type[Command],
         stream: Callable[[C, Act], Id],
         subject: Callable[[C, Act], Id] | None = None,
+        names: Callable[[Any], Id] | None = None,
         reads: Callable[[C, Act], Sequence[Id | None]] = lambda _command, _act: (),
         changes_max: Callable[[Limits], int] = lambda limits: limits.changes_max,
     ) -> Callable[[Decide[C]], Decide[C]]:
         """Carry out these ``kinds`` of commands.
 
-        ``stream`` is the command's own, ``subject`` what it is about (by default the id of the stream), and
-        ``reads`` are the other streams it needs, as far as they are known beforehand: they come in one load.
+        ``stream`` is the command's own, ``subject`` what it is about (by default the id of the stream), unless the
+        last event that it recorded there ``names`` it, and ``reads`` are the other streams it needs, as far as they are
+        known beforehand: they come in one load.
         ``changes_max`` is how many events of one account its stream may hold before it takes no more of his.
         """
 
         def register(decide: Decide[C]) -> Decide[C]:
             for kind in kinds:
                 self[kind] = UseCase(
-                    stream=stream, subject=subject or stream, reads=reads, changes_max=changes_max, decide=decide
+                    stream=stream,
+                    subject=subject or stream,
+                    names=names,
+                    reads=reads,
+                    changes_max=changes_max,
+                    decide=decide,
                 )
             return decide
 

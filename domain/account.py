@@ -93,6 +93,6 @@ def decide(
             return (DisplayNameChanged(account_id=account_id, display_name=shown),)
 
 
-def not_found() -> Refusal:
+def not_found(field: str = "account_id") -> Refusal:
     """There is no account with that id."""
-    return Refusal(Code.ACCOUNT_NOT_FOUND, "There is no such account. Check the link.", "account_id")
+    return Refusal(Code.ACCOUNT_NOT_FOUND, "There is no such account. Check the link.", field)

@@ -71,14 +71,34 @@ class OverrideSet(Event, frozen=True):
     membership: int
 
 
+class WantedOverride(Struct, frozen=True):
+    """Whom a new channel treats otherwise than its server does: as in ``SetOverride``."""
+
+    target_id: Id
+    allow: int = 0
+    deny: int = 0
+
+
+class SeenOverride(Struct, frozen=True):
+    """What somebody saw that a channel says of a role or member; neither: nothing."""
+
+    allow: int = 0
+    deny: int = 0
+
+
 class CreateChannel(Command, frozen=True):
-    """Make a channel. Needs ``MANAGE_CHANNELS``. ``slow_mode_seconds``: between two messages of one person; 0: none."""
+    """Make a channel. Needs ``MANAGE_CHANNELS``. ``slow_mode_seconds``: between two messages of one person; 0: none.
+
+    It has the ``overrides`` from its beginning on, each target's once: nobody sees for a moment what he may not. Of
+    each the rules of ``SetOverride`` hold, by what one may in the server.
+    """
 
     server_id: Id
     name: str
     kind: ChannelKind = "text"
     topic: str = ""
     slow_mode_seconds: int = 0
+    overrides: tuple[WantedOverride, ...] = ()
 
 
 class EditChannel(Command, frozen=True):
@@ -103,12 +123,16 @@ class SetOverride(Command, frozen=True):
     Both are numbers of ``Permission``, added up; of those a channel can override. Needs ``MANAGE_CHANNELS`` there, and
     that one may oneself what one allows or denies. Of roles besides that of everyone, and of other members, it takes
     such as are below one's own highest role.
+
+    It replaces what was said before. Who ``saw`` what that was is refused if it is not so any more, so that of two who
+    change one thing each neither undoes the other; without it the last one holds, as with a form that is sent again.
     """
 
     channel_id: Id
     target_id: Id
     allow: int = 0
     deny: int = 0
+    saw: SeenOverride | None = None
 
 
 class Channel(Struct, frozen=True):
@@ -128,21 +152,29 @@ _NONE: Final[Mapping[Id, Override]] = MappingProxyType({})
 
 
 def evolve(channel: Channel | None, event: Event) -> Channel | None:
-    """The channel after the event; ``None`` once it is deleted."""
+    """The channel after the event; ``None`` once it is deleted.
+
+    Overrides that it has from its beginning on come before it: no view shows it without them.
+    """
     match event:
         case ChannelCreated() as e:
-            return Channel(e.channel_id, e.server_id, e.kind, e.name, e.topic, e.slow_mode_seconds, _NONE)
+            said = _NONE if channel is None else channel.overrides
+            return Channel(e.channel_id, e.server_id, e.kind, e.name, e.topic, e.slow_mode_seconds, said)
         case ChannelEdited() as e if channel is not None:
             return replace(channel, name=e.name, topic=e.topic, slow_mode_seconds=e.slow_mode_seconds)
-        case OverrideSet(target_id=target_id) as e if channel is not None:
-            others = {id_: override for id_, override in channel.overrides.items() if id_ != target_id}
-            override = Override(Permission(e.allow), Permission(e.deny), e.membership)
-            said = {target_id: override} if e.allow or e.deny else {}
-            return replace(channel, overrides=others | said)
+        case OverrideSet() as e:
+            channel = channel or Channel(e.channel_id, e.server_id, "text", "", "", 0, _NONE)
+            return replace(channel, overrides=_said(channel.overrides, e))
         case ChannelDeleted():
             return None
         case _:
             return channel
+
+
+def _said(overrides: Mapping[Id, Override], e: OverrideSet) -> Mapping[Id, Override]:
+    others = {target_id: override for target_id, override in overrides.items() if target_id != e.target_id}
+    override = Override(Permission(e.allow), Permission(e.deny), e.membership)
+    return {**others, e.target_id: override} if e.allow or e.deny else others
 
 
 def seen(channel: Channel | None, standing: Standing) -> bool:
@@ -153,12 +185,33 @@ def seen(channel: Channel | None, standing: Standing) -> bool:
     return Permission.VIEW_CHANNELS in standing.may(channel.overrides)
 
 
-def created(command: CreateChannel, standing: Standing, *, channel_id: Id, limits: Limits) -> tuple[Event, ...]:
-    """A new channel."""
-    standing.refuse_without(Permission.MANAGE_CHANNELS)
+def created(
+    command: CreateChannel,
+    standing: Standing,
+    *,
+    channel_id: Id,
+    targets: Mapping[Id, Standing],
+    limits: Limits,
+) -> tuple[Event, ...]:
+    """A new channel, behind its overrides, by somebody who manages channels.
+
+    ``targets`` are the standings of the accounts that the overrides name.
+    """
     if command.kind not in KINDS:
         raise Refusal(Code.INVALID_VALUE, f"Choose one of {', '.join(KINDS)}.", "kind")
+    if len({wanted.target_id for wanted in command.overrides}) < len(command.overrides):
+        raise Refusal(Code.INVALID_VALUE, "A role or member is named twice. Say all about it at once.", "overrides")
+    new = Channel(channel_id, command.server_id, command.kind, "", "", 0, _NONE)
+    overrides: list[Event] = []
+    for wanted in command.overrides:
+        one = SetOverride(channel_id, wanted.target_id, wanted.allow, wanted.deny)
+        target = targets.get(wanted.target_id)
+        try:
+            overrides += _treated(one, new, standing, target=target, may=standing.may(), limits=limits)
+        except Refusal as refusal:
+            raise Refusal(refusal.code, refusal.message, "overrides") from None
     return (
+        *overrides,
         ChannelCreated(
             server_id=command.server_id,
             channel_id=channel_id,
@@ -169,6 +222,13 @@ def created(command: CreateChannel, standing: Standing, *, channel_id: Id, limit
             slow_mode_seconds=_slow_mode(command.slow_mode_seconds, limits),
         ),
     )
+
+
+def named(command: CreateChannel, limits: Limits) -> tuple[Id, ...]:
+    """Whom the overrides of a new channel name. Raises ``TOO_MANY_OVERRIDES``."""
+    if len(command.overrides) > limits.overrides_max:
+        raise _too_many(limits)
+    return tuple(wanted.target_id for wanted in command.overrides)
 
 
 def decide(
@@ -206,7 +266,7 @@ def decide(
         case DeleteChannel():
             return (ChannelDeleted(**ids, deleter_id=standing.account_id),)
         case SetOverride():
-            return _treated(command, channel, standing, target, limits)
+            return _treated(command, channel, standing, target=target, may=may, limits=limits)
 
 
 def not_found(field: str = "channel_id") -> Refusal:
@@ -216,12 +276,19 @@ def not_found(field: str = "channel_id") -> Refusal:
 
 
 def _treated(
-    command: SetOverride, channel: Channel, standing: Standing, target: Standing | None, limits: Limits
+    command: SetOverride,
+    channel: Channel,
+    standing: Standing,
+    *,
+    target: Standing | None,
+    may: Permission,
+    limits: Limits,
 ) -> tuple[Event, ...]:
     before = channel.overrides.get(command.target_id, Override())
+    _refuse_stale(command, before)
     override = Override()
     if command.allow or command.deny:  # else also of a role that is deleted, or of somebody who left
-        override = _override(command, channel, standing, _membership(command, standing, target), limits)
+        override = _override(command, channel, may, _membership(command, standing, target), limits)
     if override == before:
         return ()
     _refuse_upwards(command, standing, target)
@@ -236,6 +303,15 @@ def _treated(
             membership=override.membership,
         ),
     )
+
+
+def _refuse_stale(command: SetOverride, before: Override) -> None:
+    """Raises ``OVERRIDE_CHANGED`` if he saw something else, unless what he wants holds already."""
+    there = (before.allow, before.deny)
+    if command.saw is None or there in ((command.saw.allow, command.saw.deny), (command.allow, command.deny)):
+        return
+    message = "Somebody else changed this since you saw it. Look at it again, and then change it."
+    raise Refusal(Code.OVERRIDE_CHANGED, message, "saw")
 
 
 def _membership(command: SetOverride, standing: Standing, target: Standing | None) -> int:
@@ -259,8 +335,7 @@ def _refuse_upwards(command: SetOverride, standing: Standing, target: Standing |
         raise too_high()
 
 
-def _override(command: SetOverride, channel: Channel, standing: Standing, membership: int, limits: Limits) -> Override:
-    may = standing.may(channel.overrides)
+def _override(command: SetOverride, channel: Channel, may: Permission, membership: int, limits: Limits) -> Override:
     allow = permissions.checked(command.allow, "allow", among=OF_CHANNELS)
     deny = permissions.checked(command.deny, "deny", among=OF_CHANNELS)
     if allow & deny:
@@ -271,9 +346,13 @@ def _override(command: SetOverride, channel: Channel, standing: Standing, member
         if permission not in may:
             raise permissions.denied(permission)
     if command.target_id not in channel.overrides and len(channel.overrides) >= limits.overrides_max:
-        message = f"A channel treats at most {limits.overrides_max} roles and members otherwise. Use a role."
-        raise Refusal(Code.TOO_MANY_OVERRIDES, message)
+        raise _too_many(limits)
     return Override(allow, deny, membership)
+
+
+def _too_many(limits: Limits) -> Refusal:
+    message = f"A channel treats at most {limits.overrides_max} roles and members otherwise. Use a role."
+    return Refusal(Code.TOO_MANY_OVERRIDES, message)
 
 
 def _edited(command: EditChannel, channel: Channel, limits: Limits) -> Channel:

@@ -40,6 +40,11 @@ def relation_id(one_id: Id, other_id: Id) -> Id:
     return derived("relation", min(one_id, other_id), max(one_id, other_id))
 
 
+def direct_id(one_id: Id, other_id: Id) -> Id:
+    """The conversation between two accounts, whichever is named first; it is also the id of its stream."""
+    return derived("direct", min(one_id, other_id), max(one_id, other_id))
+
+
 def save_id(account_id: Id, target_id: Id) -> Id:
     """The stream of one account having saved one post or comment."""
     return derived("save", account_id, target_id)
@@ -73,3 +78,8 @@ def server_member_id(server_id: Id, account_id: Id) -> Id:
 def invite_use_id(invite_id: Id, account_id: Id) -> Id:
     """The stream of one account's use of one invite."""
     return derived("invite_use", invite_id, account_id)
+
+
+def reactions_id(message_id: Id, account_id: Id) -> Id:
+    """The stream of one account's reactions to one message."""
+    return derived("reactions", message_id, account_id)

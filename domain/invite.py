@@ -15,7 +15,7 @@ from domain.ids import uuid_text
 from domain.limits import Limits
 from domain.permissions import Permission
 from domain.refusal import Code, Refusal
-from domain.server_member import Standing
+from domain.server_member import ServerMember, Standing
 
 _ID_BYTES: Final = 16
 _CODE_LENGTH: Final = 26
@@ -169,12 +169,16 @@ def revoked(invite: Invite | None, standing: Standing) -> tuple[Event, ...]:
     return (InviteRevoked(**ids, revoker_id=standing.account_id),)
 
 
-def used(invite: Invite, *, account_id: Id, again: bool, at: datetime) -> tuple[tuple[Event, ...], tuple[Event, ...]]:
+def used(
+    invite: Invite, creator: ServerMember, *, account_id: Id, again: bool, at: datetime
+) -> tuple[tuple[Event, ...], tuple[Event, ...]]:
     """Somebody enters: the events of the use, and those of the invite itself. Raises ``INVITE_NOT_FOUND``.
 
-    Who comes back with the invite by which he came once (``again``) takes it from nobody else.
+    Who comes back with the invite by which he came once (``again``) takes it from nobody else. While its creator is
+    put out the invite lets nobody in: neither himself under another name nor whom he gave it to. It does when he is
+    back, or his ban is taken back, and it does when he left of himself: many a server is found by such invites.
     """
-    if not invite.good(at, again=again):
+    if creator.put_out or not invite.good(at, again=again):
         raise not_found()
     ids = {"invite_id": invite.invite_id, "server_id": invite.server_id, "account_id": account_id}
     return (InviteUsed(**ids),), () if invite.uses_max is None or again else (InviteCounted(**ids),)

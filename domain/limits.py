@@ -62,12 +62,34 @@ class Limits(Struct, frozen=True):
     """Six hours between two messages of one person; what is slower is an announcement channel."""
     invite_uses_max: Positive = 100
     """Uses of an invite that counts them: each is an event of its stream. More need one without a limit."""
+    message_body_length_max: Positive = 4_000
+    """One of many on a screen; longer texts are posts."""
+    mentions_max: Positive = 20
+    """People and roles that one message mentions: each is looked up with it, and told."""
+    reactions_max: Positive = 20
+    """Different emoji with which one account reacts to one message."""
+    attachments_max: Positive = 10
+    """Files that one message refers to; they are shown below it, all at once."""
+    attachment_name_length_max: Positive = 255
+    """The longest name of a file on common systems."""
+    attachment_bytes_max: Positive = 1_000_000_000
+    """What a message may say of a file's size; the file is elsewhere."""
+    messages_burst: Positive = 30
+    """Messages that one account may write at once, in all channels together; as many edits, reactions, and moves of
+    read markers."""
+    messages_seconds_each: Annotated[float, Meta(gt=0)] = 0.5
+    """After those, one more each so many seconds: faster than people write, slower than a flood."""
     reason_length_max: Positive = 500
     """Why somebody was kicked or banned: a few sentences for the other moderators."""
+    group_members_max: Annotated[int, Meta(ge=2, le=50)] = 50
+    """People in one group, who are listed whole wherever it is shown and loaded with every message sent there."""
+    group_name_length_max: Positive = 100
+    """One line on top of what is said in the group."""
     changes_max: Positive = 500
     """Events that one account records in one stream, after which only what ends something is taken from it there.
     Whoever votes on a post loads its stream, so its author must not be able to make it long. Nor must he be able to
-    take it from the moderators: what others changed does not count."""
+    take it from the moderators: what others changed does not count. Groups are held to this
+    too, as everybody who is in one may change it."""
     structure_changes_max: Positive = 5_000
     """The same for what many people build over years: a chat server, its roles, the order of its channels. It takes
     others to let somebody change these, so nobody can make them long against their will."""

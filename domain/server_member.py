@@ -99,7 +99,7 @@ class LeaveServer(Command, frozen=True):
 
 
 class KickMember(Command, frozen=True):
-    """Put a member with lower roles out; an invite lets them in again. Needs ``KICK_MEMBERS``."""
+    """Put a member with lower roles out; an invite of somebody else lets them in again. Needs ``KICK_MEMBERS``."""
 
     ends: ClassVar[bool] = True
     server_id: Id
@@ -156,9 +156,13 @@ class Ban(Struct, frozen=True):
 
 
 class ServerMember(Struct, frozen=True):
-    """A standing, as decisions need it. ``roles`` may hold some that are deleted; ``membership`` counts memberships."""
+    """A standing, as decisions need it. ``roles`` may hold some that are deleted; ``membership`` counts memberships.
+
+    ``put_out``: they were kicked or banned, and neither came back since nor was the ban taken back.
+    """
 
     joined: bool = False
+    put_out: bool = False
     membership: int = 0
     roles: frozenset[Id] = frozenset()
     ban: Ban | None = None
@@ -173,9 +177,9 @@ def evolve(member: ServerMember, event: Event) -> ServerMember:
         case ServerJoined(membership=membership):
             return ServerMember(joined=True, membership=membership)
         case ServerLeft() | MemberKicked() | MemberUnbanned():
-            return ServerMember(membership=member.membership)
+            return ServerMember(put_out=isinstance(event, MemberKicked), membership=member.membership)
         case MemberBanned(until=until, reason=reason):
-            return ServerMember(ban=Ban(until, reason), membership=member.membership)
+            return ServerMember(put_out=True, ban=Ban(until, reason), membership=member.membership)
         case RoleGranted(role_id=role_id):
             return replace(member, roles=member.roles | {role_id})
         case RoleRevoked(role_id=role_id):

@@ -73,8 +73,8 @@ class TooManyAttempts(Refusal):
     """Refused until ``retry_after_seconds`` have passed."""
 
     def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__(Code.TOO_MANY_REQUESTS, f"Too many attempts. Try again in {_in_words(retry_after_seconds)}.")
-        self.retry_after_seconds = retry_after_seconds
+        message = f"Too many attempts. Try again in {_in_words(retry_after_seconds)}."
+        super().__init__(Code.TOO_MANY_REQUESTS, message, retry_after_seconds=retry_after_seconds)
 
 
 class Attempts:

@@ -12,11 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import structlog
 from msgspec import Struct
 
 from infra.telemetry import metrics
+
+if TYPE_CHECKING:
+    from infra.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
@@ -36,6 +40,16 @@ class BreakerLimits(Struct, frozen=True):
     open_seconds_min: float = 0.5
     open_seconds_max: float = 5.0
     probe_seconds_max: float = 10.0
+
+
+def breaker_limits(settings: "Settings") -> BreakerLimits:
+    """Those settings that begin with ``breaker_``."""
+    return BreakerLimits(**{name: getattr(settings, f"breaker_{name}") for name in BreakerLimits.__struct_fields__})
+
+
+def show(dependency: str, state: State) -> None:
+    """For who pauses between its attempts and so is its own breaker: be seen as one."""
+    metrics.BREAKER_STATE.labels(dependency).set(state)
 
 
 class CircuitOpen(Exception):
@@ -69,7 +83,7 @@ class Breaker:
         self._retry_at = 0.0
         self._probing_until: float | None = None
         self.state: State = State.CLOSED
-        metrics.BREAKER_STATE.labels(dependency).set(State.CLOSED)
+        show(dependency, State.CLOSED)
 
     def admit(self) -> None:
         """Let the call be made, or raise the refusal."""
@@ -141,7 +155,7 @@ class Breaker:
 
     def _become(self, state: State) -> None:
         self.state = state
-        metrics.BREAKER_STATE.labels(self.dependency).set(state)
+        show(self.dependency, state)
 
 
 def pauses(

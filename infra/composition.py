@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from commands.handling import Commands
 from infra.attempts import Attempts, Rate
-from infra.breaker import Breaker, BreakerLimits
+from infra.breaker import Breaker, breaker_limits
 from infra.credentials import Credentials
 from infra.event_store import GroupCommitStore, postgres_store
 from infra.guarded_pool import GuardedPool, PostgresAway, guarded_pool
@@ -20,8 +20,11 @@ from infra.guarded_redis import RedisAway, guarded_redis
 from infra.keyring import Keyring
 from infra.mail import Mailbox
 from infra.measured_commands import MeasuredCommands
+from infra.pace import RedisPace
 from infra.passwords import Passwords
+from infra.presence import Presences, presence_limits
 from infra.progress import Progress
+from infra.queries.messages import MessageLog, PostgresMessages
 from infra.reads import ReadLimits, Reads
 from infra.recorders import NotSent
 from infra.secrets import Secrets, load_secrets
@@ -29,6 +32,7 @@ from infra.sessions import SessionLimits, Sessions
 from infra.settings import Settings
 from infra.sign_in import SignIn, SignInLimits
 from infra.signals import RedisPublisher, RedisSignals, publishing_client
+from infra.snowflakes import Snowflakes
 from infra.tokens import AccessTokens
 
 
@@ -48,8 +52,10 @@ class Moot(Struct, frozen=True, kw_only=True, weakref=True):
     commands: Commands
     pool: GuardedPool
     reads: Reads
+    messages: MessageLog
     redis: Redis
     signals: RedisSignals
+    presences: Presences
     progress: Progress
     publisher: RedisPublisher
     sessions: Sessions
@@ -95,6 +101,9 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
         signals = RedisSignals(client)
         await signals.open()
         stack.push_async_callback(signals.close)
+        presences = Presences(client, presence_limits(settings))
+        await presences.open()
+        stack.push_async_callback(presences.close)
         progress = Progress(signals, pool, wait_seconds_max=settings.position_wait_seconds_max)
         pool.on_broken = progress.doubt
         await progress.open()
@@ -105,7 +114,17 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             at_once=settings.password_hashes_at_once_max, waiting_max=settings.password_hashes_waiting_max
         )
         stack.callback(passwords.close)
-        commands = MeasuredCommands(store, clock, secrets.name_key, settings.rules)
+        message_ids = Snowflakes(pool)
+        await message_ids.open()
+        stack.push_async_callback(message_ids.close)
+        commands = MeasuredCommands(
+            store,
+            clock,
+            secrets.name_key,
+            settings.rules,
+            message_ids=message_ids,
+            pace=RedisPace(client, seconds_max=settings.pace_redis_seconds_max),
+        )
         sessions = _sessions(settings, secrets, pool, client, clock)
         mailbox = Mailbox(pool, clock=clock)
         yield Moot(
@@ -117,8 +136,10 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             commands=commands,
             pool=pool,
             reads=Reads(pool, replica, limits=_read_limits(settings)),
+            messages=PostgresMessages(),
             redis=client,
             signals=signals,
+            presences=presences,
             progress=progress,
             publisher=RedisPublisher(publishing, Breaker("redis publisher", breaker_limits(settings))),
             sessions=sessions,
@@ -151,11 +172,6 @@ def _pool(settings: Settings, name: str, url: str, wait_seconds_max: float) -> G
         breaker=Breaker(name, breaker_limits(settings), refusal=PostgresAway),
         name=name,
     )
-
-
-def breaker_limits(settings: Settings) -> BreakerLimits:
-    """Those settings that begin with ``breaker_``."""
-    return BreakerLimits(**{name: getattr(settings, f"breaker_{name}") for name in BreakerLimits.__struct_fields__})
 
 
 def _read_limits(settings: Settings) -> ReadLimits:

@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 from commands.handling import Caller, Commands, Contended, NotSignedIn, Outcome
-from commands.ports import StoreUnavailable
+from commands.ports import IdsUnavailable, StoreUnavailable
 from domain.command import Command
 from domain.refusal import Refusal
 from infra.telemetry import metrics, tracing
@@ -14,6 +14,7 @@ _OUTCOMES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (NotSignedIn, "refused"),
     (Contended, "contended"),
     (StoreUnavailable, "unavailable"),
+    (IdsUnavailable, "unavailable"),
 )
 
 

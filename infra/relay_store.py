@@ -5,6 +5,7 @@ import socket
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from hashlib import sha256
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -52,6 +53,23 @@ FROM (SELECT) AS always LEFT JOIN (
 _RELAYED = """
 INSERT INTO log.relayed AS kept (partition, position) SELECT * FROM unnest(%b::integer[], %b::bigint[])
 ON CONFLICT (partition) DO UPDATE SET position = excluded.position WHERE excluded.position > kept.position
+"""
+
+
+_KEYS_THERE = """
+CREATE TEMPORARY TABLE IF NOT EXISTS keys_there (author_id uuid PRIMARY KEY, digest bytea); TRUNCATE keys_there
+"""
+_KEYS_COMPARED = "DROP TABLE IF EXISTS keys_there"
+_KEY_THERE = """
+INSERT INTO keys_there SELECT * FROM unnest(%b::uuid[], %b::bytea[])
+ON CONFLICT (author_id) DO UPDATE SET digest = excluded.digest
+"""
+# What is looked at is limited, not what is found: usually nothing is, and a million keys are not looked at in one go.
+_KEYS_NOT_THERE = """
+SELECT author_id, CASE WHEN k.created_at < %b AND t.digest IS DISTINCT FROM sha256(k.wrapped) THEN k.wrapped END
+FROM (SELECT author_id, wrapped, created_at FROM log.author_keys WHERE author_id > %b::uuid
+    ORDER BY author_id LIMIT %b) k LEFT JOIN keys_there t USING (author_id)
+ORDER BY author_id
 """
 
 
@@ -184,6 +202,35 @@ class RelayStore:
             (since, margin_seconds),
         )
         return [(Id(str(author)), at) for author, at in found]
+
+    def compare_keys(self) -> datetime:
+        """Begin to compare the keys that are in Kafka with those here; nothing is known of what is there. The time."""
+        self._connection.execute(_KEYS_THERE)
+        row = self._connection.execute("SELECT clock_timestamp()").fetchone()
+        assert row is not None
+        found: datetime = row[0]
+        return found
+
+    def there(self, keys: Mapping[Id, bytes | None]) -> None:
+        """These keys are in Kafka, in place of what was there of the same authors."""
+        digests = [None if wrapped is None else sha256(wrapped).digest() for wrapped in keys.values()]
+        self._connection.execute(_KEY_THERE, (list(keys), digests), prepare=True)
+
+    def not_there(self, made_before: datetime, after: Id, authors_max: int) -> tuple[Mapping[Id, bytes], Id | None]:
+        """Looks at so many authors in the order of their ids, from after that one.
+
+        Gives those of their wrapped keys that are not there as they are here, and the last author that was looked at;
+        ``None`` if there was none.
+        """
+        looked_at = self._connection.execute(
+            _KEYS_NOT_THERE, (made_before, after, authors_max), binary=True, prepare=True
+        ).fetchall()
+        last = Id(str(looked_at[-1][0])) if looked_at else None
+        return {Id(str(author)): bytes(box) for author, box in looked_at if box is not None}, last
+
+    def compared_keys(self) -> None:
+        """The comparison is over: what was known of the keys in Kafka is forgotten."""
+        self._connection.execute(_KEYS_COMPARED)
 
     def kept(self) -> dict[int, int]:
         """What ``relayed`` has kept."""

@@ -19,6 +19,7 @@ from infra.engine_urls import check_cassandra_url, check_postgres_url, check_red
 from infra.failures import Failure
 from infra.fleet_settings import FleetSettings
 from infra.kafka_settings import KafkaSettings
+from infra.presence_settings import PresenceSettings
 from infra.proxies import networks
 from infra.setting import setting
 from infra.store_limits import LIMITS, StoreLimits
@@ -34,7 +35,7 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-class Settings(FleetSettings, WorkerSettings, KafkaSettings, CassandraSettings, ViewSettings):
+class Settings(FleetSettings, WorkerSettings, KafkaSettings, CassandraSettings, ViewSettings, PresenceSettings):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
@@ -297,6 +298,19 @@ class Settings(FleetSettings, WorkerSettings, KafkaSettings, CassandraSettings, 
     sessions_max: int = setting(50, "sessions", "Of one account; one more ends the oldest.", ge=1)
     session_redis_seconds_max: float = setting(
         0.5, "seconds", "How long Redis may take to say whether a session has ended, before PostgreSQL is asked.", gt=0
+    )
+    unread_rest_seconds: float = setting(
+        0.5,
+        "seconds",
+        "How long what somebody has not read in a server is not counted again for who follows it: in a busy server "
+        "each count is of many messages.",
+        ge=0,
+    )
+    pace_redis_seconds_max: float = setting(
+        0.5,
+        "seconds",
+        "How long Redis may take to count a message; without an answer its author is not held back.",
+        gt=0,
     )
     sign_ins_per_account_max: int = setting(
         10, "attempts", "In a row with one name or address, known or not; a success starts afresh.", ge=1

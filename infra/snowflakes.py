@@ -1,18 +1,19 @@
-"""Ids that grow with time: 41 bits of milliseconds since 2025, 10 of who made it, 12 of which in that millisecond.
+"""Ids that grow with time (``domain.snowflake``), made by many processes.
 
-The layout is Twitter's (https://github.com/twitter-archive/snowflake/tree/snowflake-2010). What is ours: the clock of a
-machine that makes ids is never asked. PostgreSQL leases a number, and with it a span of milliseconds by its own
-clock in which nobody else makes ids under that number; a process goes on from there by its steady clock. So neither a
-clock that is set back or forward, nor a process that was frozen, nor two that start at once make an id twice, and those
-of one process only grow. If PostgreSQL's own clock is set back, ids go on from where they were.
+The clock of a machine that makes ids is never asked. PostgreSQL leases a number, and with it a span of milliseconds by
+its own clock in which nobody else makes ids under that number; a process goes on from there by its steady clock. So
+neither a clock that is set back or forward, nor a process that was frozen, nor two that start at once make an id twice,
+and those of one process only grow. If PostgreSQL's own clock is set back, ids go on from where they were.
 
 An id may be committed after a larger one: whoever resumes something does so by position in the log, never by id.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Final
 
 import psycopg
@@ -20,11 +21,14 @@ import structlog
 from msgspec import Struct
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-EPOCH_MS: Final = 1_735_689_600_000
-"""The first millisecond of 2025, since 1970, UTC."""
-WORKER_BITS, SEQUENCE_BITS = 10, 12
+from commands.ports import IdsUnavailable
+from domain.snowflake import EPOCH_MS, SEQUENCE_BITS, made
+from infra.tasks import end
+
 LEASE_SECONDS: Final = 30.0
 """How long ids are made without hearing from PostgreSQL, and how long a number is taken after a crash."""
+RETRY_SECONDS: Final = 0.5
+"""About so long it is waited before PostgreSQL is asked again that did not prolong the lease."""
 _SEQUENCE_MAX: Final = (1 << SEQUENCE_BITS) - 1
 
 _TAKE: Final = b"""
@@ -47,7 +51,7 @@ _GIVE_BACK: Final = (
 _log = structlog.get_logger(__name__)
 
 
-class NoIds(Exception):
+class NoIds(IdsUnavailable):
     """No id can be made now: PostgreSQL did not prolong the lease in time, or all numbers are taken. Try again."""
 
 
@@ -57,11 +61,6 @@ class Lease(Struct, frozen=True):
     worker: int
     now_ms: int
     until_ms: int
-
-
-def milliseconds(snowflake: int) -> int:
-    """When an id was made: milliseconds since 1970, UTC."""
-    return (snowflake >> WORKER_BITS + SEQUENCE_BITS) + EPOCH_MS
 
 
 class Clock:
@@ -90,7 +89,34 @@ class Clock:
         if ms > self.lease.until_ms:
             raise NoIds("no ids can be made: PostgreSQL has not prolonged the lease. Try again")
         self.last_ms, self._sequence = ms, sequence
-        return ms << WORKER_BITS + SEQUENCE_BITS | self.lease.worker << SEQUENCE_BITS | sequence
+        return made(ms + EPOCH_MS, self.lease.worker, sequence)
+
+
+class PastIds:
+    """Makes the ids of messages that a program writes into the past, each of its own time. One program at a time."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def at(self, at: datetime) -> "PastIdsAt":
+        """The ids of that time."""
+        return PastIdsAt(self, int(at.timestamp() * 1000))
+
+    def make(self, ms: int) -> int:
+        """Another id of that millisecond since 1970."""
+        count = self._counts[ms] = self._counts.get(ms, -1) + 1
+        return made(ms, count >> SEQUENCE_BITS, count & _SEQUENCE_MAX)
+
+
+class PastIdsAt(Struct, frozen=True):
+    """Makes ids of one millisecond since 1970."""
+
+    ids: PastIds
+    ms: int
+
+    def next(self) -> int:
+        """Another one."""
+        return self.ids.make(self.ms)
 
 
 class Snowflakes:
@@ -108,6 +134,8 @@ class Snowflakes:
         self._steady = steady
         self._clock: Clock | None = None
         self._renewing: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+        """Set when an id was wanted and none could be made."""
 
     async def open(self) -> None:
         """Take a lease and keep it. Raises ``NoIds``, ``psycopg.Error`` and ``PoolTimeout``."""
@@ -117,9 +145,7 @@ class Snowflakes:
     async def close(self) -> None:
         """Give the number back."""
         if self._renewing is not None:
-            self._renewing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._renewing
+            await end(self._renewing)
         clock, self._clock = self._clock, None
         if clock is not None:
             with suppress(psycopg.Error, PoolTimeout):  # it is free anyway in a while
@@ -132,7 +158,11 @@ class Snowflakes:
         """An id larger than all before that this process made. Raises ``NoIds``."""
         if self._clock is None:
             raise NoIds("no ids can be made: there is no lease. Try again")
-        return self._clock.next()
+        try:
+            return self._clock.next()
+        except NoIds:
+            self._wanted.set()
+            raise
 
     async def renew(self) -> None:
         """Have the lease prolonged, or take another number where somebody else has this one by now."""
@@ -151,9 +181,17 @@ class Snowflakes:
         self._clock = Clock(Lease(*row), self._steady, after_ms=after_ms)
 
     async def _keep(self) -> None:
+        pause = self._lease_ms / 3000
         while True:
-            await asyncio.sleep(self._lease_ms / 3000)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wanted.wait()
             try:
                 await self.renew()
             except (psycopg.Error, PoolTimeout, NoIds) as error:
                 _log.warning("snowflakes.not_renewed", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+                pause = 0.0  # the lease goes on running: try again at once
+            else:
+                pause = self._lease_ms / 3000
+            self._wanted.clear()

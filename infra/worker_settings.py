@@ -21,9 +21,9 @@ class WorkerSettings(BaseModel):
     worker_session_seconds: float = setting(
         10.0,
         "seconds",
-        "A worker that the broker has not heard of for so long is dead, and others take over. The broker's own least is"
-        " 6 s; less would take a machine that is merely busy for a dead one.",
-        ge=6,
+        "A worker that the broker has not heard of for so long is dead, and others take over. Less than 6 s, which a"
+        " broker must be told to allow, takes a machine that is merely busy for a dead one.",
+        ge=1,
         le=300,
     )
     worker_heartbeat_seconds: float = setting(

@@ -25,7 +25,9 @@ class ChannelOverride(Row, frozen=True, gc=False):
     position: int = 0
 
 
-channel_overrides = Projection("channel_overrides", version=1, row=ChannelOverride, local=True)
+channel_overrides = Projection(
+    "channel_overrides", version=1, row=ChannelOverride, signal=lambda row: f"standing:{row.channel_id}", local=True
+)
 
 
 @channel_overrides.on(OverrideSet, key=lambda e: (e.channel_id, e.target_id))

@@ -35,7 +35,7 @@ class Channel(Row, frozen=True, gc=False):
     position: int = 0
 
 
-channels = Projection("channels", version=1, row=Channel, local=True)
+channels = Projection("channels", version=1, row=Channel, signal=lambda row: f"standing:{row.channel_id}", local=True)
 
 
 @channels.on(ChannelCreated, key=lambda e: e.channel_id)

@@ -1,5 +1,6 @@
-"""Who is banned from each chat server. A row exists until the ban is taken back, also when it has ended by then.
+"""Who was put out of each chat server: banned, or kicked.
 
+The row of a ban exists until it is taken back, also when it has ended by then; that of a kick until they are back.
 All its events are of one stream.
 """
 
@@ -9,39 +10,41 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from domain.event import Id
-from domain.server_member import MemberBanned, MemberUnbanned, ServerJoined
+from domain.server_member import MemberBanned, MemberKicked, MemberUnbanned, ServerJoined
 from projections.core import Projection, Row
 from schemas.envelope import Recorded
 
 
 class ServerBan(Row, frozen=True, gc=False):
-    """A ban; ``until`` is ``None`` where it has no end."""
+    """A ban, whose ``until`` is ``None`` where it has no end; or, if ``kicked``, a kick."""
 
     key_fields: ClassVar[tuple[str, ...]] = ("server_id", "account_id")
     server_id: Id
     account_id: Id
+    kicked: bool = False
     moderator_id: Id | None = None
     reason: str = ""
     until: datetime | None = None
-    banned_at: datetime | None = None
+    since: datetime | None = None
     position: int = 0
 
 
-server_bans = Projection("server_bans", version=1, row=ServerBan, local=True)
+server_bans = Projection("server_bans", version=2, row=ServerBan, local=True)
 
 
-def _key(e: MemberBanned | MemberUnbanned | ServerJoined) -> tuple[Id, Id]:
+def _key(e: MemberBanned | MemberKicked | MemberUnbanned | ServerJoined) -> tuple[Id, Id]:
     return e.server_id, e.account_id
 
 
-@server_bans.on(MemberBanned, key=_key)
-def _(row: ServerBan, e: MemberBanned, at: Recorded) -> ServerBan:
+@server_bans.on(MemberBanned, MemberKicked, key=_key)
+def _(row: ServerBan, e: MemberBanned | MemberKicked, at: Recorded) -> ServerBan:
     return replace(
         row,
+        kicked=isinstance(e, MemberKicked),
         moderator_id=e.moderator_id,
         reason=e.reason,
-        until=e.until,
-        banned_at=at.occurred_at,
+        until=None if isinstance(e, MemberKicked) else e.until,
+        since=at.occurred_at,
         position=at.position,
     )
 

@@ -47,7 +47,9 @@ def _packed(ids: set[Id]) -> bytes:
     return b"".join(sorted(UUID(one).bytes for one in ids))
 
 
-server_members = Projection("server_members", version=1, row=ServerMember, local=True)
+server_members = Projection(
+    "server_members", version=1, row=ServerMember, signal=lambda row: f"standing:{row.server_id}", local=True
+)
 
 
 def _key(e: ServerJoined | ServerLeft | MemberKicked | MemberBanned | RoleGranted | RoleRevoked) -> tuple[Id, Id]:

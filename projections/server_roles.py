@@ -25,7 +25,9 @@ class ServerRole(Row, frozen=True, gc=False):
     position: int = 0
 
 
-server_roles = Projection("server_roles", version=1, row=ServerRole, local=True)
+server_roles = Projection(
+    "server_roles", version=1, row=ServerRole, signal=lambda row: f"standing:{row.server_id}", local=True
+)
 
 
 def _key(e: RoleCreated | RoleEdited | RoleRanked | RoleDeleted) -> tuple[Id, Id]:

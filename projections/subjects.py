@@ -1,4 +1,4 @@
-"""Which events touch a post, comment, account, community or part of a server: the index behind ``moot explain``.
+"""Which events touch a post, message, account, community, part of a server, or conversation: for ``moot explain``.
 
 Internal: it also leads from an anonymous author to the post, so nothing of it may reach another person.
 """
@@ -15,12 +15,23 @@ from domain.channel import ChannelCreated, ChannelDeleted, ChannelEdited, Overri
 from domain.channel_list import ChannelDelisted, ChannelListed, ChannelPlaced
 from domain.comment import CommentAttached, CommentDeleted, CommentEdited, CommentImported, CommentSubmitted
 from domain.community import CommunityCreated, CommunityEdited, CommunityImported
+from domain.conversation import (
+    DirectOpened,
+    GroupCreated,
+    GroupHandedOver,
+    GroupJoined,
+    GroupLeft,
+    GroupMemberRemoved,
+    GroupRenamed,
+)
 from domain.event import Event, Id
 from domain.follow import AccountFollowed, AccountUnfollowed
 from domain.invite import InviteCounted, InviteCreated, InviteRevoked, InviteUsed
 from domain.membership import InvitationDeclined, MemberInvited, MemberJoined, MemberLeft, ModeratorAppointed
+from domain.message import MessageDeleted, MessageEdited, MessageSent
 from domain.moderators import ModeratorDelisted, ModeratorListed
 from domain.name import NameClaimed
+from domain.nonce import NonceUsed
 from domain.post import (
     PostDeleted,
     PostEdited,
@@ -31,6 +42,8 @@ from domain.post import (
     PostUnlocked,
     PostUnstickied,
 )
+from domain.reaction import ReactionAdded, ReactionRemoved
+from domain.read_marker import MarkerMoved
 from domain.role import RoleCreated, RoleDeleted, RoleEdited, RoleRanked
 from domain.save import ItemSaved, ItemUnsaved
 from domain.server import ServerCreated, ServerDeleted, ServerEdited, ServerTransferred
@@ -117,6 +130,20 @@ TOUCHED: dict[type[Event], tuple[str, ...]] = {
     ChannelListed: ("server_id", "channel_id"),
     ChannelPlaced: ("server_id", "channel_id"),
     ChannelDelisted: ("server_id", "channel_id"),
+    DirectOpened: ("conversation_id", "opener_id", "other_id"),
+    GroupCreated: ("conversation_id", "owner_id"),
+    GroupRenamed: ("conversation_id", "editor_id"),
+    GroupHandedOver: ("conversation_id", "owner_id", "account_id"),
+    GroupJoined: ("conversation_id", "account_id", "adder_id"),
+    GroupLeft: ("conversation_id", "account_id"),
+    GroupMemberRemoved: ("conversation_id", "account_id", "remover_id"),
+    MessageSent: ("message_id", "channel_id", "server_id", "author_id", "reply_to_id"),
+    MessageEdited: ("message_id", "channel_id", "server_id", "author_id"),
+    MessageDeleted: ("message_id", "channel_id", "server_id", "author_id", "deleter_id"),
+    NonceUsed: ("message_id", "channel_id", "author_id"),
+    ReactionAdded: ("message_id", "channel_id", "account_id"),
+    ReactionRemoved: ("message_id", "channel_id", "account_id"),
+    MarkerMoved: ("account_id", "channel_id", "message_id"),
 }
 """Which fields of each kind of event name a subject that it touches: every field that holds the id of one."""
 
@@ -143,7 +170,7 @@ class Subject(Row, frozen=True, gc=False):
 
 
 subjects = Projection(
-    "subjects", version=2, row=Subject, done=lambda row, position: row.bucket < Subject.bucket_of(position + 1)
+    "subjects", version=3, row=Subject, done=lambda row, position: row.bucket < Subject.bucket_of(position + 1)
 )
 
 

@@ -81,7 +81,7 @@ class Context:
         if self._loaders is None:
             from read_api.loaders import Loaders  # noqa: PLC0415 - loaders know contexts
 
-            self._loaders = Loaders(self.reading, self.viewer_id)
+            self._loaders = Loaders(self.reading, self.viewer_id, self.moot.messages, self.moot.presences)
         return self._loaders
 
     def forget(self) -> None:

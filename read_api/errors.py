@@ -80,8 +80,18 @@ class UserError:
     field: list[str] | None = strawberry.field(
         description='The path to the input at fault, such as `["input", "title"]`; null if it is not one field.'
     )
+    retry_after_seconds: int | None = strawberry.field(
+        default=None, description="How long to wait before trying again, where waiting helps."
+    )
 
 
-def user_error(code: Code | ApiCode, message: str, field: str | None = None) -> UserError:
+def user_error(
+    code: Code | ApiCode, message: str, field: str | None = None, *, retry_after_seconds: int | None = None
+) -> UserError:
     """A user error; ``field`` is the name of a field of the mutation's ``input`` in GraphQL's spelling."""
-    return UserError(code=ErrorCode[code.name], message=message, field=["input", field] if field else None)
+    return UserError(
+        code=ErrorCode[code.name],
+        message=message,
+        field=["input", field] if field else None,
+        retry_after_seconds=retry_after_seconds,
+    )

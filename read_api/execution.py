@@ -32,7 +32,7 @@ from redis import RedisError
 from strawberry import Schema
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
-from commands.ports import StoreUnavailable
+from commands.ports import IdsUnavailable, StoreUnavailable
 from infra.telemetry import metrics
 from read_api.columns import Run
 from read_api.context import Context
@@ -43,7 +43,15 @@ from read_api.plans import Plans, Unplannable
 
 log = structlog.get_logger("moot.api")
 
-UNAVAILABLE = (StoreUnavailable, psycopg.OperationalError, PoolTimeout, TooManyRequests, RedisError, ConnectionError)
+UNAVAILABLE = (
+    StoreUnavailable,
+    IdsUnavailable,
+    psycopg.OperationalError,
+    PoolTimeout,
+    TooManyRequests,
+    RedisError,
+    ConnectionError,
+)
 """What an engine that does not answer raises: the client may try again."""
 
 _TOO_LONG = re.compile(r"contains more than \d+ (tokens|comments)")

@@ -24,6 +24,8 @@ class Kind(Enum):
     SERVER = b"s"
     CHANNEL = b"h"
     ROLE = b"o"
+    MESSAGE = b"m"
+    CONVERSATION = b"v"
 
     @property
     def label(self) -> str:
@@ -73,6 +75,18 @@ def subject_id(text: str, kind: Kind, field: str | None = None) -> Id:
             field,
         )
     return identity
+
+
+def place_id(text: str, field: str | None = None) -> tuple[Kind, Id]:
+    """The type and stream id of where messages are: a channel or a conversation. Raises ``BadInput`` otherwise."""
+    kind, identity = parse_id(text, field)
+    if kind not in (Kind.CHANNEL, Kind.CONVERSATION):
+        raise BadInput(
+            ApiCode.ID_OF_ANOTHER_TYPE,
+            f"This is the id of a {kind.label} where that of a Channel or a Conversation is wanted.",
+            field,
+        )
+    return kind, identity
 
 
 def target_id(text: str, field: str | None = None) -> tuple[Kind, Id]:

@@ -5,14 +5,17 @@ coroutine; otherwise with a future, which the executor awaits. Nothing is rememb
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from psycopg import AsyncConnection
 
 from domain.event import Id
-from infra.queries import accounts, comments, communities, items, servers
+from infra.presence import Presences, PresenceUnavailable
+from infra.queries import accounts, comments, communities, conversations, items, messages, servers, unread
 from infra.queries.comments import CommentItem
+from infra.queries.conversations import Joined
+from infra.queries.messages import MessageLog
 from infra.queries.rows import Page
 from infra.queries.servers import Inside, Placed
 from infra.reads import Reading
@@ -23,15 +26,19 @@ from projections.memberships import Membership
 from projections.posts import Post as PostRow
 from projections.profiles import Profile
 from projections.ranking import CommentSort
+from projections.reaction_counts import ReactionCount
 from projections.scores import Score as ScoreRow
 from read_api.schema.accounts import Account
 from read_api.schema.comments import Comment
 from read_api.schema.common import Vote
 from read_api.schema.communities import Community
+from read_api.schema.conversations import Conversation
+from read_api.schema.messages import Message
 from read_api.schema.posts import Post
+from read_api.schema.presence_states import PresenceState
 from read_api.schema.servers import Channel, Role, Server
 
-K = TypeVar("K", bound=str)
+K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 Connection = AsyncConnection[Any]
 
@@ -41,19 +48,13 @@ _TURNS = 3
 and what they await a turn after that."""
 
 
-class Loader(Generic[K, V]):
+class Batches(Generic[K, V]):
     """Batches look-ups by key with one function, which gives those it found; the rest get ``missing``."""
 
-    __slots__ = ("_fetch", "_known", "_missing", "_reading", "_tasks", "_waiting")
+    __slots__ = ("_ask", "_known", "_missing", "_tasks", "_waiting")
 
-    def __init__(
-        self,
-        reading: Reading,
-        fetch: Callable[[Connection, Sequence[K]], Awaitable[Mapping[K, V]]],
-        missing: V,
-    ) -> None:
-        self._reading = reading
-        self._fetch = fetch
+    def __init__(self, ask: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]], missing: V) -> None:
+        self._ask = ask
         self._missing = missing
         self._known: dict[K, V] = {}
         self._waiting: dict[K, asyncio.Future[V]] = {}
@@ -103,7 +104,7 @@ class Loader(Generic[K, V]):
     async def _answer(self, waiting: dict[K, asyncio.Future[V]]) -> None:
         try:
             keys = list(waiting)
-            found = await self._reading.run(lambda connection: self._fetch(connection, keys))
+            found = await self._ask(keys)
         except BaseException as error:
             for future in waiting.values():
                 if not future.done():
@@ -118,12 +119,28 @@ class Loader(Generic[K, V]):
                 future.set_result(value)
 
 
+class Loader(Batches[K, V]):
+    """The same from the views."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        reading: Reading,
+        fetch: Callable[[Connection, Sequence[K]], Awaitable[Mapping[K, V]]],
+        missing: V,
+    ) -> None:
+        super().__init__(lambda keys: reading.run(lambda connection: fetch(connection, keys)), missing)
+
+
 class Loaders:
     """The loaders of one operation. Those of a visitor know without asking that he voted and saved nothing."""
 
-    def __init__(self, reading: Reading, viewer_id: Id | None) -> None:
+    def __init__(self, reading: Reading, viewer_id: Id | None, message_log: MessageLog, presences: Presences) -> None:
         self._reading = reading
+        self._message_log = message_log
         self._viewer_id = viewer_id
+        self._of_presences = presences
         self._siblings: dict[tuple[str, CommentSort, int, bool], Loader[Id, Page[CommentItem]]] = {}
         self.accounts: Loader[Id, Account | None] = Loader(reading, self._accounts, None)
         self.communities: Loader[Id, Community | None] = Loader(reading, self._communities, None)
@@ -139,6 +156,12 @@ class Loaders:
         self.roles: Loader[Id, Role | None] = Loader(reading, self._roles, None)
         self.channels: Loader[Id, Channel | None] = Loader(reading, self._channels, None)
         self.channels_of: Loader[Id, Sequence[Channel]] = Loader(reading, self._channels_of, ())
+        self.messages: Loader[tuple[Id, int], Message | None] = Loader(reading, self._messages, None)
+        self.reactions: Loader[int, Sequence[ReactionCount]] = Loader(reading, messages.reactions, ())
+        self.reacted: Loader[int, Collection[str]] = Loader(reading, self._reacted, ())
+        self.unread: Loader[Id, unread.Unread] = Loader(reading, self._unread, unread.Unread())
+        self.conversations: Loader[Id, Conversation | None] = Loader(reading, self._conversations, None)
+        self.presences: Batches[Id, PresenceState | None] = Batches(self._presences, PresenceState.OFFLINE)
         self.followed: Loader[Id, bool] = Loader(reading, self._followed, False)
         self.blocked: Loader[Id, bool] = Loader(reading, self._blocked, False)
 
@@ -188,6 +211,12 @@ class Loaders:
         server = Server(inside=inside)
         self.servers.prime(inside.server.server_id, server)
         return server
+
+    def conversation(self, joined: Joined) -> Conversation:
+        """The conversation that came with something else."""
+        conversation = Conversation(joined=joined)
+        self.conversations.prime(joined.conversation.conversation_id, conversation)
+        return conversation
 
     async def _accounts(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Account | None]:
         return {row.account_id: Account(row=row) for row in await accounts.by_ids(connection, ids)}
@@ -254,6 +283,63 @@ class Loaders:
             placed = await servers.channels_of(connection, ids)
             found = await self._inside(connection, ids)
         return {server_id: _visible(channels, found) for server_id, channels in placed.items()}
+
+    async def _messages(
+        self, connection: Connection, keys: Sequence[tuple[Id, int]]
+    ) -> dict[tuple[Id, int], Message | None]:
+        by_channel: dict[Id, list[int]] = {}
+        for channel_id, message_id in keys:
+            by_channel.setdefault(channel_id, []).append(message_id)
+        made: dict[tuple[Id, int], Message | None] = {}
+        for channel_id, ids in by_channel.items():
+            found = await self._message_log.by_ids(messages.On(connection), channel_id, ids)
+            made.update(((channel_id, row.message_id), Message(row=row)) for row in found.values())
+        return made
+
+    async def _reacted(self, connection: Connection, ids: Sequence[int]) -> Mapping[int, Collection[str]]:
+        assert self._viewer_id is not None
+        return await messages.reacted(connection, self._viewer_id, ids)
+
+    async def _unread(self, connection: Connection, ids: Sequence[Id]) -> Mapping[Id, unread.Unread]:
+        viewer_id = self._viewer_id
+        assert viewer_id is not None
+        async with servers.one_moment(connection):
+            placed = await servers.channels(connection, ids)
+            server_ids = {one.channel.server_id for one in placed if one.channel.server_id is not None}
+            inside = await self._inside(connection, list(server_ids))
+            places = [
+                unread.Place(
+                    one.channel_id, each.inside.member.joined_at, each.inside.member.position, [*each.inside.targets]
+                )
+                for each in _visible(placed, inside)
+                for one in [each.placed.channel]
+                if each.inside.member.joined_at is not None
+            ]
+            found = await unread.unread(connection, viewer_id, places)
+        others = set(ids) - {one.channel.channel_id for one in placed}
+        if others:
+            talks = [one.mine for one in await conversations.joined(connection, viewer_id, list(others))]
+            async with servers.one_moment(connection):
+                places = [
+                    unread.Place(one.conversation_id, one.joined_at, one.position, [viewer_id])
+                    for one in talks
+                    if one.joined_at is not None
+                ]
+                found |= await unread.unread(connection, viewer_id, places)
+        return found
+
+    async def _conversations(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Conversation | None]:
+        if self._viewer_id is None:
+            return {}
+        found = await conversations.joined(connection, self._viewer_id, ids)
+        return {joined.conversation.conversation_id: Conversation(joined=joined) for joined in found}
+
+    async def _presences(self, ids: Sequence[Id]) -> dict[Id, PresenceState | None]:
+        try:
+            shown = await self._of_presences.shown(ids)
+        except PresenceUnavailable:
+            return dict.fromkeys(ids)
+        return {account_id: PresenceState(state.value) for account_id, state in shown.items()}
 
     async def _followed(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
         assert self._viewer_id is not None

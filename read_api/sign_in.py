@@ -20,7 +20,6 @@ from strawberry.utils.str_converters import to_camel_case
 from commands.handling import Caller, Contended, Outcome
 from domain.event import Id
 from domain.refusal import Code, Refusal
-from infra.attempts import TooManyAttempts
 from infra.sessions import Grant
 from infra.sign_in import Form, Source
 from read_api.context import Context
@@ -318,7 +317,7 @@ async def _tried(work: Callable[[], Awaitable[T]]) -> tuple[T | None, list[UserE
         return await work(), [], None
     except Refusal as refusal:
         field = None if refusal.field is None else to_camel_case(refusal.field)
-        wait = refusal.retry_after_seconds if isinstance(refusal, TooManyAttempts) else None
+        wait = refusal.retry_after_seconds
         return None, [user_error(refusal.code, refusal.message, field)], wait
     except BadInput as error:
         return None, [user_error(error.code, error.message, error.field)], None

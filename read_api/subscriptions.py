@@ -14,20 +14,30 @@ import strawberry
 from domain.event import Id
 from infra.queries import items
 from projections.comments import Comment as CommentRow
+from projections.messages import Message as MessageRow
 from projections.notifications import Notification as NotificationRow
 from projections.posts import Post as PostRow
 from projections.scores import Score as ScoreRow
 from read_api.cursors import POSITION_SCOPE, seal_position
 from read_api.errors import ApiCode
-from read_api.ids import Kind, subject_id
+from read_api.ids import Kind, place_id, subject_id
 from read_api.ids import target_id as parse_target
-from read_api.live.sources import CommentsSource, NotificationsSource, PostsSource, ScoreSource
+from read_api.live.sources import (
+    CommentsSource,
+    MessagesSource,
+    NotificationsSource,
+    PostsSource,
+    ScoreSource,
+    UnreadSource,
+)
 from read_api.live.streams import Stream, SubscriptionContext
 from read_api.live.topics import NOW, Source, gone
 from read_api.schema.comments import Comment
 from read_api.schema.common import Info, Node, Score
+from read_api.schema.messages import Message
 from read_api.schema.notifications import Notification
 from read_api.schema.posts import Post
+from read_api.schema.servers import Server
 
 AfterEvent: TypeAlias = Annotated[
     str | None,
@@ -93,6 +103,30 @@ class PostAdded(LiveEvent):
         return Post(row=self.row, author_not_blocked=True)
 
 
+@strawberry.type(description="A message was sent, edited, deleted or reacted to.")
+class MessageChanged(LiveEvent):
+    """A message as it is now."""
+
+    row: strawberry.Private[MessageRow]
+
+    @strawberry.field(description="The message as it is now. People you block are left out.")
+    def message(self) -> Message:
+        """The message as it is now."""
+        return Message(row=self.row, author_not_blocked=True)
+
+
+@strawberry.type(description="Something was said in a server, or you moved a marker of yours.")
+class UnreadChanged(LiveEvent):
+    """What the viewer has not read in a server."""
+
+    server_id: strawberry.Private[Id]
+
+    @strawberry.field(description="The server: ask its channels for `unread`. Null if you are not in it any more.")
+    def server(self, info: Info) -> Server | None:
+        """The server."""
+        return info.context.loaders.servers.get(self.server_id)
+
+
 @strawberry.type(description="Somebody replied to you.")
 class NotificationAdded(LiveEvent):
     """A new reply to the viewer."""
@@ -156,6 +190,47 @@ class Subscription:
             raise gone()  # invited, and sees that the community exists: its posts come with joining
         return _stream(context, source, after)
 
+    @strawberry.subscription(
+        description="The messages of a channel or conversation, as they are sent, edited, deleted and reacted to: each "
+        "as it is by then, so several changes of one may come as one. Ends when you may not see it any more."
+    )
+    async def message_changed(
+        self,
+        info: Info,
+        channel_id: Annotated[strawberry.ID, strawberry.argument(description="Of the channel or conversation.")],
+        after: AfterEvent = None,
+    ) -> AsyncIterable[MessageChanged]:
+        """The messages of a channel."""
+        context = _context(info)
+        kind, place = place_id(channel_id, "channelId")
+        server = None
+        if kind is Kind.CHANNEL:
+            channel = await context.loaders.channels.load(place)
+            server = channel.inside.server.server_id if channel is not None else None
+        if server is None and await context.loaders.conversations.load(place) is None:
+            raise gone()
+        source = MessagesSource(place, server, context.moot.messages, _changed)
+        return _stream(context, source, after)
+
+    @strawberry.subscription(
+        description="What you have not read in a server: as it stands, and whenever something is said there or you "
+        "move a marker on any device. Ends when you are not in the server any more."
+    )
+    async def unread_changed(
+        self,
+        info: Info,
+        server_id: Annotated[strawberry.ID, strawberry.argument(description="Of the server.")],
+        after: AfterEvent = None,
+    ) -> AsyncIterable[UnreadChanged]:
+        """What the viewer has not read in a server."""
+        context = _context(info)
+        server = subject_id(server_id, Kind.SERVER, "serverId")
+        viewer = context.require_viewer()
+        if await context.loaders.servers.load(server) is None:
+            raise gone()
+        rest_seconds = context.moot.settings.unread_rest_seconds
+        return _stream(context, UnreadSource(viewer, server, _unread_changed, rest_seconds), after)
+
     @strawberry.subscription(description="New replies to you.")
     async def notification_added(self, info: Info, after: AfterEvent = None) -> AsyncIterable[NotificationAdded]:
         """New replies to the viewer."""
@@ -180,6 +255,14 @@ def _comment_added(row: CommentRow) -> CommentAdded:
 
 def _post_added(row: PostRow) -> PostAdded:
     return PostAdded(position=row.position, row=row)
+
+
+def _changed(position: int, row: MessageRow) -> MessageChanged:
+    return MessageChanged(position=position, row=row)
+
+
+def _unread_changed(server_id: Id, position: int) -> UnreadChanged:
+    return UnreadChanged(position=position, server_id=server_id)
 
 
 def _notification_added(row: NotificationRow) -> NotificationAdded:

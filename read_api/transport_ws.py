@@ -21,7 +21,7 @@ from read_api.execution import Engine
 from read_api.live.connection import Client, Connection, ConnectionLimits
 from read_api.live.messages import PROTOCOL, CloseCode
 from read_api.live.operations import Operations
-from read_api.live.sockets import ABORT
+from read_api.live.sockets import ABORT, WRITE_NOW
 from read_api.live.topics import FollowLimits, Topics
 from read_api.request_ids import request_id_of
 
@@ -69,10 +69,11 @@ class WebSocketEndpoint:
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL})
         user_agent = headers.get(b"user-agent", b"").decode("latin-1")
         client = Client(request_id_of(scope), address_of(scope, self._proxies), user_agent)
-        abort = (scope.get("extensions") or {}).get(ABORT)
+        offered = scope.get("extensions") or {}
+        abort, write_now = offered.get(ABORT), offered.get(WRITE_NOW)
         with metrics.SOCKETS.track_inprogress():
             await Connection(
-                self._moot, self._sealer, self.operations, client, self._limits, receive, send, abort
+                self._moot, self._sealer, self.operations, client, self._limits, receive, send, abort, write_now
             ).run()
 
     def _is_welcome(self, headers: Mapping[bytes, bytes]) -> bool:

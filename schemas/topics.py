@@ -21,12 +21,17 @@ from domain import (
     channel_list,
     comment,
     community,
+    conversation,
     follow,
     invite,
     membership,
+    message,
     moderators,
     name,
+    nonce,
     post,
+    reaction,
+    read_marker,
     role,
     save,
     server,
@@ -72,8 +77,9 @@ THREADS: Final = Topic("moot.threads", 3, 12)
 AUTHOR_KEYS: Final = Topic("moot.keys", 4, 1, compacted=True)
 """The wrapped key of each author, by his id; a tombstone once it is destroyed. Holds no events."""
 SERVERS: Final = Topic("moot.servers", 5, 4)
+MESSAGES: Final = Topic("moot.messages", 6, 12)
 
-TOPICS: Final = (PEOPLE, COMMUNITIES, THREADS, SERVERS, AUTHOR_KEYS)
+TOPICS: Final = (PEOPLE, COMMUNITIES, THREADS, SERVERS, MESSAGES, AUTHOR_KEYS)
 
 KEYS: Final[dict[type[Event], tuple[Topic, str | None]]] = {
     account.AccountRegistered: (PEOPLE, "account_id"),
@@ -138,6 +144,20 @@ KEYS: Final[dict[type[Event], tuple[Topic, str | None]]] = {
     channel_list.ChannelListed: (SERVERS, "server_id"),
     channel_list.ChannelPlaced: (SERVERS, "server_id"),
     channel_list.ChannelDelisted: (SERVERS, "server_id"),
+    conversation.DirectOpened: (SERVERS, "conversation_id"),
+    conversation.GroupCreated: (SERVERS, "conversation_id"),
+    conversation.GroupRenamed: (SERVERS, "conversation_id"),
+    conversation.GroupHandedOver: (SERVERS, "conversation_id"),
+    conversation.GroupJoined: (SERVERS, "conversation_id"),
+    conversation.GroupLeft: (SERVERS, "conversation_id"),
+    conversation.GroupMemberRemoved: (SERVERS, "conversation_id"),
+    message.MessageSent: (MESSAGES, "channel_id"),
+    message.MessageEdited: (MESSAGES, "channel_id"),
+    message.MessageDeleted: (MESSAGES, "channel_id"),
+    nonce.NonceUsed: (MESSAGES, "channel_id"),
+    reaction.ReactionAdded: (MESSAGES, "channel_id"),
+    reaction.ReactionRemoved: (MESSAGES, "channel_id"),
+    read_marker.MarkerMoved: (MESSAGES, "channel_id"),
 }
 """For each kind of event its topic and the field that is its key; ``None``: the id of its stream, as of a pair."""
 

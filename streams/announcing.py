@@ -14,15 +14,18 @@ _log = structlog.get_logger(__name__)
 
 
 def channels_of(projections: Mapping[str, Projection], done: Mapping[str, Stepped], to: int) -> dict[str, int]:
-    """The live channels of the rows that changed, each with the position that the batch led to."""
+    """The live channels of the rows that changed, each with the position that the batch led to.
+
+    A row that is gone names its channel by its key.
+    """
     channels: dict[str, int] = {}
     for name, stepped in done.items():
         signal = projections[name].signal
         if signal is not None:
             channels.update(
                 (channel, to)
-                for row in stepped.changed.values()
-                if row is not None and (channel := signal(row)) is not None
+                for key, row in stepped.changed.items()
+                if (channel := signal(projections[name].new(key) if row is None else row)) is not None
             )
     return channels
 

@@ -21,7 +21,9 @@ import psycopg
 import structlog
 from msgspec import Struct
 
+from domain.event import Id
 from infra.breaker import State as BreakerState
+from infra.breaker import show
 from infra.codec import Row
 from infra.event_log import (
     EventLog,
@@ -34,6 +36,7 @@ from infra.event_log import (
     last_records,
     settled,
 )
+from infra.guarded_pool import is_away
 from infra.log_records import (
     EVENT_TOPICS,
     NotOurs,
@@ -103,6 +106,8 @@ class Relay:
 
     def start(self) -> None:
         """Begin. Raises ``RuntimeError`` the second time."""
+        show("postgres", BreakerState.CLOSED)
+        show("kafka", BreakerState.CLOSED)
         self._thread.start()
 
     def stop(self, timeout: float | None = None) -> bool:
@@ -146,9 +151,11 @@ class Relay:
         """Say what is wrong and wait: longer each time, and not as long as another relay that met the same."""
         failures = self.status.failures + 1
         metrics.RELAY_FAILURES.inc()
+        # One thread that pauses between its attempts is its own breaker, and is seen as one.
         if isinstance(error, LogUnavailable):
-            # One thread that pauses between its attempts is its own breaker, and is seen as one.
-            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.OPEN)
+            show("kafka", BreakerState.OPEN)
+        elif is_away(error):
+            show("postgres", BreakerState.OPEN)
         trouble = f"{type(error).__name__}: {error}".strip()
         sending, self._sending = self._sending, []
         _log.warning("relay.failed", error=trouble, failures=failures, exc_info=unexpected, **first_of(sending))
@@ -161,9 +168,11 @@ class Relay:
 
     def _elected(self, store: RelayStore) -> bool:
         while not self.stopping:
-            if store.elected():
+            elected = store.elected()
+            show("postgres", BreakerState.CLOSED)
+            if elected:
                 return True
-            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)  # it asks nothing of Kafka
+            show("kafka", BreakerState.CLOSED)  # it asks nothing of Kafka
             self._say(state="standing by", trouble="another relay leads")
             self._stopping.wait(self._limits.election_seconds)
         return False
@@ -173,9 +182,9 @@ class Relay:
         self._look(store, self._target.ends(names(TOPICS)))
         writer = self._target.writer(partial(self._giving_up, store))
         try:
-            self._keys.start_over()
+            self._keys.start_over(store, self._target)
             position = self._resume(store, writer)
-            metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)
+            show("kafka", BreakerState.CLOSED)
             if self.stopping:
                 return
             self._say(state="leading", position=position, trouble=None)
@@ -187,6 +196,8 @@ class Relay:
                 rows = store.page(position, self._limits.batch_events_max, self._limits.batch_bytes_max)
                 if not rows:
                     self._say(failures=0)
+                    if self._send_lost_keys(writer):
+                        continue
                     if self._publisher is not None:
                         self._publisher.mend()
                     store.wait(min(self._limits.poll_seconds, self._limits.keys_seconds))
@@ -194,8 +205,10 @@ class Relay:
                 began = time.monotonic()
                 position = self._send(store, writer, position, rows)
                 if len(rows) < self._limits.batch_events_max:
+                    self._send_lost_keys(writer)
                     self._stopping.wait(max(0.0, began + self._limits.interval_seconds - time.monotonic()))
         finally:
+            self._keys.close()
             writer.close()
 
     def _giving_up(self, store: RelayStore) -> bool:
@@ -275,7 +288,7 @@ class Relay:
         batch = outgoing(rows)
         records = [*self._keys.needed(store, batch.authors), *batch.records]
         writer.write(records)
-        metrics.BREAKER_STATE.labels("kafka").set(BreakerState.CLOSED)
+        show("kafka", BreakerState.CLOSED)
         sent(rows, began_ns)
         self._keys.sent(batch.authors)
         position = rows[-1][0]
@@ -300,6 +313,14 @@ class Relay:
         if tombstones:
             writer.write(tombstones)
             _log.info("relay.keys_destroyed", authors=len(tombstones))
+
+    def _send_lost_keys(self, writer: LogWriter) -> bool:
+        """Look a little further for keys that Kafka has lost, and send those; whether there is more to look for."""
+        lost = self._keys.lost()
+        if lost:
+            writer.write(lost)
+            self._keys.sent(Id(record.key.decode()) for record in lost)
+        return lost is not None
 
     def _say(self, **changes: Any) -> None:
         before = self.status

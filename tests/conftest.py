@@ -35,18 +35,29 @@ FAULTS = (
     "test_replica.py",
     "test_roles.py",
     "test_worker_faults.py",
+    "test_worker_kills.py",
 )
 """Those of them that take minutes, whole fleets under faults: ``-m "stack and not faults"`` leaves them out."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the native stack."""
+    """Mark what needs the native stack, and what of it shares something in its file; the long ones come first."""
     for item in items:
         if STACK in item.path.parents:
             item.add_marker("stack")
             if item.path.name in FAULTS:
                 item.add_marker("faults")
+            if shares(item):
+                item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("faults") is None)
+
+
+def shares(item: pytest.Item) -> bool:
+    """Whether it uses what is made once for several tests of its file, and so must be in the same process as they."""
+    assert isinstance(item, pytest.Function)
+    used = item._fixtureinfo.name2fixturedefs.values()
+    return any(definition.scope not in {"function", "session"} for definitions in used for definition in definitions)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ OPTIONAL = ("Node.js", "A small disk")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     parser.addoption("--stack-dir", metavar="FOLDER", help="attach to the native stack that runs in this folder")
-    parser.addoption("--long", action="store_true", help="larger histories in tests of faults, and 20 seeds: hours")
-    parser.addoption("--seeds", type=int, metavar="N", help="of tests of faults at random moments; 2 unless told")
+    parser.addoption("--long", action="store_true", help="larger histories in tests of faults: hours")
+    parser.addoption("--seeds", type=int, metavar="N", help="of a test of faults at random moments")
     parser.addoption("--nothing-skipped", action="store_true", help="fail when anything was skipped")
 
 

@@ -3,8 +3,9 @@
 The servers are started first, one by one: a required one that does not start fails the run, which says so in its last
 lines, and no test runs. A folder of its own is used and removed; it is kept when something failed.
 
-All tests run in two lanes, each with servers of its own, as most wait for something most of the time; tests of one file
-stay in one lane. Those that are named in the arguments run in one.
+All tests run in two lanes, each with servers of its own, as most wait for something most of the time. Those of one file
+that share something stay in one lane; all others go where there is nothing to do. Those that are named in the arguments
+run in one.
 """
 
 import os
@@ -80,7 +81,7 @@ def run_tests(folder: Path, lanes: Sequence[str], arguments: list[str]) -> int:
     What tests start for themselves is in the same folder, so that it can be found when they are cut off.
     """
     folders = [f"--stack-dir={folder / SHARED}", f"--basetemp={folder / 'tests'}"]
-    running = ["-n", "0"] if len(lanes) == 1 else ["-n", str(len(lanes)), "--dist", "loadfile"]
+    running = ["-n", "0"] if len(lanes) == 1 else ["-n", str(len(lanes)), "--dist", "loadgroup"]
     options = ["-m", "stack", *running, *folders, *(arguments or ("tests",))]
     # A group of their own: what tests started must not outlive them when they are cut off.
     command = [sys.executable, "-P", "-m", "pytest", *options]

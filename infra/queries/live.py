@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from domain.event import Id
 from infra.queries import accounts
-from infra.queries.rows import Connection, Told, as_of, columns, fetch, told
+from infra.queries.rows import Connection, Told, array, as_of, columns, fetch, told
 from projections.comments import Comment
 from projections.notifications import Notification
 from projections.posts import Post
@@ -84,4 +84,4 @@ async def blocks(
         return ()
     sql = """SELECT b.blocker_id, b.blocked_id FROM views.blocks b
         WHERE b.blocker_id = ANY(%(viewers)s::uuid[]) AND b.blocked_id = ANY(%(authors)s::uuid[])"""
-    return set(await fetch(connection, sql, {"viewers": known, "authors": list(authors)}, lambda *row: row))
+    return set(await fetch(connection, sql, {"viewers": array(known), "authors": list(authors)}, lambda *row: row))

@@ -1,10 +1,12 @@
 """From statements to rows: columns named once, by the row class, and pages of lists in the order of the log."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 from psycopg import AsyncConnection
+
+from domain.event import Id
 
 Connection = AsyncConnection[Any]
 
@@ -42,6 +44,11 @@ class Slice(Struct, frozen=True):
 def columns(row: type[Struct], alias: str) -> str:
     """The columns of a row, qualified, in the order of its fields."""
     return ", ".join(f"{alias}.{name}" for name in row.__struct_fields__)
+
+
+def array(ids: Iterable[Id]) -> str:
+    """Ids as PostgreSQL reads an array of them, for a parameter that is cast: a list is converted one by one."""
+    return f"{{{','.join(ids)}}}"
 
 
 async def fetch(connection: Connection, sql: str, parameters: dict[str, Any], make: Callable[..., T]) -> list[T]:

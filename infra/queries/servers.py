@@ -2,6 +2,9 @@
 
 Only who is in a server sees it. What he may there is told by ``Inside.standing``: the same pure function that decides
 for commands.
+
+Of a server that was deleted the views keep what was in it: no fold could take so many rows away at once. Each query
+here asks by primary key whether there still is the server, so nobody is told of any of it.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -29,6 +32,7 @@ from projections.servers import Server
 
 _SERVER, _MEMBER, _PROFILE = columns(Server, "s"), columns(ServerMember, "m"), columns(Profile, "p")
 _EXISTS = "s.created_at IS NOT NULL AND NOT s.deleted"
+_LIVES = f"EXISTS (SELECT FROM views.servers s WHERE s.server_id = {{of}}.server_id AND {_EXISTS})"
 _SNAPSHOT = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
@@ -38,6 +42,11 @@ class Inside(Struct, frozen=True, dict=True):
     server: Server
     roles: Sequence[ServerRole]
     member: ServerMember
+
+    @cached_property
+    def targets(self) -> frozenset[Id]:
+        """The ids by which he is mentioned: his own, those of his roles, and that of everyone."""
+        return frozenset((self.member.account_id, self.server.server_id, *self.member.role_ids))
 
     @cached_property
     def standing(self) -> Standing:
@@ -116,11 +125,12 @@ def _both(*values: object) -> tuple[Server, ServerMember]:
 
 
 async def _with_roles(connection: Connection, found: Sequence[tuple[Server, ServerMember]]) -> list[Inside]:
-    roles = await _roles(connection, [server.server_id for server, _ in found])
+    roles = await roles_of(connection, [server.server_id for server, _ in found])
     return [Inside(server, roles.get(server.server_id, []), member) for server, member in found]
 
 
-async def _roles(connection: Connection, server_ids: Sequence[Id]) -> dict[Id, list[ServerRole]]:
+async def roles_of(connection: Connection, server_ids: Sequence[Id]) -> dict[Id, list[ServerRole]]:
+    """The roles of the servers, the mightiest first. Primary key."""
     sql = f"""SELECT {columns(ServerRole, "r")} FROM views.server_roles r
         WHERE r.server_id = ANY(%(ids)s::uuid[]) ORDER BY r.rank DESC"""
     by_server: dict[Id, list[ServerRole]] = {}
@@ -131,14 +141,16 @@ async def _roles(connection: Connection, server_ids: Sequence[Id]) -> dict[Id, l
 
 async def servers_of_roles(connection: Connection, role_ids: Sequence[Id]) -> dict[Id, Id]:
     """The server of each of the roles that exist. Index (role_id)."""
-    sql = "SELECT r.role_id, r.server_id FROM views.server_roles r WHERE r.role_id = ANY(%(ids)s::uuid[])"
+    sql = f"""SELECT r.role_id, r.server_id FROM views.server_roles r
+        WHERE r.role_id = ANY(%(ids)s::uuid[]) AND {_LIVES.format(of="r")}"""
     return dict(await fetch(connection, sql, {"ids": list(role_ids)}, lambda role, server: (role, server)))
 
 
 async def channels(connection: Connection, channel_ids: Sequence[Id]) -> list[Placed]:
     """Those of the channels that exist, whoever may see them. Primary keys; two statements."""
     sql = f"""SELECT {columns(Channel, "c")} FROM views.channels c
-        WHERE c.channel_id = ANY(%(ids)s::uuid[]) AND c.created_at IS NOT NULL AND NOT c.deleted"""
+        WHERE c.channel_id = ANY(%(ids)s::uuid[]) AND c.created_at IS NOT NULL AND NOT c.deleted
+        AND {_LIVES.format(of="c")}"""
     return await _with_overrides(connection, await fetch(connection, sql, {"ids": list(channel_ids)}, Channel))
 
 
@@ -146,6 +158,7 @@ async def channels_of(connection: Connection, server_ids: Sequence[Id]) -> dict[
     """All channels of the servers in their order, whoever may see them. Index (server_id, place); two statements."""
     sql = f"""SELECT {columns(Channel, "c")} FROM views.channels c
         WHERE c.server_id = ANY(%(ids)s::uuid[]) AND c.created_at IS NOT NULL AND NOT c.deleted
+        AND {_LIVES.format(of="c")}
         ORDER BY c.server_id, c.place, c.channel_id"""
     by_server: dict[Id, list[Placed]] = {}
     for placed in await _with_overrides(connection, await fetch(connection, sql, {"ids": list(server_ids)}, Channel)):
@@ -167,7 +180,8 @@ async def members(connection: Connection, server_id: Id, where: Slice) -> Page[S
     """Who is in the server, last joined first. Index (server_id, position)."""
     condition, order, parameters = by_position(where, "m.position")
     sql = f"""SELECT {_MEMBER}, {_PROFILE} FROM views.server_members m JOIN views.profiles p USING (account_id)
-        WHERE m.server_id = %(server)s::uuid AND p.created_at IS NOT NULL AND {condition} {order}"""
+        WHERE m.server_id = %(server)s::uuid AND p.created_at IS NOT NULL AND {_LIVES.format(of="m")}
+        AND {condition} {order}"""
     return sliced(await fetch(connection, sql, {"server": server_id, **parameters}, _seated), where)
 
 
@@ -176,12 +190,17 @@ def _seated(*values: object) -> Seated:
     return Seated(Profile(*values[width:]), ServerMember(*values[:width]))  # type: ignore[arg-type]
 
 
-async def bans(connection: Connection, server_id: Id, where: Slice) -> Page[ServerBan]:
-    """Who is banned from the server, the newest ban first, those that have ended among them. Index."""
+async def bans(connection: Connection, server_id: Id, where: Slice, *, kicked: bool = False) -> Page[ServerBan]:
+    """Who is banned from the server, or was kicked and is not back, the newest first. Index.
+
+    Bans that have ended are among them until they are taken back.
+    """
     condition, order, parameters = by_position(where, "b.position")
     sql = f"""SELECT {columns(ServerBan, "b")} FROM views.server_bans b
-        WHERE b.server_id = %(server)s::uuid AND {condition} {order}"""
-    return sliced(await fetch(connection, sql, {"server": server_id, **parameters}, ServerBan), where)
+        WHERE b.server_id = %(server)s::uuid AND b.kicked = %(kicked)s AND {_LIVES.format(of="b")}
+        AND {condition} {order}"""
+    given = {"server": server_id, "kicked": kicked, **parameters}
+    return sliced(await fetch(connection, sql, given, ServerBan), where)
 
 
 async def invites(connection: Connection, server_id: Id, creator_id: Id | None, where: Slice) -> Page[Invite]:
@@ -189,7 +208,7 @@ async def invites(connection: Connection, server_id: Id, creator_id: Id | None, 
     condition, order, parameters = by_position(where, "i.position")
     made = "" if creator_id is None else "AND i.creator_id = %(creator)s::uuid"
     sql = f"""SELECT {columns(Invite, "i")} FROM views.invites i
-        WHERE i.server_id = %(server)s::uuid {made} AND {condition} {order}"""
+        WHERE i.server_id = %(server)s::uuid {made} AND {_LIVES.format(of="i")} AND {condition} {order}"""
     given = {"server": server_id, "creator": creator_id, **parameters}
     return sliced(await fetch(connection, sql, given, Invite), where)
 
@@ -197,12 +216,17 @@ async def invites(connection: Connection, server_id: Id, creator_id: Id | None, 
 async def invited(
     connection: Connection, viewer_id: Id | None, invite_ids: Sequence[Id], at: datetime
 ) -> list[Invited]:
-    """Those of the invites that let the viewer in at that time, with the server that each leads to. Primary keys."""
+    """Those of the invites that let the viewer in at that time, with the server that each leads to. Primary keys.
+
+    As ``domain.invite.used`` has it, none does whose creator is put out.
+    """
     sql = f"""SELECT {columns(Invite, "i")}, {_SERVER} FROM views.invites i JOIN views.servers s USING (server_id)
         WHERE i.invite_id = ANY(%(ids)s::uuid[]) AND NOT i.revoked AND {_EXISTS}
         AND (i.expires_at IS NULL OR i.expires_at > %(at)s) AND (i.uses_max IS NULL OR i.uses < i.uses_max)
         AND NOT EXISTS (SELECT FROM views.server_bans b WHERE b.server_id = s.server_id
-            AND b.account_id = %(viewer)s::uuid AND (b.until IS NULL OR b.until > %(at)s))"""
+            AND b.account_id = %(viewer)s::uuid AND NOT b.kicked AND (b.until IS NULL OR b.until > %(at)s))
+        AND NOT EXISTS (SELECT FROM views.server_bans b
+            WHERE b.server_id = s.server_id AND b.account_id = i.creator_id)"""
     return await fetch(connection, sql, {"viewer": viewer_id, "ids": list(invite_ids), "at": at}, _invited)
 
 
@@ -213,6 +237,7 @@ def _invited(*values: object) -> Invited:
 
 async def server_of_invite(connection: Connection, invite_id: Id) -> Id | None:
     """Where an invite leads, good or not. Primary key."""
-    sql = "SELECT i.server_id FROM views.invites i WHERE i.invite_id = %(id)s::uuid"
+    sql = f"""SELECT i.server_id FROM views.invites i
+        WHERE i.invite_id = %(id)s::uuid AND {_LIVES.format(of="i")}"""
     found = await fetch(connection, sql, {"id": invite_id}, lambda server_id: server_id)
     return found[0] if found else None

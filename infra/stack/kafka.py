@@ -32,11 +32,17 @@ COLLECTOR: Final = (
 """Java's garbage collector, as Kafka's own start script and its documentation set it. By itself Java stops a broker for
 up to 200 ms at a time, and for each doubling of the memory of its classes."""
 
+SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1",)
+"""For tests, which start brokers often: the second compiler takes 40 % of the processor time of a start, and none of
+them lives long enough to gain by it."""
+
 BROKER_SESSION_MILLISECONDS = 3_000
 """How long the controller takes a silent broker for alive (Kafka: 9,000). One that was killed is its own controller and
 must wait for this before it may register again; nothing else waits for a lone broker."""
 BROKER_HEARTBEAT_MILLISECONDS = 500
 """Several of these must fit into the above (Kafka: 2,000)."""
+MEMBER_SESSION_MILLISECONDS_MIN = 1_000
+"""How soon a member of a consumer group may ask to be taken for dead (Kafka: 6,000): as soon as a test cannot wait."""
 INTERNAL_PARTITIONS = 4
 """Of the topics for offsets and transactions (Kafka: 50 each). Each is a folder to open on every start."""
 
@@ -79,8 +85,9 @@ class Kafka(Server):
     def command(self) -> Sequence[str]:
         """Java with all of the jars."""
         heap = f"{HEAP_BYTES_MAX // 1024**2}m"
+        compiler = () if self.place.durable else SHORT_LIVED
         return [
-            *self._java(f"-Xms{heap}", f"-Xmx{heap}", *COLLECTOR, "-XX:+ExitOnOutOfMemoryError"),
+            *self._java(f"-Xms{heap}", f"-Xmx{heap}", *COLLECTOR, *compiler, "-XX:+ExitOnOutOfMemoryError"),
             "kafka.Kafka",
             str(self.folder / "server.properties"),
         ]
@@ -128,6 +135,7 @@ class Kafka(Server):
             "share.coordinator.state.topic.min.isr": 1,
             # A group need not wait for members that may come; there are few, and tests start them one by one.
             "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": MEMBER_SESSION_MILLISECONDS_MIN,
         }
         return "".join(f"{name}={value}\n" for name, value in values.items())
 

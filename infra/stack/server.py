@@ -1,5 +1,6 @@
 """One server of the stack: a process over a folder, on ports of its own, that can be hurt and started again."""
 
+import atexit
 import os
 import signal
 import subprocess
@@ -31,6 +32,13 @@ _FIX = "Look for the cause in its log; end what else keeps this machine busy, an
 
 _CHILDREN: list[subprocess.Popen[bytes]] = []
 """The servers that this process started. They may outlive it, and whoever ended one need not be who started it here."""
+
+
+@atexit.register
+def _let_go() -> None:
+    """Nobody need be told, by a warning, of those that are meant to go on."""
+    for child in _CHILDREN:
+        child.returncode = 0
 
 
 class Place(Struct, frozen=True):

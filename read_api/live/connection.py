@@ -87,6 +87,7 @@ class Connection:
         receive: Receive,
         send: Send,
         abort: Callable[[], None] | None = None,
+        write_now: Callable[[str], bool] | None = None,
     ) -> None:
         self._moot = moot
         self._sealer = sealer
@@ -103,6 +104,7 @@ class Connection:
             lambda: self.close(CloseCode.TOO_SLOW, "Too slow: resume from your last cursors"),
             messages_max=limits.queue_messages_max,
             bytes_max=limits.queue_bytes_max,
+            send_now=write_now,
         )
         self._operations: dict[str, Operation] = {}
         self._initialising: asyncio.Task[None] | None = None

@@ -17,7 +17,7 @@ from read_api.execution import Engine, Prepared, Refused, Response, refused
 from read_api.live import messages
 from read_api.live.messages import Subscribe, SubscribePayload
 from read_api.live.outbox import Outbox
-from read_api.live.rendering import Renderer, Selection
+from read_api.live.rendering import Rendered, Renderer, Selection
 from read_api.live.streams import Stream, SubscriptionContext
 from read_api.live.topics import Event, Topics
 from read_api.request_ids import correlation_id
@@ -76,10 +76,10 @@ class Operation:
         self._outbox = outbox
         self._caller = caller
         self._finished = finished
-        self._pending: deque[str | asyncio.Future[str]] = deque()
-        self._awaited: asyncio.Future[str] | None = None
+        self._pending: deque[tuple[Event, Rendered]] = deque()
+        self._awaited: asyncio.Future[Any] | None = None
         self._stream: Stream[Any] | None = None
-        self._render: Callable[[Event], str | asyncio.Future[str]]
+        self._render: Callable[[Event], Rendered]
         self._live = False
         self._silent = False
         self._mutates = False
@@ -151,7 +151,7 @@ class Operation:
     def deliver(self, event: Event) -> None:
         """See ``Sink``."""
         try:
-            self._pending.append(self._render(event))
+            self._pending.append((event, self._render(event)))
             self._flush()
         except Exception as error:  # noqa: BLE001 - it ends this operation, and no other follower's
             self._fail(error)
@@ -176,22 +176,26 @@ class Operation:
         """Push what is rendered, in order, up to the first that is not; before it is live, as long as there is room."""
         pending = self._pending
         while pending and self._awaited is None and (self._live or self._outbox.has_room):
-            rendered = pending[0]
+            event, rendered = pending[0]
             if not isinstance(rendered, str):
                 if not rendered.done():
                     self._awaited = rendered
                     rendered.add_done_callback(self._rendered)
                     return
-                rendered = rendered.result()
+                text = rendered.result()
+                if text is None:  # made for somebody else, and not good for this viewer
+                    pending[0] = event, self._render(event)
+                    continue
+                rendered = text
             pending.popleft()
             self._push(messages.next_message(self._id, rendered))
 
-    def _rendered(self, rendered: asyncio.Future[str]) -> None:
+    def _rendered(self, rendered: asyncio.Future[Any]) -> None:
         self._awaited = None
-        if not rendered.cancelled() and (error := rendered.exception()) is not None:
-            self._fail(error)
-        else:
+        try:
             self._flush()
+        except Exception as error:  # noqa: BLE001 - it ends this operation, and no other follower's
+            self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         self._pending.clear()

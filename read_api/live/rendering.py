@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import orjson
 from graphql import ExecutionResult, OperationDefinitionNode, VariableNode, execute
@@ -71,7 +71,8 @@ class _EventLoaders(Loaders):
 
     def __init__(self, context: EventContext, viewer_id: Viewer) -> None:
         self._context = context
-        super().__init__(context.moot.reads.begin().on_primary(), viewer_id)
+        moot = context.moot
+        super().__init__(moot.reads.begin().on_primary(), viewer_id, moot.messages, moot.presences)
 
     @property
     def _viewer_id(self) -> Viewer:
@@ -103,6 +104,10 @@ class _EventLoaders(Loaders):
     ) -> dict[Id, T | None]:
         missing = [identity for identity in ids if identity not in found]
         return {**found, **(await personally(connection, missing) if missing else {})}
+
+
+Rendered: TypeAlias = str | asyncio.Future[str] | asyncio.Future[str | None]
+"""JSON now or later, or later ``None``: ask again."""
 
 
 class Selection:
@@ -137,14 +142,18 @@ def _cursor_variable(text: str, operation: OperationDefinitionNode) -> str | Non
 
 
 class _Renderings:
-    """One event in one selection: for everybody, or by viewer; ``first`` is the first execution."""
+    """One event in one selection: for everybody, or by viewer.
+
+    ``first`` is there while and after the first execution had to wait for something; it gives what turned out to be
+    good for everybody, or ``None``.
+    """
 
     __slots__ = ("first", "own", "shared")
 
     def __init__(self) -> None:
         self.shared: str | None = None
         self.own: dict[Viewer, str | asyncio.Future[str]] = {}
-        self.first: asyncio.Future[str] | None = None
+        self.first: asyncio.Future[str | None] | None = None
 
 
 class Renderer:
@@ -154,8 +163,12 @@ class Renderer:
         self._engine = engine
         self.executions = 0
 
-    def render(self, event: Event, selection: Selection, caller: Context) -> str | asyncio.Future[str]:
-        """The payload of a ``next`` message as JSON, now or later. ``caller`` is who asks."""
+    def render(self, event: Event, selection: Selection, caller: Context) -> Rendered:
+        """The payload of a ``next`` message as JSON, now or later. ``caller`` is who asks.
+
+        All who come while the first is executed get one future: it gives ``None`` if what came of that is not good for
+        them, and they ask again.
+        """
         made = event.renderings.get(selection.key)
         if made is None:
             made = event.renderings[selection.key] = _Renderings()
@@ -166,20 +179,7 @@ class Renderer:
             return known
         if made.first is None or made.first.done():
             return self._execute(made, event, selection, caller)
-        waiting = made.own[caller.viewer_id] = asyncio.ensure_future(
-            self._after(made.first, made, event, selection, caller)
-        )
-        return waiting
-
-    async def _after(
-        self, first: asyncio.Future[str], made: _Renderings, event: Event, selection: Selection, caller: Context
-    ) -> str:
-        """Wait for the execution for somebody else, which may turn out to be good for everybody."""
-        await asyncio.wait([first])
-        if made.shared is not None:
-            return made.shared
-        rendered = self._execute(made, event, selection, caller)
-        return rendered if isinstance(rendered, str) else await rendered
+        return made.first
 
     def _execute(
         self, made: _Renderings, event: Event, selection: Selection, caller: Context
@@ -199,7 +199,8 @@ class Renderer:
         rendering = asyncio.ensure_future(self._finish(made, result, context, caller))
         made.own[caller.viewer_id] = rendering
         if made.first is None:
-            made.first = rendering
+            first = made.first = asyncio.get_running_loop().create_future()
+            rendering.add_done_callback(lambda _: first.set_result(made.shared))
         return rendering
 
     async def _finish(

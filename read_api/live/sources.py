@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 from domain.event import Id
-from infra.queries import live, log
+from infra.queries import conversations, live, log, messages, servers, unread
+from infra.queries.channel_viewers import viewers_of_channel
+from infra.queries.messages import MessageLog, On
 from infra.queries.rows import Connection
 from projections.scores import Score
 from read_api.live.topics import NOW, Event, Reading, Viewer
@@ -24,11 +26,17 @@ class ScoreSource(Struct, frozen=True):
     community_id: Id | None
     made: Made
     is_value: ClassVar[bool] = True
+    rest_seconds: ClassVar[float] = 0.0
 
     @property
     def channel(self) -> str:
         """See ``Source``."""
         return f"score:{self.target_id}"
+
+    @property
+    def guards(self) -> Collection[str]:
+        """See ``Source``."""
+        return ()
 
     async def start(self, _: Connection) -> int:
         """See ``Source``."""
@@ -53,11 +61,17 @@ class CommentsSource(Struct, frozen=True):
     community_id: Id | None
     made: Made
     is_value: ClassVar[bool] = False
+    rest_seconds: ClassVar[float] = 0.0
 
     @property
     def channel(self) -> str:
         """See ``Source``."""
         return f"comments:{self.post_id}"
+
+    @property
+    def guards(self) -> Collection[str]:
+        """See ``Source``."""
+        return ()
 
     async def start(self, connection: Connection) -> int:
         """See ``Source``."""
@@ -79,11 +93,17 @@ class PostsSource(Struct, frozen=True):
     community_id: Id
     made: Made
     is_value: ClassVar[bool] = False
+    rest_seconds: ClassVar[float] = 0.0
 
     @property
     def channel(self) -> str:
         """See ``Source``."""
         return f"posts:{self.community_id}"
+
+    @property
+    def guards(self) -> Collection[str]:
+        """See ``Source``."""
+        return ()
 
     async def start(self, connection: Connection) -> int:
         """See ``Source``."""
@@ -100,17 +120,107 @@ class PostsSource(Struct, frozen=True):
         return await _admitted(connection, self.community_id, viewers)
 
 
+class MessagesSource(Struct, frozen=True):
+    """The messages of a channel or conversation as they are sent, edited, deleted, reacted to: each as it is by then.
+
+    ``server_id`` is ``None`` for a conversation.
+    """
+
+    channel_id: Id
+    server_id: Id | None
+    log: MessageLog
+    made: Callable[[int, Any], Any]
+    is_value: ClassVar[bool] = False
+    rest_seconds: ClassVar[float] = 0.0
+
+    @property
+    def channel(self) -> str:
+        """See ``Source``."""
+        return f"messages:{self.channel_id}"
+
+    @property
+    def guards(self) -> Collection[str]:
+        """See ``Source``."""
+        places = (self.channel_id,) if self.server_id is None else (self.channel_id, self.server_id)
+        return [f"standing:{place}" for place in places]
+
+    async def start(self, connection: Connection) -> int:
+        """See ``Source``."""
+        return await messages.messages_start(connection, self.channel_id)
+
+    async def read(self, connection: Connection, after: int, limit: int) -> Reading:
+        """See ``Source``."""
+        changed = await messages.changed_after(connection, self.channel_id, after, limit)
+        ids = [one.message_id for one in changed]
+        rows = await self.log.by_ids(On(connection), self.channel_id, ids) if ids else {}
+        events: list[Event] = []
+        for one in changed:
+            row = rows.get(one.message_id)
+            if row is None:  # not there to be read yet; nothing may be told that comes after it
+                return Reading(events, held=True)
+            events.append(Event(one.position, self.made(one.position, row), row.author_id))
+        return Reading(events)
+
+    async def admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
+        """See ``Source``."""
+        known = [one for one in viewers if one is not None]
+        if self.server_id is None:
+            return await conversations.viewers(connection, self.channel_id, known)
+        return await viewers_of_channel(connection, self.channel_id, known)
+
+
+class UnreadSource(Struct, frozen=True):
+    """What one account has not read in one server. A value: what matters is how it stands."""
+
+    account_id: Id
+    server_id: Id
+    made: Callable[[Id, int], Any]
+    rest_seconds: float
+    is_value: ClassVar[bool] = True
+
+    @property
+    def channel(self) -> str:
+        """See ``Source``."""
+        return f"activity:{self.server_id}"
+
+    @property
+    def guards(self) -> Collection[str]:
+        """See ``Source``. His own markers are moved by other devices too."""
+        return (f"reads:{self.account_id}", f"standing:{self.server_id}")
+
+    async def start(self, _: Connection) -> int:
+        """See ``Source``."""
+        return NOW
+
+    async def read(self, connection: Connection, after: int, limit: int) -> Reading:
+        """See ``Source``."""
+        position = await unread.last_change(connection, self.account_id, self.server_id)
+        return Reading([] if position <= after else [Event(position, self.made(self.server_id, position))])
+
+    async def admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
+        """See ``Source``."""
+        if self.account_id not in viewers or not await servers.inside(connection, self.account_id, [self.server_id]):
+            return ()
+        return (self.account_id,)
+
+
 class NotificationsSource(Struct, frozen=True):
     """The replies to one account, for its own eyes."""
 
     account_id: Id
     made: Made
     is_value: ClassVar[bool] = False
+    rest_seconds: ClassVar[float] = 0.0
 
     @property
     def channel(self) -> str:
         """See ``Source``."""
         return f"notifications:{self.account_id}"
+
+    @property
+    def guards(self) -> Collection[str]:
+        """See ``Source``."""
+        return ()
 
     async def start(self, connection: Connection) -> int:
         """See ``Source``."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import Generic, Protocol, TypeVar
 
 from read_api.context import Context
-from read_api.live.topics import Event, Follower, Source, Topics, Viewer
+from read_api.live.topics import Event, Follower, Scene, Source, Topics, Viewer
 
 T = TypeVar("T")
 
@@ -43,9 +43,9 @@ class Sink(Protocol):
 
 
 class Stream(AsyncIterable[T], Generic[T]):
-    """The payloads of one source for one viewer, from a position on. Used once."""
+    """The payloads of one source or scene for one viewer, from a position on. Used once."""
 
-    def __init__(self, topics: Topics, source: Source, viewer: Viewer, after: int) -> None:
+    def __init__(self, topics: Topics, source: Source | Scene, viewer: Viewer, after: int) -> None:
         self._topics = topics
         self._source = source
         self._viewer = viewer

@@ -10,6 +10,7 @@ what is there too early is held until the views have reached it.
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, Protocol
@@ -93,6 +94,16 @@ class Source(Protocol):
         """Whether only the newest event counts; it is then sent to begin with. There always is one."""
         ...
 
+    @property
+    def guards(self) -> Collection[str]:
+        """Further channels: on a signal of theirs it is asked anew who may follow, and read."""
+        ...
+
+    @property
+    def rest_seconds(self) -> float:
+        """How long it is not read again after it was read: what happens meanwhile is told together."""
+        ...
+
     async def start(self, connection: Connection) -> int:
         """A position up to which every event is there to be read; ``NOW`` for a value."""
         ...
@@ -141,6 +152,34 @@ class Follower:
             self.ended.exception()  # whoever waits for it raises it; nobody has to wait
 
 
+class Followed(Protocol):
+    """What is followed, while anybody does."""
+
+    async def open(self) -> None:
+        """Begin to listen. Called once, before anything else."""
+        ...
+
+    async def close(self) -> None:
+        """Stop listening."""
+        ...
+
+    async def follow(self, follower: Follower, ready: Ready) -> None:
+        """Deliver to it from its position on; what comes first page by page, each when ``ready`` returns."""
+        ...
+
+    def leave(self, follower: Follower) -> None:
+        """Deliver nothing more to it."""
+        ...
+
+
+class Scene(ABC):
+    """What has no positions and no past, such as who is present. Equal scenes are one topic."""
+
+    @abstractmethod
+    def topic(self, signals: Signals, pool: Pool) -> Followed:
+        """How it is followed."""
+
+
 class Topic:
     """One source while it is followed."""
 
@@ -156,12 +195,15 @@ class Topic:
         self._reading = asyncio.Lock()
         self._reads = 0
         self._held = False
+        self._doubted = False
         self._stack = AsyncExitStack()
 
     async def open(self) -> None:
         """Listen, then take note of how far the view has come."""
         await self._stack.enter_async_context(self._signals.watch(self._source.channel, self._wake))
         try:
+            for guard in self._source.guards:
+                await self._stack.enter_async_context(self._signals.watch(guard, self._doubt))
             async with self._pool.connection() as connection:
                 self._position = await self._source.start(connection)
         except BaseException:
@@ -243,12 +285,16 @@ class Topic:
                 else:
                     self._held = False
                 events = reading.events
-                if not events:
+                doubted, self._doubted = self._doubted, False
+                if not events and not doubted:
                     self._forget_renderings()
                     return
                 admitted = await self._source.admitted(connection, viewers)
                 hidden = await self._hidden(connection, viewers, events)
-            self._position, self._newest = events[-1].position, events[-1]
+            if events:
+                self._position, self._newest = events[-1].position, events[-1]
+            else:
+                self._forget_renderings()
             for number, follower in enumerate(followers, 1):
                 if admitted is not None and follower.viewer not in admitted:
                     follower.end(gone())
@@ -258,6 +304,8 @@ class Topic:
                         follower.take(event, hidden)
                 if number % FOLLOWERS_AT_ONCE == 0:
                     await asyncio.sleep(0)
+            if not events:
+                return
             metrics.PUSHES.inc(len(events) * len(followers))
             metrics.PUSH_READ_SECONDS.observe(max(0, time.time_ns() - began_ns) / 1e9)
             tracing.pushed([event.position for event in events], began_ns, followers=len(followers))
@@ -275,6 +323,11 @@ class Topic:
         return await live.blocks(connection, viewers, authors)
 
     def _wake(self, _: int | None) -> None:
+        self._wanted.set()
+
+    def _doubt(self, _: int | None) -> None:
+        """Somebody may have lost the right to follow: look at all of them, whether anything happens or not."""
+        self._doubted = True
         self._wanted.set()
 
     def _hold(self) -> None:
@@ -303,6 +356,7 @@ class Topic:
                 await self._read()
         except (psycopg.OperationalError, PoolTimeout) as error:
             _log.warning("topic.unread", channel=self._source.channel, error=f"{type(error).__name__}: {error}")
+            self._doubted = True  # if somebody was to be looked at, it was not done
             self._wanted.set()
             await asyncio.sleep(RETRY_SECONDS)
         except Exception:  # noqa: BLE001 - logged, and told to everybody who follows
@@ -313,7 +367,7 @@ class Topic:
         else:
             # A topic with many followers and many changes takes half of the process's time at most; what happens
             # meanwhile is read together.
-            await asyncio.sleep(time.perf_counter() - started)
+            await asyncio.sleep(max(time.perf_counter() - started, self._source.rest_seconds))
 
 
 class _Shared:
@@ -321,7 +375,7 @@ class _Shared:
 
     __slots__ = ("opening", "topic", "users")
 
-    def __init__(self, topic: Topic, opening: "asyncio.Task[None]") -> None:
+    def __init__(self, topic: Followed, opening: "asyncio.Task[None]") -> None:
         self.topic = topic
         self.opening = opening
         self.users = 0
@@ -334,20 +388,25 @@ class Topics:
         self._signals = signals
         self._pool = pool
         self.limits = limits
-        self._shared: dict[Source, _Shared] = {}
+        self._shared: dict[Source | Scene, _Shared] = {}
 
     def __len__(self) -> int:
         return len(self._shared)
 
-    @asynccontextmanager
-    async def following(self, source: Source, follower: Follower, ready: Ready) -> AsyncIterator[None]:
-        """Deliver the events of a source to a follower, until the block is left.
+    def _topic(self, source: Source | Scene) -> Followed:
+        if isinstance(source, Scene):
+            return source.topic(self._signals, self._pool)
+        return Topic(source, self._signals, self._pool, self.limits)
 
-        Inside it what was missed has been delivered. Raises what ``Topic.follow`` does.
+    @asynccontextmanager
+    async def following(self, source: Source | Scene, follower: Follower, ready: Ready) -> AsyncIterator[None]:
+        """Deliver the events of a source, or what a scene shows, to a follower, until the block is left.
+
+        Inside it what was missed has been delivered. Raises what ``follow`` does.
         """
         shared = self._shared.get(source)
         if shared is None:
-            topic = Topic(source, self._signals, self._pool, self.limits)
+            topic = self._topic(source)
             shared = self._shared[source] = _Shared(topic, asyncio.create_task(topic.open()))
             metrics.TOPICS.inc()
         shared.users += 1

@@ -21,6 +21,7 @@ from read_api.schema.accounts import Account
 from read_api.schema.comments import Comment
 from read_api.schema.common import Info
 from read_api.schema.communities import Community
+from read_api.schema.conversations import Conversation
 from read_api.schema.posts import Post
 from read_api.schema.servers import Channel, Invite, Role, Server
 from read_api.schema.viewer import Votable
@@ -158,7 +159,8 @@ async def carry_out(info: Info, given: Input, build: Callable[[], Command]) -> D
         return Done(await context.moot.commands.execute(build(), caller), [])
     except Refusal as refusal:
         field = None if refusal.field is None else to_camel_case(refusal.field)
-        return Done(None, [user_error(refusal.code, refusal.message, field)])
+        wait = refusal.retry_after_seconds
+        return Done(None, [user_error(refusal.code, refusal.message, field, retry_after_seconds=wait)])
     except BadInput as error:
         return Done(None, [user_error(error.code, error.message, error.field)])
     except NotSignedIn:
@@ -259,7 +261,27 @@ class InvitePayload(Payload):
         return Invite(row=found[0].invite, leads_to=found[0].server) if found else None
 
 
+@strawberry.type(description="The conversation as it is now.")
+class ConversationPayload(Payload):
+    """About a conversation."""
+
+    @strawberry.field(
+        description="The conversation as it is now; null if nothing was done, if you are not in it any more, or not "
+        "seen by the views in time."
+    )
+    async def conversation(self, info: Info) -> Conversation | None:
+        """The conversation as it is now."""
+        subject = await self.subject(info)
+        return await info.context.loaders.conversations.load(subject) if subject else None
+
+
 P = TypeVar("P", bound=Payload)
+
+
+def answer_refusing(given: Input, payload: type[P], error: BadInput) -> P:
+    """Answer that nothing was done because of that input."""
+    refused = [user_error(error.code, error.message, error.field)]
+    return payload(errors=refused, position=None, client_mutation_id=given.client_mutation_id)
 
 
 async def answer(info: Info, given: Input, payload: type[P], build: Callable[[], Command], **more: Any) -> P:

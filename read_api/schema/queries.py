@@ -12,7 +12,7 @@ from infra.queries import communities as community_queries
 from infra.queries import servers as server_queries
 from infra.queries.communities import BySize
 from read_api.errors import ApiCode, BadInput
-from read_api.ids import Kind, parse_id
+from read_api.ids import Kind, parse_id, subject_id
 from read_api.schema.accounts import Account
 from read_api.schema.common import (
     After,
@@ -28,7 +28,9 @@ from read_api.schema.common import (
     paging,
 )
 from read_api.schema.communities import Community
+from read_api.schema.conversations import Conversation
 from read_api.schema.feeds import FeedSortArgument, PeriodArgument, UntilArgument, feed_page
+from read_api.schema.messages import located
 from read_api.schema.posts import Post
 from read_api.schema.servers import Invite
 from read_api.schema.viewer import Viewer
@@ -122,6 +124,13 @@ class Query:
         found = await context.loaders.read(server_queries.invited, context.viewer_id, [invite_id], context.moot.clock())
         return Invite(row=found[0].invite, leads_to=found[0].server) if found else None
 
+    @strawberry.field(description="A conversation that you are in; null if there is none, or you are not in it.")
+    def conversation(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="Its id.")]
+    ) -> Conversation | None:
+        """A conversation that the viewer is in."""
+        return info.context.loaders.conversations.get(subject_id(id, Kind.CONVERSATION, "id"))
+
     @strawberry.field(
         description="Posts of all communities that you may see, as they rank. Pages are as of the first one: votes "
         "that arrive in between neither hide nor repeat a post."
@@ -153,7 +162,10 @@ def _node(info: Info, kind: Kind, subject: Id) -> Node | None:
         Kind.SERVER: loaders.servers,
         Kind.CHANNEL: loaders.channels,
         Kind.ROLE: loaders.roles,
+        Kind.CONVERSATION: loaders.conversations,
     }
+    if kind is Kind.MESSAGE:
+        return located(info, subject)  # type: ignore[return-value]  # the executor awaits it
     found: Node | None = by_kind[kind].get(subject)
     return found
 

@@ -1,26 +1,20 @@
-"""One mutation for each thing that somebody may do in a chat server. Each takes one ``input`` and does one command."""
+"""One mutation for each thing that somebody may do in a server, but for channels. Each takes one ``input``."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import cast
 
 import strawberry
 
-import domain.channel
-from domain.channel import CreateChannel, DeleteChannel, EditChannel, SetOverride
-from domain.channel_list import MoveChannel
 from domain.command import Command
 from domain.event import Id
 from domain.invite import CreateInvite, JoinServer, RevokeInvite, id_of
 from domain.role import CreateRole, DeleteRole, EditRole, MoveRole
 from domain.server import CreateServer, DeleteServer, EditServer, TransferServer
 from domain.server_member import BanMember, GrantRole, KickMember, LeaveServer, RevokeRole, UnbanMember
-from read_api.errors import ApiCode, BadInput
-from read_api.ids import Kind, parse_id, subject_id
+from read_api.ids import Kind, subject_id
 from read_api.schema.common import Info
 from read_api.schema.payloads import (
-    ChannelPayload,
     Input,
     InvitePayload,
     JoinServerPayload,
@@ -28,7 +22,7 @@ from read_api.schema.payloads import (
     ServerPayload,
     answer,
 )
-from read_api.schema.servers import ChannelKind, Permission, number_of
+from read_api.schema.permissions import Permission, number_of
 
 WEEK_SECONDS = 7 * 86_400
 
@@ -137,58 +131,8 @@ class InviteInput(Input):
     code: str = strawberry.field(description="Its code.")
 
 
-@strawberry.input(description="A new channel, behind all others.")
-class CreateChannelInput(ServerInput):
-    """A new channel."""
-
-    name: str = strawberry.field(description="What it is called.")
-    kind: ChannelKind = strawberry.field(default=ChannelKind.TEXT, description="What it is for.")
-    topic: str = strawberry.field(default="", description="What it is about, in Markdown.")
-    slow_mode_seconds: int = strawberry.field(
-        default=0, description="Seconds between two messages of one person; 0: no slow mode."
-    )
-
-
-@strawberry.input(description="A channel.")
-class ChannelInput(Input):
-    """A channel."""
-
-    channel_id: strawberry.ID = strawberry.field(description="The channel.")
-
-
-@strawberry.input(description="What changes; what is left out stays as it is.")
-class EditChannelInput(ChannelInput):
-    """What changes in a channel."""
-
-    name: str | None = strawberry.field(default=None, description="The new name.")
-    topic: str | None = strawberry.field(default=None, description="The new topic, in Markdown.")
-    slow_mode_seconds: int | None = strawberry.field(default=None, description="The new slow mode; 0: none.")
-
-
-@strawberry.input(description="Where a channel is put.")
-class MoveChannelInput(ServerInput):
-    """Where a channel is put."""
-
-    channel_id: strawberry.ID = strawberry.field(description="The channel.")
-    after_id: strawberry.ID | None = strawberry.field(
-        default=None, description="The channel that it is put directly behind; left out: first of all."
-    )
-
-
-@strawberry.input(description="What a channel says of a role or a member.")
-class SetOverrideInput(ChannelInput):
-    """What a channel says of a role or a member."""
-
-    target_id: strawberry.ID = strawberry.field(description="A role of the server, or an account in it.")
-    allow: list[Permission] = strawberry.field(
-        default_factory=list, description="What is allowed, whatever the server says."
-    )
-    deny: list[Permission] = strawberry.field(
-        default_factory=list, description="What is denied, whatever the server says. Nothing at all: as in the server."
-    )
-
-
-def _server(given: ServerInput) -> Id:
+def server_of(given: ServerInput) -> Id:
+    """The server that an input names."""
     return subject_id(given.server_id, Kind.SERVER, "serverId")
 
 
@@ -198,18 +142,6 @@ def _account(given: ServerMemberInput) -> Id:
 
 def _role(given: RoleInput | MemberRoleInput) -> Id:
     return subject_id(given.role_id, Kind.ROLE, "roleId")
-
-
-def _channel(given: ChannelInput | MoveChannelInput) -> Id:
-    return subject_id(given.channel_id, Kind.CHANNEL, "channelId")
-
-
-def _target(given: SetOverrideInput) -> Id:
-    kind, target_id = parse_id(given.target_id, "targetId")
-    if kind not in (Kind.ROLE, Kind.ACCOUNT):
-        message = f"This is the id of a {kind.label} where that of a Role or an Account is wanted."
-        raise BadInput(ApiCode.ID_OF_ANOTHER_TYPE, message, "targetId")
-    return target_id
 
 
 def _until(given: datetime | None) -> datetime | None:
@@ -233,7 +165,7 @@ class ServerMutations:
         """``EditServer``."""
 
         def build() -> Command:
-            return EditServer(server_id=_server(input), name=input.name, description=input.description)
+            return EditServer(server_id=server_of(input), name=input.name, description=input.description)
 
         return await answer(info, input, ServerPayload, build)
 
@@ -242,14 +174,14 @@ class ServerMutations:
         """``TransferServer``."""
 
         def build() -> Command:
-            return TransferServer(server_id=_server(input), account_id=_account(input))
+            return TransferServer(server_id=server_of(input), account_id=_account(input))
 
         return await answer(info, input, ServerPayload, build)
 
     @strawberry.mutation(description="Delete your server with everything in it, for good.")
     async def delete_server(self, info: Info, input: ServerInput) -> ServerPayload:
         """``DeleteServer``."""
-        return await answer(info, input, ServerPayload, lambda: DeleteServer(server_id=_server(input)))
+        return await answer(info, input, ServerPayload, lambda: DeleteServer(server_id=server_of(input)))
 
     @strawberry.mutation(description="Join a server with the code of an invite.")
     async def join_server(self, info: Info, input: InviteInput) -> JoinServerPayload:
@@ -259,24 +191,30 @@ class ServerMutations:
     @strawberry.mutation(description="Be in a server no more. Its owner gives it to somebody else first.")
     async def leave_server(self, info: Info, input: ServerInput) -> ServerPayload:
         """``LeaveServer``."""
-        return await answer(info, input, ServerPayload, lambda: LeaveServer(server_id=_server(input)))
+        return await answer(info, input, ServerPayload, lambda: LeaveServer(server_id=server_of(input)))
 
-    @strawberry.mutation(description="Put a member out; an invite lets them in again. Needs KICK_MEMBERS.")
+    @strawberry.mutation(
+        description="Put a member out; an invite of somebody else lets them in again. Until then their own let nobody "
+        "in. Needs KICK_MEMBERS."
+    )
     async def kick_server_member(self, info: Info, input: KickMemberInput) -> ServerPayload:
         """``KickMember``."""
 
         def build() -> Command:
-            return KickMember(server_id=_server(input), account_id=_account(input), reason=input.reason)
+            return KickMember(server_id=server_of(input), account_id=_account(input), reason=input.reason)
 
         return await answer(info, input, ServerPayload, build)
 
-    @strawberry.mutation(description="Put somebody out and keep them out. Needs BAN_MEMBERS.")
+    @strawberry.mutation(
+        description="Put somebody out and keep them out; until that is taken back their invites let nobody in. Needs "
+        "BAN_MEMBERS."
+    )
     async def ban_server_member(self, info: Info, input: BanMemberInput) -> ServerPayload:
         """``BanMember``."""
 
         def build() -> Command:
             return BanMember(
-                server_id=_server(input), account_id=_account(input), reason=input.reason, until=_until(input.until)
+                server_id=server_of(input), account_id=_account(input), reason=input.reason, until=_until(input.until)
             )
 
         return await answer(info, input, ServerPayload, build)
@@ -286,7 +224,7 @@ class ServerMutations:
         """``UnbanMember``."""
 
         def build() -> Command:
-            return UnbanMember(server_id=_server(input), account_id=_account(input))
+            return UnbanMember(server_id=server_of(input), account_id=_account(input))
 
         return await answer(info, input, ServerPayload, build)
 
@@ -295,7 +233,7 @@ class ServerMutations:
         """``CreateRole``."""
 
         def build() -> Command:
-            return CreateRole(server_id=_server(input), name=input.name, permissions=number_of(input.permissions))
+            return CreateRole(server_id=server_of(input), name=input.name, permissions=number_of(input.permissions))
 
         return await answer(info, input, RolePayload, build)
 
@@ -305,7 +243,7 @@ class ServerMutations:
 
         def build() -> Command:
             return EditRole(
-                server_id=_server(input),
+                server_id=server_of(input),
                 role_id=_role(input),
                 name=input.name,
                 permissions=None if input.permissions is None else number_of(input.permissions),
@@ -319,7 +257,7 @@ class ServerMutations:
 
         def build() -> Command:
             above_id = subject_id(input.above_id, Kind.ROLE, "aboveId")
-            return MoveRole(server_id=_server(input), role_id=_role(input), above_id=above_id)
+            return MoveRole(server_id=server_of(input), role_id=_role(input), above_id=above_id)
 
         return await answer(info, input, RolePayload, build)
 
@@ -328,7 +266,7 @@ class ServerMutations:
         """``DeleteRole``."""
 
         def build() -> Command:
-            return DeleteRole(server_id=_server(input), role_id=_role(input))
+            return DeleteRole(server_id=server_of(input), role_id=_role(input))
 
         return await answer(info, input, RolePayload, build)
 
@@ -337,7 +275,7 @@ class ServerMutations:
         """``GrantRole``."""
 
         def build() -> Command:
-            return GrantRole(server_id=_server(input), account_id=_account(input), role_id=_role(input))
+            return GrantRole(server_id=server_of(input), account_id=_account(input), role_id=_role(input))
 
         return await answer(info, input, ServerPayload, build)
 
@@ -346,7 +284,7 @@ class ServerMutations:
         """``RevokeRole``."""
 
         def build() -> Command:
-            return RevokeRole(server_id=_server(input), account_id=_account(input), role_id=_role(input))
+            return RevokeRole(server_id=server_of(input), account_id=_account(input), role_id=_role(input))
 
         return await answer(info, input, ServerPayload, build)
 
@@ -356,7 +294,7 @@ class ServerMutations:
 
         def build() -> Command:
             return CreateInvite(
-                server_id=_server(input), expires_seconds=input.expires_seconds, uses_max=input.uses_max
+                server_id=server_of(input), expires_seconds=input.expires_seconds, uses_max=input.uses_max
             )
 
         return await answer(info, input, InvitePayload, build)
@@ -365,68 +303,3 @@ class ServerMutations:
     async def revoke_invite(self, info: Info, input: InviteInput) -> InvitePayload:
         """``RevokeInvite``."""
         return await answer(info, input, InvitePayload, lambda: RevokeInvite(invite_id=id_of(input.code)))
-
-
-@strawberry.type(description="Everything that may be done to channels.")
-class ChannelMutations:
-    """Mutations of channels."""
-
-    @strawberry.mutation(description="Make a channel. Needs MANAGE_CHANNELS.")
-    async def create_channel(self, info: Info, input: CreateChannelInput) -> ChannelPayload:
-        """``CreateChannel``."""
-
-        def build() -> Command:
-            return CreateChannel(
-                server_id=_server(input),
-                name=input.name,
-                kind=cast("domain.channel.ChannelKind", input.kind.value),
-                topic=input.topic,
-                slow_mode_seconds=input.slow_mode_seconds,
-            )
-
-        return await answer(info, input, ChannelPayload, build)
-
-    @strawberry.mutation(description="Change a channel. Needs MANAGE_CHANNELS there.")
-    async def edit_channel(self, info: Info, input: EditChannelInput) -> ChannelPayload:
-        """``EditChannel``."""
-
-        def build() -> Command:
-            return EditChannel(
-                channel_id=_channel(input),
-                name=input.name,
-                topic=input.topic,
-                slow_mode_seconds=input.slow_mode_seconds,
-            )
-
-        return await answer(info, input, ChannelPayload, build)
-
-    @strawberry.mutation(description="Put a channel behind another. Needs MANAGE_CHANNELS.")
-    async def move_channel(self, info: Info, input: MoveChannelInput) -> ChannelPayload:
-        """``MoveChannel``."""
-
-        def build() -> Command:
-            after_id = None if input.after_id is None else subject_id(input.after_id, Kind.CHANNEL, "afterId")
-            return MoveChannel(server_id=_server(input), channel_id=_channel(input), after_id=after_id)
-
-        return await answer(info, input, ChannelPayload, build)
-
-    @strawberry.mutation(description="Delete a channel with what was said in it. Needs MANAGE_CHANNELS there.")
-    async def delete_channel(self, info: Info, input: ChannelInput) -> ChannelPayload:
-        """``DeleteChannel``."""
-        return await answer(info, input, ChannelPayload, lambda: DeleteChannel(channel_id=_channel(input)))
-
-    @strawberry.mutation(
-        description="Say what a channel allows and denies a role or a member. Needs MANAGE_CHANNELS there."
-    )
-    async def set_override(self, info: Info, input: SetOverrideInput) -> ChannelPayload:
-        """``SetOverride``."""
-
-        def build() -> Command:
-            return SetOverride(
-                channel_id=_channel(input),
-                target_id=_target(input),
-                allow=number_of(input.allow),
-                deny=number_of(input.deny),
-            )
-
-        return await answer(info, input, ChannelPayload, build)

@@ -14,7 +14,6 @@ from infra.queries import servers as server_queries
 from infra.queries.servers import Inside, Placed
 from projections.channel_overrides import ChannelOverride as OverrideRow
 from projections.invites import Invite as InviteRow
-from projections.server_bans import ServerBan as BanRow
 from projections.server_members import ServerMember as MemberRow
 from projections.server_roles import ServerRole
 from projections.servers import Server as ServerRow
@@ -34,38 +33,10 @@ from read_api.schema.common import (
     named,
     paging,
 )
-
-
-@strawberry.enum(description="What somebody may do in a server or in one of its channels.")
-class Permission(Enum):
-    """What somebody may do; the value is the number that events keep."""
-
-    VIEW_CHANNELS = named(int(Allows.VIEW_CHANNELS), "See channels, and read what is said in them.")
-    SEND_MESSAGES = named(int(Allows.SEND_MESSAGES), "Write in text channels.")
-    ADD_REACTIONS = named(int(Allows.ADD_REACTIONS), "React to messages.")
-    ATTACH_FILES = named(int(Allows.ATTACH_FILES), "Attach files to messages.")
-    MENTION_EVERYONE = named(int(Allows.MENTION_EVERYONE), "Mention everyone, and roles.")
-    CREATE_INVITES = named(int(Allows.CREATE_INVITES), "Make invites.")
-    ANNOUNCE = named(int(Allows.ANNOUNCE), "Write in announcement channels.")
-    MANAGE_MESSAGES = named(int(Allows.MANAGE_MESSAGES), "Delete what others wrote; slow mode does not hold.")
-    MANAGE_CHANNELS = named(
-        int(Allows.MANAGE_CHANNELS), "Create, edit, order and delete channels; say who may what there."
-    )
-    MANAGE_ROLES = named(int(Allows.MANAGE_ROLES), "Create, edit, order, delete and give roles below one's own.")
-    MANAGE_SERVER = named(int(Allows.MANAGE_SERVER), "Edit the server; see and revoke all invites.")
-    KICK_MEMBERS = named(int(Allows.KICK_MEMBERS), "Put members out.")
-    BAN_MEMBERS = named(int(Allows.BAN_MEMBERS), "Put people out and keep them out.")
-    ADMINISTRATOR = named(int(Allows.ADMINISTRATOR), "Everything, in every channel.")
-
-
-def permissions_of(bits: int) -> list[Permission]:
-    """The permissions of a number, in the order in which they are declared."""
-    return [permission for permission in Permission if permission.value & bits]
-
-
-def number_of(permissions: list[Permission]) -> int:
-    """The number of these permissions."""
-    return sum({permission.value for permission in permissions})
+from read_api.schema.messages import HISTORY, Around, Message, Unread, history, unread_in
+from read_api.schema.permissions import Permission, permissions_of
+from read_api.schema.presence_states import PresenceState
+from read_api.schema.server_bans import ServerBan, ServerKick
 
 
 @strawberry.enum(description="What a channel is for.")
@@ -120,6 +91,11 @@ class ServerMember:
         """The roles held."""
         held = set(self.row.role_ids)
         return [Role(row=role) for role in self.inside.roles if role.role_id in held]
+
+    @strawberry.field(description="How they are now, as others see them; null while that cannot be told.")
+    def presence(self, info: Info) -> PresenceState | None:
+        """How they are now."""
+        return info.context.loaders.presences.get(self.row.account_id)
 
     @strawberry.field(description="When they joined.")
     def joined_at(self) -> datetime | None:
@@ -220,13 +196,34 @@ class Channel(Node):
         """What the viewer may do in it."""
         return permissions_of(self.inside.standing.may(self.placed.said))
 
+    @strawberry.field(description=HISTORY)
+    async def messages(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        around: Around = None,
+    ) -> Connection[Message]:
+        """Its messages."""
+        return await history(info, self.channel_id, first, after, last, before, around)
+
+    @strawberry.field(description="What you have not read in it.")
+    async def unread(self, info: Info) -> Unread:
+        """What the viewer has not read in it."""
+        return await unread_in(info, self.channel_id)
+
     @strawberry.field(description="Which roles and members it treats otherwise than the server does.")
     def overrides(self) -> list[ChannelOverride]:
         """Whom it treats otherwise."""
         return [ChannelOverride(row=row, inside=self.inside) for row in self.placed.overrides]
 
 
-@strawberry.type(description="An invite: whoever has its code may join the server.")
+@strawberry.type(
+    description="An invite: whoever has its code may join the server. While who made it is kicked or banned it lets "
+    "nobody in."
+)
 class Invite:
     """An invite, and the server that it leads to."""
 
@@ -282,43 +279,6 @@ class Invite:
     def revoked(self) -> bool:
         """Whether it was revoked."""
         return self.row.revoked
-
-
-@strawberry.type(description="Somebody who may not join a server.")
-class ServerBan:
-    """A ban."""
-
-    row: strawberry.Private[BanRow]
-
-    @strawberry.field(description="Who is banned.")
-    def account(self, info: Info) -> Account | None:
-        """Who is banned."""
-        return info.context.loaders.accounts.get(self.row.account_id)
-
-    @strawberry.field(description="Who said so.")
-    def moderator(self, info: Info) -> Account | None:
-        """Who said so."""
-        return None if self.row.moderator_id is None else info.context.loaders.accounts.get(self.row.moderator_id)
-
-    @strawberry.field(description="Why, in Markdown.")
-    def reason(self) -> str:
-        """Why."""
-        return self.row.reason
-
-    @strawberry.field(description="When that ends by itself; null if it does not.")
-    def until(self) -> datetime | None:
-        """When it ends."""
-        return self.row.until
-
-    @strawberry.field(description="Whether it still holds; one that has ended is listed until it is taken back.")
-    def active(self, info: Info) -> bool:
-        """Whether it still holds."""
-        return self.row.until is None or self.row.until > info.context.moot.clock()
-
-    @strawberry.field(description="Since when.")
-    def banned_at(self) -> datetime | None:
-        """Since when."""
-        return self.row.banned_at
 
 
 @strawberry.type(description="A place of channels that is entered by invitation. Only who is in it sees it.")
@@ -418,6 +378,21 @@ class Server(Node):
             return None
         found = await context.loaders.read(server_queries.bans, self.server_id, asked.slice)
         return connection(context, scope, found.map(lambda row: (ServerBan(row=row), row.position)))
+
+    @strawberry.field(
+        description="Who was kicked and is not back, the last kick first; null without KICK_MEMBERS. Who was banned "
+        "since is among `bans` instead."
+    )
+    async def kicks(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[ServerKick] | None:
+        """Who was kicked."""
+        context, scope = info.context, f"kicks of server {self.server_id}"
+        asked = paging(context, scope, int, first, after, last, before)
+        if not self.may(Allows.KICK_MEMBERS):
+            return None
+        found = await context.loaders.read(server_queries.bans, self.server_id, asked.slice, kicked=True)
+        return connection(context, scope, found.map(lambda row: (ServerKick(row=row), row.position)))
 
     @strawberry.field(description="The invites that lead here, the newest first; only yours without MANAGE_SERVER.")
     async def invites(

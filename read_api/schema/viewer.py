@@ -5,7 +5,9 @@ from typing import Annotated, TypeAlias
 import strawberry
 
 from domain.event import Id
+from infra.presence import PresenceUnavailable
 from infra.queries import accounts as account_queries
+from infra.queries import conversations as conversation_queries
 from infra.queries import items
 from infra.queries import servers as server_queries
 from read_api.schema.accounts import Account
@@ -22,9 +24,11 @@ from read_api.schema.common import (
     connection,
     paging,
 )
+from read_api.schema.conversations import Conversation
 from read_api.schema.feeds import FeedSortArgument, PeriodArgument, UntilArgument, feed_page
 from read_api.schema.notifications import Notification
 from read_api.schema.posts import Post
+from read_api.schema.presence_states import PresenceChoice, choice_of
 from read_api.schema.servers import Server
 from read_api.sessions import Session, own_sessions
 
@@ -45,6 +49,16 @@ class Viewer:
     def account(self, info: Info) -> Account | None:
         """The viewer's account."""
         return info.context.loaders.accounts.get(self.account_id)
+
+    @strawberry.field(
+        description="How you are now, invisible or not; null while none of your devices is there, or it cannot be told."
+    )
+    async def presence(self, info: Info) -> PresenceChoice | None:
+        """How the viewer is now."""
+        try:
+            return choice_of(await info.context.moot.presences.own(self.account_id))
+        except PresenceUnavailable:
+            return None
 
     @strawberry.field(description="Where you are signed in, the session used last first.")
     async def sessions(self, info: Info) -> list[Session]:
@@ -108,6 +122,16 @@ class Viewer:
         asked = paging(context, scope, int, first, after, last, before)
         found = await context.loaders.read(server_queries.mine, self.account_id, asked.slice)
         return connection(context, scope, found.map(lambda one: (context.loaders.server(one), one.member.position)))
+
+    @strawberry.field(description="The conversations that you are in, last joined first.")
+    async def conversations(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[Conversation]:
+        """The conversations that the viewer is in."""
+        context, scope = info.context, f"conversations of {self.account_id}"
+        asked = paging(context, scope, int, first, after, last, before)
+        found = await context.loaders.read(conversation_queries.mine, self.account_id, asked.slice)
+        return connection(context, scope, found.map(lambda one: (context.loaders.conversation(one), one.mine.position)))
 
     @strawberry.field(description="Whom you block, the newest first. Nobody else is told.")
     async def blocked_accounts(

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "post": "post",
     "vote": "vote",
     "watch": "watch",
+    "chat": "chat",
 }
 """Each command and its module in this package, which has a function ``register(app)``."""
 

@@ -72,7 +72,8 @@ class Client:
         self.token: str | None = None
 
     def save(self) -> None:
-        """Remember. The file is for its owner alone."""
+        """Remember. The file is for its owner alone. Accounts that another command made meanwhile stay known."""
+        self.saved.passwords = self._load().passwords | self.saved.passwords
         path = self.settings.data_dir / FILE_NAME
         draft = path.with_suffix(f".{os.getpid()}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -106,6 +107,14 @@ class Client:
         self.saved.account = name
         self.save()
         return name
+
+    def renew(self, name: str) -> None:
+        """Sign in once more as an account that this client became before. Raises ``Refused``, remembers nothing."""
+        self.token = None
+        form = {"nameOrEmail": name, "password": self.saved.passwords[name.lower()]}
+        answer = self.ask(_SIGN_IN, {"input": form})["signIn"]
+        refuse(answer["errors"], "Run this again.")
+        self.token = answer["accessToken"]
 
     def carry_out(self, mutation: str, form: dict[str, Any], changed: str, fix: str) -> dict[str, Any]:
         """The answer to a mutation that has one field and takes ``$input``. Raises ``Refused`` with that ``fix``.

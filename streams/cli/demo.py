@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from infra.composition import Moot, open_moot, utc_now
 from infra.instance import running
-from infra.settings import load_settings
+from infra.settings import ROOT, Settings, load_settings
 from streams.cli.console import OK, DataDir, Output, OutputOption, show_json, words
 from streams.cli.session import engines
 from streams.cli.up import Port, start_and_serve
 from streams.demo.bots import Bots
+from streams.demo.chat import GENERAL, SERVER
 from streams.demo.week import Week
 
 REPORT_ACTS = 25
@@ -64,6 +66,7 @@ async def _play(moot: Moot, *, bots: bool, output: Output) -> None:
         await week.play(lambda done: bar.update(task, completed=done))
     if not quiet:
         words.print(f"Filled with a week of community life: {len(week.people)} people, {week.done:,} things they did.")
+        _tell_chat(week, moot.settings)
     if not bots:
         return
     if not quiet:
@@ -75,4 +78,12 @@ async def _play(moot: Moot, *, bots: bool, output: Output) -> None:
         if not quiet and did.total() % REPORT_ACTS == 0:
             words.print(", ".join(f"{name} {number}" for name, number in did.most_common()), highlight=False)
 
-    await Bots(moot.commands, moot.pool, week.people).run(on_act)
+    await Bots(moot.commands, moot.pool, week.people, hall=week.hall).run(on_act)
+
+
+def _tell_chat(week: Week, settings: Settings) -> None:
+    if week.hall is not None:
+        command = f"./task moot chat {SERVER}/{GENERAL} --invite {week.hall.invite} --as NAME"
+        where = "" if settings.data_dir == ROOT / ".moot" else f" --data-dir {shlex.quote(str(settings.data_dir))}"
+        words.print("They chat, too. Join them from another terminal:\n")
+        words.print(f"  {command}{where}\n", highlight=False, markup=False)

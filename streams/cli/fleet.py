@@ -4,15 +4,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.event_log import LogUnavailable, TopicsMissing
 from infra.failures import Failure
-from infra.kafka.log import KafkaLog
-from infra.kafka.opening import kafka_log
 from infra.logging import configure_logging
 from infra.settings import Settings, load_settings
 from streams.cli.console import words
 from streams.cli.session import engines
+
+if TYPE_CHECKING:
+    from infra.kafka.log import KafkaLog
 
 
 class KafkaFailure(Failure):
@@ -42,8 +44,10 @@ def database_url(settings: Settings) -> str:
 
 
 @contextmanager
-def kafka(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Iterator[KafkaLog]:
+def kafka(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> "Iterator[KafkaLog]":
     """The log on Kafka, and what goes wrong with it in words. Raises ``SettingsError`` when none is named."""
+    from infra.kafka.opening import kafka_log  # noqa: PLC0415 - one machine has no Kafka, and starts faster without
+
     log = kafka_log(settings, stopping=stopping)
     try:
         yield log

@@ -6,6 +6,7 @@ import threading
 import typer
 from rich.markup import escape
 
+from infra.breaker import Breaker, breaker_limits
 from infra.kafka.opening import kafka_log
 from infra.settings import Settings
 from infra.signals import RedisPublisher, publishing_client
@@ -53,7 +54,8 @@ def _publisher(settings: Settings) -> RedisPublisher | None:
         words.print("No Redis is named (MOOT_REDIS_URL): who waits for a view is told a little later.")
         return None
     url = settings.redis_url.get_secret_value()
-    return RedisPublisher(publishing_client(url, settings.relay_publish_seconds_max))
+    client = publishing_client(url, settings.relay_publish_seconds_max)
+    return RedisPublisher(client, Breaker("redis publisher", breaker_limits(settings)))
 
 
 def _say(status: RelayStatus) -> None:

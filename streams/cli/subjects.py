@@ -5,20 +5,19 @@ from uuid import UUID
 
 import psycopg
 
+from domain import snowflake
 from domain.event import Id
 from domain.name import NameClaimed, claim_id
 from infra.event_store import GroupCommitStore
 from infra.failures import Failure
 from projections.catalogue import ALL
 from projections.core import Projection
-from read_api.errors import BadInput
-from read_api.ids import parse_id
 
 _NAMED = {
     "account": "SELECT account_id::text FROM views.profiles WHERE lower(name) = lower(%s)",
     "community": "SELECT community_id::text FROM views.communities WHERE lower(name) = lower(%s)",
 }
-_KINDS = ("account", "community", "post", "comment", "stream")
+_KINDS = ("account", "community", "post", "comment", "server", "channel", "conversation", "message", "stream")
 
 
 class NoSuchSubject(Failure):
@@ -48,16 +47,24 @@ def find_subject(text: str, store: GroupCommitStore, database_url: str, name_key
             f"{kind!r} is no kind of stream.", f"The kinds are {', '.join(_KINDS)}.", "For example: account:ada"
         )
     name = rest if separator else text
-    found = _id(name)
+    found = _message(name) if kind == "message" else None
+    found = found or _id(name)
     if found is None and kind in _NAMED and separator:
         found = _holder(kind, name, store, name_key) or _viewed(kind, name, database_url)
     if found is None:
         raise NoSuchSubject(
             f"{text!r} names nothing here.",
-            "It is no id that the API gave out, no UUID, and no account:NAME or community:NAME of one there is.",
+            "It is no id that the API gave out, no UUID, no message:SNOWFLAKE, and no account:NAME or community:NAME "
+            "of one there is.",
             "Copy an id from an answer of the API, or look one up: moot events tail",
         )
     return found
+
+
+def _message(text: str) -> Id | None:
+    """The message of that Snowflake in decimal."""
+    digits = text.isascii() and text.isdigit() and len(text) < 20
+    return snowflake.as_id(int(text)) if digits and int(text) < 1 << snowflake.BITS else None
 
 
 def _id(text: str) -> Id | None:
@@ -65,6 +72,10 @@ def _id(text: str) -> Id | None:
         return Id(str(UUID(text)))
     except ValueError:
         pass
+    # All of GraphQL comes with these, and most commands name nothing by an id of the API.
+    from read_api.errors import BadInput  # noqa: PLC0415
+    from read_api.ids import parse_id  # noqa: PLC0415
+
     try:
         return parse_id(text)[1]
     except BadInput:

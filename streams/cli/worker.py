@@ -12,8 +12,10 @@ import typer
 import uvloop
 from rich.markup import escape
 
+from infra.breaker import Breaker, breaker_limits
 from infra.cassandra.opening import message_log
 from infra.codec import Codec
+from infra.guarded_pool import PostgresAway
 from infra.kafka.opening import kafka_log
 from infra.keyring import Keyring, PostgresKeys
 from infra.recorders import Datastore
@@ -79,8 +81,9 @@ async def _run(settings: Settings, groups: list[str]) -> None:
     keys = PostgresKeys(datastore.connection)
     codec = Codec(Keyring(keys, load_secrets(settings.secrets_place).master_key, cached_max=limits.cached_keys_max))
     log = kafka_log(settings)
+    breaker = Breaker("postgres", breaker_limits(settings), refusal=PostgresAway)
     with message_log(settings) as messages, closing(datastore):
-        means = Means(url, settings.kafka_url or "", log, codec, _publisher(settings), messages)
+        means = Means(url, settings.kafka_url or "", log, codec, _publisher(settings), breaker, messages)
         running = Worker(groups, means, limits=worker_limits(settings), changed=_say)
         await running.run(stopping)
 
@@ -99,7 +102,8 @@ def _publisher(settings: Settings) -> RedisPublisher | None:
         words.print("No Redis is named (MOOT_REDIS_URL): who follows a view live is told nothing.")
         return None
     url = settings.redis_url.get_secret_value()
-    return RedisPublisher(publishing_client(url, settings.redis_publish_seconds_max))
+    client = publishing_client(url, settings.redis_publish_seconds_max)
+    return RedisPublisher(client, Breaker("redis publisher", breaker_limits(settings)))
 
 
 _statuses: dict[str, GroupStatus] = {}

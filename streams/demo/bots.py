@@ -1,8 +1,8 @@
-"""A few bots that post, comment and vote as people of the demo, so that there is something to watch."""
+"""A few bots that post, comment, vote and chat as people of the demo, so that there is something to watch."""
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import psycopg
@@ -19,10 +19,11 @@ from domain.event import Id
 from domain.ids import derived
 from domain.post import SubmitPost
 from domain.refusal import Refusal
+from streams.demo.chat import Chatter, Hall
 from streams.demo.words import PLACES, Speaker
 
 BOTS = 4
-"""Bots at work at the same time."""
+"""Bots at work at the same time; one more chats."""
 PAUSE_SECONDS = 2.0
 """How long a bot rests between two acts, on average."""
 RECENT_POSTS = 40
@@ -40,6 +41,7 @@ class Bots:
         pool: AsyncConnectionPool[AsyncConnection[Any]],
         people: list[Id],
         *,
+        hall: Hall | None = None,
         seed: int = 2,
         pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
@@ -48,6 +50,7 @@ class Bots:
         self._people = people
         self._chance = random.Random(seed)  # noqa: S311 - a play, not a secret
         self._speaker = Speaker(self._chance)
+        self._chatter = None if hall is None else Chatter(self._chance, hall)
         self._pause_seconds = pause_seconds
         self.acts = 0
 
@@ -55,17 +58,17 @@ class Bots:
         """Work until cancelled. ``on_act`` hears the name of each command that was carried out."""
         async with asyncio.TaskGroup() as bots:
             for _ in range(BOTS):
-                bots.create_task(self._work(on_act))
+                bots.create_task(self._work(on_act, self._post_or_vote))
+            if self._chatter is not None:
+                bots.create_task(self._work(on_act, self._chat))
 
-    async def _work(self, on_act: Callable[[str], None]) -> None:
+    async def _work(self, on_act: Callable[[str], None], act: Callable[[], Awaitable[Command | None]]) -> None:
         while True:
             await asyncio.sleep(self._chance.expovariate(1 / self._pause_seconds))
             try:
-                command = await self._next()
+                command = await act()
                 if command is None:
                     continue
-                caller = Caller(self._chance.choice(self._people), derived("bot", str(self._chance.random())))
-                await self._commands.execute(command, caller)
             except Refusal as refusal:
                 _log.debug("bots.refused", code=refusal.code)
             except (StoreUnavailable, psycopg.OperationalError, Contended) as error:
@@ -73,6 +76,22 @@ class Bots:
             else:
                 self.acts += 1
                 on_act(type(command).__name__)
+
+    async def _post_or_vote(self) -> Command | None:
+        command = await self._next()
+        if command is not None:
+            await self._commands.execute(command, self._caller(self._chance.choice(self._people)))
+        return command
+
+    async def _chat(self) -> Command | None:
+        assert self._chatter is not None
+        who, name, room, command = self._chatter.next()
+        outcome = await self._commands.execute(command, self._caller(who))
+        self._chatter.heard(who, name, room, command, outcome)
+        return command
+
+    def _caller(self, who: Id) -> Caller:
+        return Caller(who, derived("bot", str(self._chance.random())))
 
     async def _next(self) -> Command | None:
         """Mostly a vote, sometimes a comment, now and then a post."""

@@ -28,6 +28,9 @@ from domain.limits import Limits
 from domain.membership import JoinCommunity
 from domain.post import SubmitPost
 from domain.refusal import Refusal
+from infra.pace import Unpaced
+from infra.snowflakes import PastIds
+from streams.demo.chat import Chatter, Hall, found, week_of
 from streams.demo.words import PLACES, Place, Speaker
 
 AT_ONCE = 64
@@ -47,6 +50,9 @@ class Size(Struct, frozen=True):
     votes: int = 9_000
     follows: int = 900
     joins: int = 700
+    chatters: int = 40
+    chats: int = 600
+    """What is done in the chat: mostly messages."""
 
 
 class _Weighted(Generic[_T]):
@@ -83,7 +89,7 @@ class Written(Struct, frozen=True):
 class Week:
     """Plays the week. ``until`` is its end, usually now; ``seed`` decides everything else.
 
-    ``people`` are the accounts it has registered, ``done`` and ``refused`` count acts.
+    ``people`` are the accounts it has registered, ``hall`` is their chat server, ``done`` and ``refused`` count acts.
     """
 
     def __init__(
@@ -98,6 +104,7 @@ class Week:
     ) -> None:
         self._store = store
         self._name_key = name_key
+        self._message_ids = PastIds()
         self._limits = limits
         self._until = until
         self._size = size or Size()
@@ -108,6 +115,7 @@ class Week:
         self._run = derived("demo", str(seed))
         self._acts = 0
         self.people: list[Id] = []
+        self.hall: Hall | None = None
         self.done = 0
         self.refused = 0
 
@@ -115,7 +123,9 @@ class Week:
     def total(self) -> int:
         """About how many acts the week has, for a progress bar."""
         size = self._size
-        return size.people + len(PLACES) + size.posts + size.comments + size.votes + size.follows + size.joins
+        return (
+            size.people + len(PLACES) + size.posts + size.comments + size.votes + size.follows + size.joins + size.chats
+        )
 
     async def play(self, on_progress: Callable[[int], None] = lambda _: None) -> None:
         """Carry out everything, oldest first. ``on_progress`` gets the number of acts done so far."""
@@ -143,6 +153,26 @@ class Week:
         follows = [(self._chance.choice(people), self._people.draw()) for _ in range(self._size.follows)]
         await self._together([self._act(who, Follow(whom), early) for who, whom in follows if who != whom], on_progress)
         await self._talk(people, start + timedelta(minutes=15), on_progress)
+        chatters = [(account.subject_id, name) for name, account in zip(names, accounts, strict=True) if account]
+        await self._chat(chatters[: self._size.chatters], start + timedelta(minutes=15), on_progress)
+
+    async def _chat(self, members: list[tuple[Id, str]], start: datetime, on_progress: Callable[[int], None]) -> None:
+        """The chat of the week, by chances of its own: what comes before it stays as it was without it."""
+
+        async def together(acts: Sequence[Coroutine[Any, Any, Outcome | None]]) -> list[Outcome | None]:
+            return await self._together(acts, on_progress)
+
+        self.hall = hall = await found(self._act, together, members, start)
+        if hall is not None:
+            await week_of(
+                Chatter(random.Random(f"{self._run} chat"), hall),  # noqa: S311 - a play, not a secret
+                self._act,
+                together,
+                start=start + timedelta(minutes=5),
+                length=self._until - start - timedelta(minutes=10),
+                messages=self._size.chats,
+                rounds=60,
+            )
 
     async def _talk(self, people: Sequence[Id], start: datetime, on_progress: Callable[[int], None]) -> None:
         """Posts, comments and votes, in rounds: each answers what was there before it."""
@@ -212,7 +242,14 @@ class Week:
         """The act, not yet begun, with the next key; its outcome is ``None`` where the rules say no."""
         self._acts += 1
         caller = Caller(who, self._run, f"demo {self._acts}")
-        commands = Commands(self._store, lambda: at, self._name_key, self._limits)
+        commands = Commands(
+            self._store,
+            lambda: at,
+            self._name_key,
+            self._limits,
+            message_ids=self._message_ids.at(at),
+            pace=Unpaced(),
+        )
 
         async def carry_out() -> Outcome | None:
             try:

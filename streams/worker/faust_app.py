@@ -85,7 +85,10 @@ class FetchThread(driver.AIOKafkaConsumerThread):
 
     async def hint(self, offsets: Mapping[TP, int]) -> None:
         """Tell the broker how far the group is. It may fail: nobody relies on it."""
-        await self.call_thread(self._hint, offsets)
+        try:
+            await asyncio.wait_for(self.call_thread(self._hint, offsets), _HINT_SECONDS_MAX)
+        except TimeoutError:  # the thread has ended, or does something else for as long
+            _log.info("worker.offsets_not_told", error="nothing came back from the thread of the client")
 
     async def _hint(self, offsets: Mapping[TP, int]) -> None:
         consumer = self._ensure_consumer()

@@ -14,9 +14,11 @@ import structlog
 from msgspec import Struct
 from psycopg import Connection
 
+from infra.breaker import Breaker
 from infra.cassandra.errors import CassandraAway
 from infra.cassandra.log import LogStore
 from infra.codec import Codec, Row, undecodable
+from infra.guarded_pool import PostgresAway, is_away
 from infra.keyring import KeysUnavailable, WrongMasterKey
 from infra.log_records import NotOurs, position_of, row_of
 from infra.postgres import connect
@@ -64,7 +66,8 @@ class Folding:
     """Folds into the views of one group. All methods but ``stands`` belong to one thread, which is not the caller's.
 
     After an exception it may be called again: what was committed is left out then. ``join_fleet`` comes with each
-    connection, so it keeps the embedded runner out for as long as it is connected.
+    connection, so it keeps the embedded runner out for as long as it is connected. ``breaker`` is one for all groups of
+    a process: while PostgreSQL is away one of them looks whether it is back, and the others raise ``PostgresAway``.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Folding:
         codec: Codec,
         publisher: Publisher | None = None,
         *,
+        breaker: Breaker | None = None,
         name: str = "moot worker",
         transaction_seconds_max: float = 10.0,
         message_log: LogStore | None = None,
@@ -82,6 +86,7 @@ class Folding:
         self._projections = projections
         self._codec = codec
         self._publisher = publisher
+        self._breaker = breaker or Breaker("postgres", refusal=PostgresAway)
         self._name = name
         self._transaction_seconds_max = transaction_seconds_max
         self._folder = PartitionFolder(projections, message_log)
@@ -110,7 +115,8 @@ class Folding:
     def look(self, partitions: Collection[int]) -> dict[int, Start]:
         """Where to read those partitions from; all others are forgotten."""
         try:
-            starts = self._folder.look(self._connected(), partitions)
+            with self._breaker.guarding(_is_away):
+                starts = self._folder.look(self._connected(), partitions)
         except AWAY:
             self._disconnect()
             raise
@@ -123,7 +129,8 @@ class Folding:
     def looks_otherwise(self) -> bool:
         """Whether other views are stale by now than when it was looked."""
         try:
-            return self._folder.looks_otherwise(self._connected())
+            with self._breaker.guarding(_is_away):
+                return self._folder.looks_otherwise(self._connected())
         except AWAY:
             self._disconnect()
             return False
@@ -133,19 +140,9 @@ class Folding:
 
         Raises ``StaleCheckpoint``: look again then; one of ``AWAY``: PostgreSQL does not answer; ``WrongMasterKey``.
         """
-        events = commits = 0
-        known = self._known(reads)
         try:
-            if known:
-                self._folder.pass_over(self._connected(), known)
-            for deliveries in _in_portions(self._deliveries(reads), events_max):
-                to = max(delivery.events[-1].position for delivery in deliveries)
-                for done in self._folder.take(self._connected(), deliveries):
-                    commits += 1
-                    log_parked(done, [event for delivery in deliveries for event in delivery.events])
-                    if self._publisher is not None:
-                        self._publisher.publish(channels_of(self._folder.projections, done, to), None)
-                events += sum(len(delivery.events) for delivery in deliveries)
+            with self._breaker.guarding(_is_away):
+                return self._fold(reads, events_max)
         except AWAY:
             self._looked_for = frozenset()  # what it was doing may have been committed, and its signals not sent
             self._disconnect()
@@ -153,7 +150,6 @@ class Folding:
         except StaleCheckpoint:
             self._looked_for = frozenset()  # somebody else has it, or a rebuild, which signals nothing
             raise
-        return Folded(events, commits)
 
     def cut(self) -> None:
         """Cut the connection: a call that waits for PostgreSQL raises one of ``AWAY``. For any thread."""
@@ -165,6 +161,21 @@ class Folding:
     def close(self) -> None:
         """Let go of the connection."""
         self._disconnect()
+
+    def _fold(self, reads: Sequence[Read], events_max: int) -> Folded:
+        events = commits = 0
+        known = self._known(reads)
+        if known:
+            self._folder.pass_over(self._connected(), known)
+        for deliveries in _in_portions(self._deliveries(reads), events_max):
+            to = max(delivery.events[-1].position for delivery in deliveries)
+            for done in self._folder.take(self._connected(), deliveries):
+                commits += 1
+                log_parked(done, [event for delivery in deliveries for event in delivery.events])
+                if self._publisher is not None:
+                    self._publisher.publish(channels_of(self._folder.projections, done, to), None)
+            events += sum(len(delivery.events) for delivery in deliveries)
+        return Folded(events, commits)
 
     def _connected(self) -> Connection[Any]:
         if self._connection is None or self._connection.closed:
@@ -241,6 +252,11 @@ class Folding:
             if len(rows) > 1:
                 return [event for row in rows for event in self._decoded((row,))]
             return [undecodable(rows[0], error)]
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether PostgreSQL did not answer; that it said no is an answer."""
+    return is_away(error) or isinstance(error, KeysUnavailable)
 
 
 def _in_portions(deliveries: list[Delivery], events_max: int) -> Iterator[list[Delivery]]:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 import structlog
 from msgspec import Struct
 
+from infra.breaker import Breaker
 from infra.cassandra.log import LogStore
 from infra.codec import Codec
 from infra.event_log import EventLog, LogUnavailable, TopicsMissing
@@ -26,6 +27,7 @@ from streams.worker.watchdog import Watchdog
 
 _LOOK_SECONDS: Final = 0.1
 _STOP_SECONDS_MAX: Final = 5.0
+"""How long a group that starts afresh waits for what it was before to have left."""
 
 _EXPECTED: Final = (OSError, TopicsMissing, LogUnavailable)
 """What may happen while all of Moot is right, besides what the client of Kafka raises."""
@@ -46,8 +48,10 @@ class GroupStatus(Struct, frozen=True):
 
 
 class Means(Struct, frozen=True):
-    """What a worker works with: PostgreSQL, the brokers (``host:port, …``) and the log there, whom to tell, and where
-    messages go, if not to PostgreSQL.
+    """What a worker works with: PostgreSQL, the brokers (``host:port, …``) and the log there, and whom to tell.
+
+    ``breaker`` is that of PostgreSQL, for all groups together.
+    ``message_log`` is where messages go, if not to PostgreSQL.
     """
 
     conninfo: str
@@ -55,6 +59,7 @@ class Means(Struct, frozen=True):
     log: EventLog
     codec: Codec
     publisher: Publisher | None = None
+    breaker: Breaker | None = None
     message_log: LogStore | None = None
 
 
@@ -68,6 +73,7 @@ class GroupWorker:
         self._projections = GROUPS[group]
         self._keeper: Keeper | None = None
         self._app: WorkerApp | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._ended = False
         self._trouble: str | None = None
         self._events_before = 0
@@ -111,6 +117,7 @@ class GroupWorker:
                 pause = self._limits.retry_seconds_min
             await _first(stopping, pause * jitter.uniform(0.5, 1.5))
             pause = min(2 * pause, self._limits.retry_seconds_max)
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         self._ended = True
 
     async def _follow(self, stopping: asyncio.Event) -> None:
@@ -120,6 +127,7 @@ class GroupWorker:
             self._projections,
             self._means.codec,
             self._means.publisher,
+            breaker=self._means.breaker,
             name=f"moot worker {self.group}",
             transaction_seconds_max=self._limits.transaction_seconds_max,
             message_log=self._means.message_log,
@@ -136,10 +144,28 @@ class GroupWorker:
             if app.crash_reason is not None:
                 raise app.crash_reason
         finally:
-            await _stop(app, self.group)
+            await self._leave(app)
             await keeper.close()
             self._events_before += keeper.events
             self._keeper = self._app = None
+
+    async def _leave(self, app: WorkerApp) -> None:
+        """Stop it. What takes longer than is waited for goes on beside.
+
+        It is never broken off: a client of Kafka that nobody stops stays in its consumer group for as long as the
+        process lives, and keeps partitions that nobody reads.
+        """
+        leaving = asyncio.create_task(app.stop(), name=f"moot-leave-{self.group}")
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._left)
+        await asyncio.wait([leaving], timeout=_STOP_SECONDS_MAX)
+        if not leaving.done():
+            _log.warning("worker.stop_not_waited_for", group=self.group)
+
+    def _left(self, leaving: "asyncio.Task[None]") -> None:
+        self._leaving.discard(leaving)
+        if not leaving.cancelled() and (error := leaving.exception()) is not None:
+            _log.warning("worker.not_stopped", group=self.group, trouble=f"{type(error).__name__}: {error}".strip())
 
     async def _look_after(self, app: WorkerApp, keeper: Keeper, stopping: asyncio.Event) -> None:
         """Wait for the end. Now and then it is looked whether views stand otherwise than when they were looked for."""
@@ -218,13 +244,6 @@ def _assigned(app: WorkerApp | None) -> Sequence[int]:
     if not isinstance(consumer, FetchConsumer):
         return ()
     return consumer.assigned()
-
-
-async def _stop(app: WorkerApp, group: str) -> None:
-    try:
-        await asyncio.wait_for(app.stop(), _STOP_SECONDS_MAX)
-    except TimeoutError:
-        _log.warning("worker.stop_not_waited_for", group=group)
 
 
 async def _first(event: asyncio.Event, seconds: float) -> None:

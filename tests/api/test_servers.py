@@ -64,6 +64,12 @@ class World:
         found: str = made["id"]
         return found
 
+    def kicks(self, who: Client) -> Any:
+        who.position = self.ada.position
+        kicks = "kicks(first: 5) { nodes { account { name } moderator { name } reason } }"
+        found = who.ask(f"query($id: ID!) {{ node(id: $id) {{ ... on Server {{ {kicks} }} }} }}", id=self.id)["node"]
+        return found["kicks"] and found["kicks"]["nodes"]
+
     def seen(self, who: Client) -> Any:
         who.position = self.ada.position
         return who.ask(SEEN, id=self.id)["node"]
@@ -107,6 +113,8 @@ def test_a_channel_that_is_hidden_from_everyone_is_seen_with_a_role(world: World
     assert refused(world.bob, "editChannel", "EditChannelInput", channelId=world.channel, name="x") == (
         "CHANNEL_NOT_FOUND"
     )
+    late = hidden | {"deny": ["SEND_MESSAGES"], "saw": {}}
+    assert refused(world.ada, "setOverride", "SetOverrideInput", **late) == "OVERRIDE_CHANGED"
     shown = {"channelId": world.channel, "targetId": staff, "allow": ["VIEW_CHANNELS"]}
     done(world.ada, "setOverride", CHANNEL, "SetOverrideInput", **shown)
     member = {"serverId": world.id, "accountId": world.bob.id, "roleId": staff}
@@ -117,6 +125,22 @@ def test_a_channel_that_is_hidden_from_everyone_is_seen_with_a_role(world: World
         [{"name": "Staff"}]
     ]
     assert world.bob.ask(by_id, id=world.channel) == {"node": {"name": "general"}}
+
+
+def test_a_channel_is_private_from_its_beginning_on(world: World) -> None:
+    world.let_in()
+    everyone = world.server["roles"][0]["id"]
+    overrides = [
+        {"targetId": everyone, "deny": ["VIEW_CHANNELS"]},
+        {"targetId": world.ada.id, "allow": ["VIEW_CHANNELS"]},
+    ]
+    fields = {"serverId": world.id, "name": "secret", "overrides": overrides}
+    made = done(world.ada, "createChannel", CHANNEL, "CreateChannelInput", **fields)["channel"]
+    assert {one["role"] and one["role"]["name"] for one in made["overrides"]} == {"everyone", None}
+    assert [one["name"] for one in world.seen(world.bob)["channels"]] == ["general"]
+    assert [one["name"] for one in world.seen(world.ada)["channels"]] == ["general", "secret"]
+    wrong = fields | {"overrides": [{"targetId": world.channel}]}
+    assert refused(world.ada, "createChannel", "CreateChannelInput", **wrong) == "ID_OF_ANOTHER_TYPE"
 
 
 def test_channels_and_roles_are_ordered(world: World) -> None:
@@ -148,9 +172,14 @@ def test_whoever_is_banned_sees_nothing_and_stays_out(world: World) -> None:
     assert bans == [{"account": {"name": world.bob.name}, "reason": "Spam", "until": None}]
     done(world.ada, "unbanServerMember", SERVER, "ServerMemberInput", **member)
     world.let_in()
-    done(world.ada, "kickServerMember", SERVER, "KickMemberInput", **member)
+    done(world.ada, "kickServerMember", SERVER, "KickMemberInput", **member, reason="Noise")
     assert world.seen(world.bob) is None
+    assert world.kicks(world.ada) == [
+        {"account": {"name": world.bob.name}, "moderator": {"name": world.ada.name}, "reason": "Noise"}
+    ]
     world.let_in()
+    assert world.kicks(world.ada) == []
+    assert world.kicks(world.bob) is None
     done(world.bob, "leaveServer", SERVER, "ServerInput", serverId=world.id)
     assert refused(world.bob, "leaveServer", "ServerInput", serverId=world.id) == "SERVER_NOT_FOUND"
     assert refused(world.ada, "leaveServer", "ServerInput", serverId=world.id) == "OWNER_STAYS"

@@ -26,6 +26,7 @@ from infra.postgres import pool as open_pool
 from infra.sessions import SessionLimits, Sessions
 from infra.sign_in import Form, SignIn, SignInLimits, Source
 from infra.tokens import AccessTokens
+from tests.domain.world import messaging
 
 SECRET = bytes(range(32))
 NAME_KEY = bytes(range(1, 33))
@@ -94,7 +95,7 @@ async def world(
         skew_seconds=session_limits.skew_seconds,
         clock=clock,
     )
-    commands = Commands(store, clock, NAME_KEY)
+    commands = Commands(store, clock, NAME_KEY, **messaging())
     sessions = Sessions(pool, redis, tokens, SECRET, clock=clock, limits=session_limits)
     credentials = Credentials(pool)
     attempts = Attempts(redis, SECRET, clock=clock, redis_seconds_max=5)

@@ -32,6 +32,7 @@ from tests.domain.world import (
     commands_over,
     given,
     log_of,
+    messaging,
     place,
     posted,
     put,
@@ -52,7 +53,7 @@ def test_all_events_of_a_command_are_of_one_time() -> None:
     store = memory_store()
     put(store, ACCOUNTS)
     before = store.head_sync()
-    commands = Commands(store, lambda: NOW + timedelta(seconds=next(ticks)), NAME_KEY)
+    commands = Commands(store, lambda: NOW + timedelta(seconds=next(ticks)), NAME_KEY, **messaging())
     asyncio.run(commands.execute(CreateCommunity(name="python"), caller(ALICE)))
     recorded = log_of(store, before)
     assert len(recorded) == 5
@@ -72,7 +73,7 @@ def test_only_people_who_are_signed_in(command: CastVote | CreateCommunity | Edi
 def test_without_a_key_ids_are_new_and_ordered_by_time() -> None:
     store = memory_store()
     times = iter([NOW, NOW + timedelta(milliseconds=1)])
-    commands = Commands(store, lambda: next(times), NAME_KEY)
+    commands = Commands(store, lambda: next(times), NAME_KEY, **messaging())
     made = [
         asyncio.run(commands.execute(Register(name=called), caller(None, None))).subject_id
         for called in ("dora", "eve")
@@ -83,7 +84,7 @@ def test_without_a_key_ids_are_new_and_ordered_by_time() -> None:
 
 def test_another_name_key_is_another_account() -> None:
     store = memory_store()
-    ids = {Commands(store, lambda: NOW, key).account_id("dora", "key") for key in (NAME_KEY, bytes(32))}
+    ids = {Commands(store, lambda: NOW, key, **messaging()).account_id("dora", "key") for key in (NAME_KEY, bytes(32))}
     assert len(ids) == 2
 
 

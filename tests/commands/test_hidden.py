@@ -6,17 +6,29 @@ from typing import Any
 import msgspec
 import pytest
 
-from commands import channels, servers
+from commands import channels, conversations, messages, servers
 from commands.handling import USE_CASES
 from domain.channel import CreateChannel, DeleteChannel, EditChannel, SetOverride
 from domain.channel_list import MoveChannel
 from domain.command import Command
+from domain.conversation import (
+    AddToGroup,
+    DirectOpened,
+    GroupMemberRemoved,
+    HandOverGroup,
+    LeaveGroup,
+    RemoveFromGroup,
+    RenameGroup,
+)
 from domain.event import Event, Id
-from domain.ids import derived
+from domain.ids import derived, direct_id
 from domain.invite import CreateInvite, InviteCreated, InviteRevoked, JoinServer, RevokeInvite, code_of
 from domain.limits import Limits
 from domain.membership import MemberLeft
+from domain.message import DeleteMessage, EditMessage, SendMessage
 from domain.name import keyed_id
+from domain.reaction import AddReaction, RemoveReaction
+from domain.read_marker import MarkRead
 from domain.refusal import Code
 from domain.role import CreateRole, DeleteRole, EditRole, MoveRole
 from domain.server import DeleteServer, EditServer, TransferServer
@@ -36,6 +48,8 @@ from tests.domain.world import (
     CAROL,
     COMMENT,
     GENERAL,
+    GROUP,
+    MESSAGE,
     MODS,
     NOBODY,
     PLACE,
@@ -45,10 +59,13 @@ from tests.domain.world import (
     chat,
     commented,
     given,
+    group,
+    grouped,
     invited,
     joined,
     place,
     posted,
+    said,
     seated,
 )
 
@@ -79,7 +96,7 @@ def asking(kind: type[Command], named: Id | None) -> list[Command]:
     ]
 
 
-CHAT = {**servers.cases, **channels.cases}
+CHAT = {**servers.cases, **channels.cases, **messages.cases, **conversations.cases}
 ABOUT_SOMETHING = [kind for kind in USE_CASES if NAMING.keys() & set(kind.__struct_fields__) and kind not in CHAT]
 TOLD = {"COMMUNITY_NOT_FOUND", "POST_NOT_FOUND", "COMMENT_NOT_FOUND", "TARGET_NOT_FOUND"}
 
@@ -95,7 +112,11 @@ def test_every_command_that_names_something_is_here() -> None:
     assert len(ABOUT_SOMETHING) == 18
     without = {"Register", "ChangeDisplayName", "Follow", "Unfollow", "Block", "Unblock", "CreateCommunity"}
     assert {kind.__name__ for kind in USE_CASES if kind not in {*ABOUT_SOMETHING, *CHAT}} == without
-    assert {kind.__name__ for kind in CHAT if kind not in IN_SERVERS} == {"CreateServer"}
+    assert {kind.__name__ for kind in CHAT if kind not in {*IN_SERVERS, *IN_GROUPS}} == {
+        "CreateServer",
+        "OpenDirect",
+        "CreateGroup",
+    }
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.__name__) for kind in ABOUT_SOMETHING])
@@ -117,6 +138,8 @@ def test_what_is_hidden_is_what_does_not_exist(
         assert told((*HIDDEN, *standing), command, limits) == absent
 
 
+MANY = " ".join(f"@name{n}" for n in range(99))
+"""More than one message may mention."""
 IN_SERVERS: dict[type[Command], Callable[[Id], Command]] = {
     EditServer: lambda nowhere: EditServer(nowhere or SERVER, "Mine"),
     TransferServer: lambda nowhere: TransferServer(nowhere or SERVER, ALICE),
@@ -138,6 +161,12 @@ IN_SERVERS: dict[type[Command], Callable[[Id], Command]] = {
     MoveChannel: lambda nowhere: MoveChannel(nowhere or SERVER, GENERAL),
     EditChannel: lambda nowhere: EditChannel(nowhere or GENERAL, "Mine"),
     DeleteChannel: lambda nowhere: DeleteChannel(nowhere or GENERAL),
+    SendMessage: lambda nowhere: SendMessage(nowhere or GENERAL, MANY, MESSAGE),
+    EditMessage: lambda nowhere: EditMessage(nowhere or MESSAGE, MANY),
+    DeleteMessage: lambda nowhere: DeleteMessage(nowhere or MESSAGE),
+    AddReaction: lambda nowhere: AddReaction(nowhere or MESSAGE, "👍"),
+    RemoveReaction: lambda nowhere: RemoveReaction(nowhere or MESSAGE, "👍"),
+    MarkRead: lambda nowhere: MarkRead(nowhere or GENERAL, MESSAGE),
     SetOverride: lambda nowhere: SetOverride(nowhere or GENERAL, ALICE, 2),
 }
 """Every command of chat that names something: about what is there, or about that which is not."""
@@ -149,6 +178,7 @@ SERVED: tuple[Event, ...] = (
     InviteCreated(invite_id=INVITE, **MADE),  # type: ignore[arg-type]
     InviteCreated(invite_id=REVOKED, **MADE),  # type: ignore[arg-type]
     InviteRevoked(invite_id=REVOKED, server_id=SERVER, revoker_id=ALICE),
+    said(),
 )
 LEFT_SERVER = (seated(BOB), ServerLeft(server_id=SERVER, account_id=BOB))
 BANNED = (MemberBanned(server_id=SERVER, account_id=BOB, moderator_id=CAROL, reason="", until=None, was_member=False),)
@@ -162,9 +192,34 @@ def test_what_is_hidden_in_servers_is_what_does_not_exist(
 ) -> None:
     limits = Limits(changes_max=changes_max)
     absent = told((), IN_SERVERS[kind](NOWHERE), limits)
-    assert absent[0].value in {"SERVER_NOT_FOUND", "CHANNEL_NOT_FOUND", "INVITE_NOT_FOUND"}
+    assert absent[0].value in {"SERVER_NOT_FOUND", "CHANNEL_NOT_FOUND", "INVITE_NOT_FOUND", "MESSAGE_NOT_FOUND"}
     assert told((*SERVED, *standing), IN_SERVERS[kind](HERE), limits) == absent
     assert told((*SERVED, *standing), IN_SERVERS[kind](NOBODY), limits) == absent
+
+
+IN_GROUPS: dict[type[Command], Callable[[Id], Command]] = {
+    AddToGroup: lambda where: AddToGroup(where, ALICE),
+    RenameGroup: lambda where: RenameGroup(where, "Mine"),
+    HandOverGroup: lambda where: HandOverGroup(where, ALICE),
+    RemoveFromGroup: lambda where: RemoveFromGroup(where, ALICE),
+    LeaveGroup: LeaveGroup,
+}
+OUT = GroupMemberRemoved(conversation_id=GROUP, account_id=BOB, remover_id=ALICE)
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.__name__) for kind in IN_GROUPS])
+@pytest.mark.parametrize("standing", [(), (grouped(BOB, ALICE), OUT)], ids=["stranger", "put out"])
+@pytest.mark.parametrize("changes_max", [1, 500])
+def test_conversations_of_others_are_what_does_not_exist(
+    kind: type[Command], standing: tuple[Event, ...], changes_max: int
+) -> None:
+    """The id of one between two people can be worked out from theirs: it tells nobody whether they talk."""
+    limits, theirs = Limits(changes_max=changes_max), direct_id(ALICE, CAROL)
+    there = (*group(ALICE, CAROL), DirectOpened(conversation_id=theirs, opener_id=ALICE, other_id=CAROL), *standing)
+    absent = told((), IN_GROUPS[kind](NOWHERE), limits)
+    assert absent[0] is Code.CONVERSATION_NOT_FOUND
+    for where in (GROUP, theirs, NOBODY, SERVER):
+        assert told((*SERVED, *there), IN_GROUPS[kind](where), limits) == absent
 
 
 def test_ids_of_people_are_ids_of_nothing_here() -> None:

@@ -14,10 +14,21 @@ from domain.channel_list import ChannelListed, MoveChannel
 from domain.command import Command
 from domain.comment import CommentSubmitted, DeleteComment, EditComment, SubmitComment
 from domain.community import CreateCommunity, EditCommunity
+from domain.conversation import (
+    AddToGroup,
+    CreateGroup,
+    GroupCreated,
+    HandOverGroup,
+    LeaveGroup,
+    OpenDirect,
+    RemoveFromGroup,
+    RenameGroup,
+)
 from domain.event import Event, Id
 from domain.follow import AccountFollowed, Follow, Unfollow
 from domain.invite import CreateInvite, InviteCreated, JoinServer, RevokeInvite, code_of
 from domain.membership import AppointModerator, InviteMember, JoinCommunity, LeaveCommunity
+from domain.message import DeleteMessage, EditMessage, MessageSent, SendMessage
 from domain.name import keyed_id
 from domain.post import (
     DeletePost,
@@ -31,6 +42,8 @@ from domain.post import (
     UnlockPost,
     UnstickyPost,
 )
+from domain.reaction import AddReaction, ReactionAdded, RemoveReaction
+from domain.read_marker import MarkRead
 from domain.refusal import Code, Refusal
 from domain.role import CreateRole, DeleteRole, EditRole, MoveRole, RoleCreated
 from domain.save import ItemSaved, SaveItem, UnsaveItem
@@ -51,6 +64,8 @@ from tests.domain.world import (
     CAROL,
     COMMENT,
     GENERAL,
+    GROUP,
+    MESSAGE,
     MODS,
     NEWS,
     PLACE,
@@ -64,6 +79,7 @@ from tests.domain.world import (
     commands_over,
     commented,
     given,
+    group,
     holds,
     joined,
     log_of,
@@ -72,6 +88,7 @@ from tests.domain.world import (
     opened,
     place,
     posted,
+    said,
     voted,
 )
 
@@ -145,6 +162,23 @@ REPEATED: dict[type[Command], tuple[tuple[Event, ...], Command, Id | None]] = {
     ),
     DeleteChannel: (SERVED, DeleteChannel(GENERAL), CAROL),
     SetOverride: (SERVED, SetOverride(GENERAL, ALICE, 2), CAROL),
+    OpenDirect: ((), OpenDirect(BOB), ALICE),
+    CreateGroup: ((), CreateGroup((BOB,), "Again"), ALICE),
+    AddToGroup: (group(ALICE, BOB), AddToGroup(GROUP, CAROL), BOB),
+    RenameGroup: (group(ALICE, BOB), RenameGroup(GROUP, "New"), BOB),
+    HandOverGroup: (group(ALICE, BOB), HandOverGroup(GROUP, BOB), ALICE),
+    RemoveFromGroup: (group(ALICE, BOB), RemoveFromGroup(GROUP, BOB), ALICE),
+    LeaveGroup: (group(ALICE, BOB), LeaveGroup(GROUP), ALICE),
+    SendMessage: ((*SERVED, said()), SendMessage(GENERAL, "Again @alice", MESSAGE), ALICE),
+    EditMessage: ((*SERVED, said()), EditMessage(MESSAGE, "New"), ALICE),
+    DeleteMessage: ((*SERVED, said()), DeleteMessage(MESSAGE), CAROL),
+    AddReaction: ((*SERVED, said()), AddReaction(MESSAGE, "👍"), ALICE),
+    RemoveReaction: (
+        (*SERVED, said(), ReactionAdded(message_id=MESSAGE, channel_id=GENERAL, account_id=ALICE, emoji="👍")),
+        RemoveReaction(MESSAGE, "👍"),
+        ALICE,
+    ),
+    MarkRead: ((*SERVED, said()), MarkRead(GENERAL, MESSAGE), ALICE),
 }
 """For every command: what happened before, the command, and who asks; it then changes something."""
 
@@ -157,6 +191,10 @@ TWO_WISHES: dict[type[Command], str] = {
     CreateRole: "under another key it is another role",
     CreateInvite: "under another key it is another invite",
     CreateChannel: "under another key it is another channel",
+    CreateGroup: "under another key it is another group",
+    LeaveGroup: "to whoever is not in it, a group does not exist",
+    SendMessage: "who says the same twice, under two keys, wants it said twice",
+    MarkRead: "which of two moves of the marker comes last is for the log to say, not for what was there before",
     LeaveServer: "to whoever is not in it, a server does not exist",
     DeleteServer: "what is deleted is not there for anybody, as if it never was",
     DeleteRole: "what is deleted is not there for anybody, as if it never was",
@@ -239,6 +277,7 @@ def test_with_another_key_a_name_is_taken(kind: type[Command]) -> None:
         (DeleteServer, Code.SERVER_NOT_FOUND),
         (DeleteRole, Code.ROLE_NOT_FOUND),
         (DeleteChannel, Code.CHANNEL_NOT_FOUND),
+        (LeaveGroup, Code.CONVERSATION_NOT_FOUND),
     ],
 )
 def test_with_another_key_what_is_gone_is_not_found(kind: type[Command], code: Code) -> None:
@@ -260,6 +299,8 @@ def test_with_another_key_what_is_gone_is_not_found(kind: type[Command], code: C
         (CreateRole, RoleCreated),
         (CreateInvite, InviteCreated),
         (CreateChannel, ChannelCreated),
+        (CreateGroup, GroupCreated),
+        (SendMessage, MessageSent),
     ],
 )
 def test_with_another_key_it_is_made_again(kind: type[Command], event: type[Event]) -> None:

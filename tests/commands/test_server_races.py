@@ -6,7 +6,15 @@ import pytest
 
 from commands.handling import Caller
 from domain import server_member
-from domain.channel import ChannelCreated, ChannelEdited, CreateChannel, EditChannel, OverrideSet, SetOverride
+from domain.channel import (
+    ChannelCreated,
+    ChannelEdited,
+    CreateChannel,
+    EditChannel,
+    OverrideSet,
+    SeenOverride,
+    SetOverride,
+)
 from domain.command import Command
 from domain.event import Event, Id
 from domain.ids import server_member_id
@@ -84,6 +92,16 @@ def test_whoever_is_banned_is_out_whatever_came_first(store: GroupCommitStore) -
     assert member(store, BOB).ban is not None
 
 
+def test_nobody_enters_by_the_invite_of_somebody_who_was_put_out_first(store: GroupCommitStore) -> None:  # noqa: F811
+    theirs = InviteCreated(invite_id=INVITE, server_id=SERVER, creator_id=ALICE, expires_at=None, uses_max=None)
+    put(store, (*ACCOUNTS, *chat(ALICE), theirs))
+    race(store, (JOIN, caller(BOB)), (KickMember(SERVER, ALICE), caller(CAROL)), meeting=False)
+    entered = [one.position for one in log_of(store) if isinstance(one.event, ServerJoined) and one.event.invite_id]
+    kicked = at(store, MemberKicked)
+    assert kicked is not None
+    assert all(position < kicked for position in entered)
+
+
 def test_the_owner_is_a_member_whatever_came_first(store: GroupCommitStore) -> None:  # noqa: F811
     put(store, (*ACCOUNTS, *chat(ALICE)))
     race(store, (TransferServer(SERVER, ALICE), caller(CAROL)), (LeaveServer(SERVER), caller(ALICE)))
@@ -156,3 +174,13 @@ def test_the_last_channel_is_one_of_two(store: GroupCommitStore) -> None:  # noq
     outcomes = race(store, *asked, limits=Limits(channels_max=2))
     assert [one.code for one in outcomes if isinstance(one, Refusal)] == [Code.TOO_MANY_CHANNELS]
     assert len(new(store, ChannelCreated)) == 2
+
+
+def test_of_two_who_saw_the_same_one_changes_it(store: GroupCommitStore) -> None:  # noqa: F811
+    put(store, (*ACCOUNTS, *chat(ALICE), holds(ALICE, STAFF)))
+    asked = (
+        (SetOverride(GENERAL, SERVER, 0, deny, SeenOverride()), caller(who)) for deny, who in ((1, ALICE), (2, CAROL))
+    )
+    outcomes = race(store, *asked)
+    assert [one.code for one in outcomes if isinstance(one, Refusal)] == [Code.OVERRIDE_CHANGED]
+    assert len(new(store, OverrideSet)) == 1

@@ -4,6 +4,7 @@ import asyncio
 
 import psycopg
 
+from domain.message import MessageSent
 from infra.composition import Moot, open_moot, utc_now
 from infra.settings import Settings
 from projections.catalogue import ALL
@@ -11,7 +12,7 @@ from streams.demo.bots import Bots
 from streams.demo.week import Size, Week
 from streams.runner import Runner
 
-SMALL = Size(people=20, posts=60, comments=60, votes=60, follows=10, joins=10)
+SMALL = Size(people=20, posts=60, comments=60, votes=60, follows=10, joins=10, chats=60)
 
 
 async def acts(bots: Bots, more: int) -> None:
@@ -32,7 +33,7 @@ async def watched(moot: Moot) -> None:
     try:
         assert await asyncio.to_thread(runner.wait, await moot.store.head(), 60.0)
         before = await moot.store.head()
-        bots = Bots(moot.commands, moot.pool, week.people, pause_seconds=0.01)
+        bots = Bots(moot.commands, moot.pool, week.people, hall=week.hall, pause_seconds=0.01)
         working = asyncio.create_task(bots.run(heard.put_nowait))
         await acts(bots, 30)
         with psycopg.connect(moot.database_url, autocommit=True) as connection:
@@ -44,7 +45,9 @@ async def watched(moot: Moot) -> None:
         assert not working.done()
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
-        authors = {r.meta.actor_id for r in await moot.store.read(before, 10_000)}
+        recorded = await moot.store.read(before, 10_000)
+        assert any(isinstance(r.event, MessageSent) for r in recorded), "one of them chats"
+        authors = {r.meta.actor_id for r in recorded}
         assert authors <= set(week.people)
         assert len(authors) > 5
     finally:

@@ -4,18 +4,22 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+from domain import snowflake
 from domain.account import AccountRegistered
 from domain.ballot import VoteCast
 from domain.comment import CommentSubmitted
 from domain.follow import AccountFollowed
 from domain.limits import Limits
+from domain.message import MessageEdited, MessageSent
 from domain.post import PostSubmitted
+from domain.reaction import ReactionAdded
+from domain.server_member import RoleGranted, ServerJoined
 from infra.event_store import GroupCommitStore, memory_store
 from schemas.envelope import Recorded
 from streams.demo.week import SPAN, Size, Week
 
 NOW = datetime(2026, 1, 8, tzinfo=UTC)
-SMALL = Size(people=60, posts=60, comments=300, votes=1_200, follows=200, joins=100)
+SMALL = Size(people=60, posts=60, comments=300, votes=1_200, follows=200, joins=100, chats=360)
 
 
 async def played(store: GroupCommitStore, until: datetime = NOW) -> list[Recorded]:
@@ -41,6 +45,22 @@ def test_a_week_is_lively() -> None:
     votes = Counter(recorded.event.target_id for recorded in log if isinstance(recorded.event, VoteCast))
     ranked = [number for _, number in votes.most_common()]
     assert ranked[0] > 5 * ranked[len(ranked) // 2], "few should have most votes"
+
+
+def test_they_chat() -> None:
+    log = asyncio.run(played(memory_store()))
+    sent = [recorded.event for recorded in log if isinstance(recorded.event, MessageSent)]
+    assert len(sent) > 200
+    assert len({event.channel_id for event in sent}) == 4
+    assert len([event for event in sent if event.reply_to_id]) > 20
+    assert len([event for event in sent if event.mentions]) > 10
+    kinds = Counter(type(recorded.event) for recorded in log)
+    assert kinds[ServerJoined] == 40
+    assert kinds[RoleGranted] == 3
+    assert kinds[ReactionAdded] > 20
+    assert kinds[MessageEdited] > 3
+    ids = [snowflake.of_id(event.message_id) for event in sent]
+    assert max(map(snowflake.milliseconds, ids)) <= int(1000 * NOW.timestamp())
 
 
 def test_it_happened_in_the_past_week_and_replies_come_after_what_they_answer() -> None:

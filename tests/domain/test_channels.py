@@ -14,7 +14,9 @@ from domain.channel import (
     DeleteChannel,
     EditChannel,
     OverrideSet,
+    SeenOverride,
     SetOverride,
+    WantedOverride,
 )
 from domain.channel_list import ChannelDelisted, ChannelListed, ChannelPlaced, MoveChannel
 from domain.command import Command
@@ -48,10 +50,10 @@ STAFFED = (*chat(ALICE, BOB), holds(ALICE, STAFF))
 SEE, SEND = int(Permission.VIEW_CHANNELS), int(Permission.SEND_MESSAGES)
 
 
-def override(target_id: Id, allow: int = 0, deny: int = 0, by: Id = ALICE) -> OverrideSet:
+def override(target_id: Id, allow: int = 0, deny: int = 0, by: Id = ALICE, channel_id: Id = GENERAL) -> OverrideSet:
     return OverrideSet(
         server_id=SERVER,
-        channel_id=GENERAL,
+        channel_id=channel_id,
         target_id=target_id,
         editor_id=by,
         allow=allow,
@@ -271,3 +273,67 @@ def test_nobody_makes_the_list_of_channels_long_by_making_and_deleting() -> None
     assert there.when(CreateChannel(SERVER, "x"), by=CAROL, key="1", limits=few).refusal is None
     there.when(CreateChannel(SERVER, "x"), by=CAROL, key="2", limits=few).then_refused(Code.TOO_MANY_CHANGES)
     assert there.when(CreateChannel(SERVER, "x"), limits=few).refusal is None
+
+
+# Two who change one thing each
+
+
+def test_whoever_says_what_he_saw_undoes_nobodys_change() -> None:
+    there = given(*STAFFED, override(BOB, SEND))
+    stale, seen = SeenOverride(SEE), SeenOverride(SEND)
+    there.when(SetOverride(GENERAL, BOB, SEE, saw=stale)).then_refused(Code.OVERRIDE_CHANGED, "saw")
+    there.when(SetOverride(GENERAL, BOB, saw=SeenOverride())).then_refused(Code.OVERRIDE_CHANGED, "saw")
+    there.when(SetOverride(GENERAL, BOB, SEND, saw=stale)).then_nothing()
+    there.when(SetOverride(GENERAL, BOB, SEND | SEE, saw=seen)).then(override(BOB, SEND | SEE))
+    there.when(SetOverride(GENERAL, BOB, deny=SEND, saw=seen), key="late").then_refused(Code.OVERRIDE_CHANGED, "saw")
+    there.when(SetOverride(GENERAL, BOB, deny=SEND), key="last").then(override(BOB, deny=SEND))
+    there.when(SetOverride(GENERAL, SERVER, deny=SEND, saw=SeenOverride()), key="new").then(override(SERVER, deny=SEND))
+    there.when(SetOverride(GENERAL, BOB, SEE, saw=stale), by=BOB).then_refused(Code.PERMISSION_DENIED)
+
+
+# From the beginning on
+
+
+def test_a_channel_is_private_from_its_beginning_on() -> None:
+    new = made("channel", CreateChannel, ALICE)
+    secret = CreateChannel(
+        SERVER, "x", overrides=(WantedOverride(SERVER, deny=SEE), WantedOverride(ALICE, SEE), WantedOverride(MODS, SEE))
+    )
+    there = given(*STAFFED, holds(BOB, MODS))
+    then = there.when(secret)
+    *overrides, last = [recorded.event for recorded in then.recorded if recorded.stream_id == new]
+    assert overrides == [
+        override(SERVER, deny=SEE, channel_id=new),
+        override(ALICE, SEE, channel_id=new),
+        override(MODS, SEE, channel_id=new),
+    ]
+    assert isinstance(last, ChannelCreated)
+    there.when(EditChannel(new, topic="Ours")).then(
+        ChannelEdited(server_id=SERVER, channel_id=new, editor_id=ALICE, name="x", topic="Ours", slow_mode_seconds=0)
+    )
+    there.when(EditChannel(new, "Mine"), by=BOB).then_refused(Code.PERMISSION_DENIED)
+    hidden = CreateChannel(SERVER, "y", overrides=(WantedOverride(SERVER, deny=SEE),))
+    assert there.when(hidden, by=CAROL).refusal is None
+    there.when(EditChannel(made("channel", CreateChannel, CAROL), "Mine")).then_refused(Code.CHANNEL_NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code"),
+    [
+        ((WantedOverride(BOB, SEND), WantedOverride(BOB, deny=SEND)), Code.INVALID_VALUE),
+        ((WantedOverride(BOB, SEND, SEND),), Code.INVALID_VALUE),
+        ((WantedOverride(BOB, int(Permission.MENTION_EVERYONE)),), Code.PERMISSION_DENIED),
+        ((WantedOverride(CAROL, deny=SEE),), Code.ROLE_TOO_HIGH),
+        ((WantedOverride(STAFF, deny=SEE),), Code.ROLE_TOO_HIGH),
+        ((WantedOverride(NOBODY, deny=SEE),), Code.ROLE_NOT_FOUND),
+    ],
+)
+def test_overrides_that_a_channel_cannot_begin_with(wanted: tuple[WantedOverride, ...], code: Code) -> None:
+    given(*STAFFED).when(CreateChannel(SERVER, "x", overrides=wanted)).then_refused(code, "overrides")
+
+
+def test_a_channel_begins_with_so_many_overrides_at_most() -> None:
+    two = CreateChannel(SERVER, "x", overrides=(WantedOverride(SERVER, deny=SEE), WantedOverride(BOB, SEE)))
+    given(*STAFFED).when(two, limits=Limits(overrides_max=1)).then_refused(Code.TOO_MANY_OVERRIDES)
+    given(*STAFFED).when(two, by=BOB, limits=Limits(overrides_max=1)).then_refused(Code.PERMISSION_DENIED)
+    assert given(*STAFFED).when(two, limits=Limits(overrides_max=2)).refusal is None

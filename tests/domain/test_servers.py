@@ -341,3 +341,34 @@ def test_who_comes_back_has_the_roles_of_nobody() -> None:
     given(*ALICE_IS_MOD, left, seated(ALICE)).when(GrantRole(SERVER, ALICE, MODS), by=CAROL).then(
         RoleGranted(server_id=SERVER, account_id=ALICE, role_id=MODS, granter_id=CAROL)
     )
+
+
+OUT = {"server_id": SERVER, "account_id": ALICE, "moderator_id": CAROL}
+KICKED = MemberKicked(**OUT, reason="")
+LATER_BANNED = MemberBanned(**OUT, reason="", until=None, was_member=False)
+ENDED = MemberBanned(**OUT, reason="", until=EARLIER, was_member=True)
+UNBANNED = MemberUnbanned(**OUT)
+LEFT = ServerLeft(server_id=SERVER, account_id=ALICE)
+
+
+@pytest.mark.parametrize(
+    ("since", "good"),
+    [
+        ((), True),
+        ((LEFT,), True),
+        ((KICKED,), False),
+        ((ENDED,), False),
+        ((KICKED, LATER_BANNED), False),
+        ((KICKED, seated(ALICE, 2)), True),
+        ((KICKED, seated(ALICE, 2), LEFT), True),
+        ((ENDED, UNBANNED), True),
+        ((LEFT, LATER_BANNED), False),
+    ],
+    ids=["there", "left", "kicked", "ban ended", "banned, too", "back", "back and left", "taken back", "left first"],
+)
+def test_the_invites_of_somebody_who_is_put_out_let_nobody_in(since: tuple[Event, ...], good: bool) -> None:
+    then = given(*chat(ALICE), invited(), *since).when(JoinServer(code_of(INVITE)), by=BOB)
+    if good:
+        then.then(entered(BOB), used(BOB))
+    else:
+        then.then_refused(Code.INVITE_NOT_FOUND)

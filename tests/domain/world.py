@@ -23,16 +23,22 @@ from domain import (
     channel_list,
     comment,
     community,
+    conversation,
     follow,
     invite,
     membership,
+    message,
     moderators,
     name,
+    nonce,
     post,
+    reaction,
+    read_marker,
     role,
     save,
     server,
     server_member,
+    snowflake,
     stickies,
 )
 from domain.command import Command
@@ -41,9 +47,11 @@ from domain.ids import (
     ballot_id,
     channels_id,
     derived,
+    direct_id,
     invite_use_id,
     membership_id,
     moderators_id,
+    reactions_id,
     relation_id,
     roles_id,
     save_id,
@@ -55,6 +63,8 @@ from domain.name import claim_id
 from domain.permissions import Permission
 from domain.refusal import Code, Refusal
 from infra.event_store import GroupCommitStore, memory_store
+from infra.pace import Unpaced
+from infra.snowflakes import PastIds
 from schemas.envelope import Metadata, Recorded
 
 NAME_KEY = bytes(range(32))
@@ -66,6 +76,10 @@ PLACE = derived("test", "community", "place")
 SERVER = derived("test", "server", "server")
 MODS, STAFF = (derived("test", "role", what) for what in ("mods", "staff"))
 GENERAL, NEWS = (derived("test", "channel", what) for what in ("general", "news"))
+DIRECT, GROUP = direct_id(ALICE, BOB), derived("test", "group", "group")
+MESSAGE, REPLIED = (snowflake.as_id(snowflake.made(int(EARLIER.timestamp() * 1000) + n, 0, 0)) for n in range(2))
+SENT = snowflake.as_id(snowflake.made(int(NOW.timestamp() * 1000), 0, 0))
+"""The id of the first message that commands send."""
 POST, OTHER_POST, COMMENT, REPLY = (derived("test", "item", what) for what in ("post", "other", "comment", "reply"))
 
 ACCOUNTS: tuple[Event, ...] = tuple(
@@ -94,6 +108,10 @@ _STREAMS: dict[ModuleType, Callable[[Any], Id]] = {
     role: lambda e: roles_id(e.server_id),
     server_member: lambda e: server_member_id(e.server_id, e.account_id),
     channel_list: lambda e: channels_id(e.server_id),
+    conversation: lambda e: e.conversation_id,
+    reaction: lambda e: reactions_id(e.message_id, e.account_id),
+    nonce: lambda e: derived("nonce", derived("command", "SendMessage", e.author_id, "key")),
+    read_marker: lambda e: derived("read marker", derived("command", "MarkRead", e.account_id, "key")),
 }
 """By the module of an event, its stream; of others it is what the module is named after."""
 
@@ -121,7 +139,8 @@ def caller(by: Id | None, key: str | None = "key") -> Caller:
 
 _ACTORS = (
     "moderator_id", "deleter_id", "editor_id", "inviter_id", "appointer_id", "creator_id", "voter_id", "blocker_id",
-    "follower_id", "author_id", "granter_id", "revoker_id", "owner_id", "account_id",
+    "follower_id", "author_id", "granter_id", "adder_id", "remover_id", "opener_id", "revoker_id", "owner_id",
+    "account_id",
 )  # fmt: skip
 """The fields that tell whose act an event is; the first that it has."""
 
@@ -143,9 +162,14 @@ def metadata(at: datetime = EARLIER, actor_id: Id | None = None) -> Metadata:
     )
 
 
+def messaging() -> dict[str, Any]:
+    """What commands need for messages: ids of ``NOW``, and nobody held back."""
+    return {"message_ids": PastIds().at(NOW), "pace": Unpaced()}
+
+
 def commands_over(store: GroupCommitStore, limits: Limits | None = None) -> Commands:
     """Commands with a clock that stands still."""
-    return Commands(store, lambda: NOW, NAME_KEY, limits)
+    return Commands(store, lambda: NOW, NAME_KEY, limits, **messaging())
 
 
 def log_of(store: GroupCommitStore, after: int = 0) -> list[Recorded]:
@@ -365,3 +389,42 @@ def holds(account_id: Id, role_id: Id) -> server_member.RoleGranted:
 
 ALICE_IS_MOD: tuple[Event, ...] = (*chat(ALICE, BOB), holds(ALICE, MODS))
 """A server of Carol's in which Bob is a member, and Alice one who moderates."""
+
+
+def talking() -> conversation.DirectOpened:
+    """Alice opened a conversation with Bob."""
+    return conversation.DirectOpened(conversation_id=DIRECT, opener_id=ALICE, other_id=BOB)
+
+
+def group(owner_id: Id, *members: Id) -> tuple[Event, ...]:
+    """A group without a name that somebody made with these others."""
+    return (
+        conversation.GroupCreated(conversation_id=GROUP, owner_id=owner_id, name=""),
+        *(grouped(account_id, owner_id) for account_id in (owner_id, *members)),
+    )
+
+
+def grouped(account_id: Id, adder_id: Id) -> conversation.GroupJoined:
+    """Somebody is put into the group."""
+    return conversation.GroupJoined(conversation_id=GROUP, account_id=account_id, adder_id=adder_id)
+
+
+def said(
+    by: Id = ALICE, body: str = "Hello", *, message_id: Id = MESSAGE, mentions: tuple[Id, ...] = ()
+) -> message.MessageSent:
+    """A message in the server's channel."""
+    return message.MessageSent(
+        message_id=message_id,
+        channel_id=GENERAL,
+        server_id=SERVER,
+        author_id=by,
+        reply_to_id=None,
+        mentions=message.packed(mentions),
+        body=body,
+        attachments="",
+    )
+
+
+def named(account_id: Id, called: str) -> Claimed:
+    """The name of somebody, by which they can be mentioned."""
+    return Claimed("account", called, account_id)

@@ -28,13 +28,25 @@ def metadata(happened: Happened) -> Metadata:
 
 def recorded(history: Iterable[Happened]) -> list[Recorded]:
     """The history as a log would give it."""
-    versions: dict[Id, int] = {}
-    log = []
-    for position, happened in enumerate(history, start=1):
-        version = versions[happened.stream_id] = versions.get(happened.stream_id, 0) + 1
-        raw = msgspec.json.encode(metadata(happened))
-        log.append(Recorded(position, happened.stream_id, version, happened.event, raw))
-    return log
+    return Recording().go_on(history)
+
+
+class Recording:
+    """The same of a history that goes on."""
+
+    def __init__(self) -> None:
+        self._versions: dict[Id, int] = {}
+        self.position = 0
+
+    def go_on(self, history: Iterable[Happened]) -> list[Recorded]:
+        """What comes next."""
+        log = []
+        for happened in history:
+            self.position += 1
+            version = self._versions[happened.stream_id] = self._versions.get(happened.stream_id, 0) + 1
+            raw = msgspec.json.encode(metadata(happened))
+            log.append(Recorded(self.position, happened.stream_id, version, happened.event, raw))
+        return log
 
 
 class Filler:

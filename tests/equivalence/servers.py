@@ -1,4 +1,4 @@
-"""Random histories of chat servers: every kind of event, in an order that its streams allow."""
+"""Random histories of chat: every kind of event of servers and conversations, in an order that its streams allow."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -6,11 +6,37 @@ from random import Random
 
 from msgspec import Struct
 
-from domain import channel, channel_list, invite, ordering, role, server, server_member
+from domain import (
+    channel,
+    channel_list,
+    conversation,
+    invite,
+    message,
+    nonce,
+    ordering,
+    reaction,
+    read_marker,
+    role,
+    server,
+    server_member,
+    snowflake,
+)
 from domain.event import Event, Id
-from domain.ids import channels_id, derived, invite_use_id, roles_id, server_member_id
+from domain.ids import channels_id, derived, direct_id, invite_use_id, reactions_id, roles_id, server_member_id
+
+TALKED = 0.2
+"""The part of conversations in what happens."""
 
 _WORDS = "all welcome rules news off topic help 🐘 ünïcode read this first".split()
+
+
+class _Message(Struct):
+    id: Id
+    server_id: Id
+    channel_id: Id
+    author_id: Id
+    mentions: bytes
+    reactions: set[tuple[Id, str]]
 
 
 class _Server(Struct):
@@ -23,11 +49,17 @@ class _Server(Struct):
     banned: set[Id]
 
 
+class _Group(Struct):
+    id: Id
+    owner_id: Id
+    members: list[Id]
+
+
 Act = Callable[[_Server, Id], Iterator[tuple[Id, Event]]]
 
 
 class Servers:
-    """The chat servers of a world with these accounts, of which there may be more later."""
+    """The chat of a world with these accounts, of which there may be more later."""
 
     def __init__(self, seed: int, accounts: Sequence[Id]) -> None:
         self._random = Random(f"servers {seed}")
@@ -36,6 +68,9 @@ class Servers:
         self._made = 0
         self._now = datetime(2025, 1, 1, tzinfo=UTC)
         self._servers: list[_Server] = []
+        self._direct: set[Id] = set()
+        self._groups: list[_Group] = []
+        self._messages: list[_Message] = []
         self._acts: dict[Act, int] = {
             self._join: 12,
             self._leave: 2,
@@ -47,15 +82,22 @@ class Servers:
             self._override: 4,
             self._invite: 6,
             self._edit: 3,
+            self._say: 30,
+            self._reword: 6,
+            self._unsay: 4,
+            self._react: 10,
+            self._read: 8,
             self._end: 1,
         }
 
     def happen(self, chance: float, now: datetime) -> Iterator[tuple[Id, Event, Id]]:
-        """With that chance a few events of one server, each with its stream and whose act it is."""
+        """With that chance a few events of one server or conversation, each with its stream and whose act it is."""
         if not self._accounts or self._random.random() >= chance:
             return
         self._now, who = now, self._who()
-        if len(self._servers) < 2 or self._random.random() < 0.02:
+        if self._random.random() < TALKED:
+            events = self._talk(who)
+        elif len(self._servers) < 2 or self._random.random() < 0.02:
             events = self._create(who)
         else:
             (act,) = self._random.choices(list(self._acts), list(self._acts.values()))
@@ -159,6 +201,8 @@ class Servers:
             at.channels[made] = ordering.last(at.channels.values())
             kind: channel.ChannelKind = "announcement" if self._random.random() < 0.2 else "text"
             yield list_id, channel_list.ChannelListed(at.id, made, at.channels[made])
+            if self._random.random() < 0.3:
+                yield made, channel.OverrideSet(at.id, made, at.id, who, 0, 1, 0)
             yield made, channel.ChannelCreated(at.id, made, who, kind, self._text(2), self._text(9), 0)
             return
         which = self._random.choice(list(at.channels))
@@ -193,6 +237,62 @@ class Servers:
         uses = 100 if self._random.random() < 0.5 else None
         yield made, invite.InviteCreated(made, at.id, who, expires, uses)
 
+    def _mentioned(self, at: _Server) -> bytes:
+        names = [at.id, *at.roles, *at.members]
+        return message.packed(self._random.choices(names, k=self._random.choice((0, 0, 1, 3))))
+
+    def _say(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        if not at.channels:
+            return
+        which, stream_id = self._random.choice(list(at.channels)), self._new_id()
+        # Ids come out of order, as from two processes, and now and then from another month.
+        ms = int(self._now.timestamp() * 1000) + self._random.randrange(-2_000, 2_000)
+        ms -= self._random.choice((0, 0, 0, 40)) * 86_400_000
+        sent = snowflake.as_id(snowflake.made(max(ms, snowflake.EPOCH_MS), 1, self._made % 4096))
+        here = [one for one in self._messages[-50:] if one.channel_id == which]
+        reply_to = self._random.choice(here).id if here and self._random.random() < 0.3 else None
+        mentions = self._mentioned(at)
+        self._messages.append(_Message(sent, at.id, which, who, mentions, set()))
+        attachments = '[{"url":"https://x.org/","name":"x","media_type":"image/png","size_bytes":1}]'
+        attached = attachments if self._random.random() < 0.1 else ""
+        yield sent, message.MessageSent(sent, which, at.id, who, reply_to, mentions, self._text(9), attached)
+        yield stream_id, nonce.NonceUsed(sent, which, who)
+
+    def _one(self) -> _Message | None:
+        recent = self._messages[-100:]
+        return self._random.choice(recent) if recent else None
+
+    def _reword(self, at: _Server, _who: Id) -> Iterator[tuple[Id, Event]]:
+        one, mentions = self._one(), self._mentioned(at)
+        if one is not None:
+            ids = (one.id, one.channel_id, one.server_id, one.author_id)
+            yield one.id, message.MessageEdited(*ids, mentions, one.mentions, self._text(9))
+            one.mentions = mentions
+
+    def _unsay(self, _at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        one = self._one()
+        if one is not None:
+            self._messages.remove(one)
+            ids = (one.id, one.channel_id, one.server_id, one.author_id)
+            yield one.id, message.MessageDeleted(*ids, who, one.mentions)
+
+    def _react(self, _at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        one, emoji = self._one(), self._random.choice("👍🐘🎉")
+        if one is None:
+            return
+        stream_id = reactions_id(one.id, who)
+        if (who, emoji) in one.reactions:
+            one.reactions.remove((who, emoji))
+            yield stream_id, reaction.ReactionRemoved(one.id, one.channel_id, who, emoji)
+        else:
+            one.reactions.add((who, emoji))
+            yield stream_id, reaction.ReactionAdded(one.id, one.channel_id, who, emoji)
+
+    def _read(self, _at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
+        one = self._one()
+        if one is not None:
+            yield self._new_id(), read_marker.MarkerMoved(who, one.channel_id, one.id)
+
     def _edit(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
         heir = self._other(at)
         if heir is not None and self._random.random() < 0.3:
@@ -205,3 +305,41 @@ class Servers:
         if len(self._servers) > 4:
             self._servers.remove(at)
             yield at.id, server.ServerDeleted(at.id, at.owner_id)
+
+    def _talk(self, who: Id) -> Iterator[tuple[Id, Event]]:
+        if self._random.random() < 0.3:
+            other = self._who()
+            made = direct_id(who, other)
+            if other != who and made not in self._direct:
+                self._direct.add(made)
+                yield made, conversation.DirectOpened(made, who, other)
+            return
+        if len(self._groups) < 3:
+            made = self._new_id()
+            self._groups.append(_Group(made, who, [who]))
+            yield made, conversation.GroupCreated(made, who, self._text(4))
+            yield made, conversation.GroupJoined(made, who, who)
+            return
+        group = self._random.choice(self._groups)
+        for event in self._changed(group, who):
+            yield group.id, event
+        if not group.members:
+            self._groups.remove(group)
+
+    def _changed(self, group: _Group, who: Id) -> Iterator[Event]:
+        chance, member = self._random.random(), self._random.choice(group.members)
+        if chance < 0.5:
+            if who not in group.members:
+                group.members.append(who)
+                yield conversation.GroupJoined(group.id, who, member)
+        elif chance < 0.65:
+            yield conversation.GroupRenamed(group.id, member, self._text(4))
+        elif chance < 0.8 and member != group.owner_id:
+            group.members.remove(member)
+            yield conversation.GroupMemberRemoved(group.id, member, group.owner_id)
+        else:
+            group.members.remove(member)
+            if member == group.owner_id and group.members:
+                group.owner_id = group.members[0]
+                yield conversation.GroupHandedOver(group.id, member, group.owner_id)
+            yield conversation.GroupLeft(group.id, member)

@@ -12,9 +12,10 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
+from domain.snowflake import EPOCH_MS, milliseconds
 from infra.migrate import migrate
 from infra.postgres import connect, pool
-from infra.snowflakes import EPOCH_MS, Clock, Lease, NoIds, Snowflakes, milliseconds
+from infra.snowflakes import Clock, Lease, NoIds, Snowflakes
 
 BACK_SECONDS, FORWARD_SECONDS = -5, 3600
 LEASE_SECONDS = 2.0
@@ -173,6 +174,32 @@ def test_without_postgresql_ids_are_made_to_the_end_of_the_lease(site: Database)
         steady.seconds += LEASE_SECONDS
         with pytest.raises(NoIds):
             ids.next()
+
+    site.run(use)
+
+
+def test_ids_are_made_again_soon_after_postgresql_is_back(site: Database) -> None:
+    """However long the lease is: its third, at which it is prolonged, may be a long time."""
+
+    async def use(pooled: AsyncConnectionPool[Any]) -> None:
+        steady = Steady()
+        ids = Snowflakes(pooled, lease_seconds=300, steady=steady)
+        await ids.open()
+        first = ids.next()
+        ids._pool = Wrong("", open=False)
+        steady.seconds += 301
+        with pytest.raises(NoIds):
+            ids.next()  # is asked for anew, in vain
+        await asyncio.sleep(0.1)
+        ids._pool = pooled
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    assert ids.next() > first
+                    break
+                except NoIds:
+                    await asyncio.sleep(0.01)
+        await ids.close()
 
     site.run(use)
 

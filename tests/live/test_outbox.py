@@ -118,3 +118,37 @@ def test_closing_lets_those_go_who_wait_for_room() -> None:
         assert wire.overflowed == 0
 
     play(scene)
+
+
+def test_what_comes_while_nothing_waits_is_sent_at_once_and_never_before_what_does() -> None:
+    async def scene() -> None:
+        sent: list[str] = []
+        open_, passed = True, asyncio.Event()
+
+        async def send(frame: str) -> None:
+            await passed.wait()
+            sent.append(frame)
+
+        def send_now(frame: str) -> bool:
+            if open_:
+                sent.append(frame)
+            return open_
+
+        outbox = Outbox(send, lambda: None, messages_max=10, bytes_max=1000, send_now=send_now)
+        task = asyncio.create_task(outbox.run())
+        outbox.push("one")
+        assert sent == ["one"]
+        open_ = False
+        outbox.push("two")
+        await asyncio.sleep(0)  # the loop took it, and waits for the socket
+        open_ = True
+        outbox.push("three")
+        outbox.push("four")
+        assert sent == ["one"]
+        passed.set()
+        await turns()
+        outbox.push("five")
+        assert sent == ["one", "two", "three", "four", "five"]
+        task.cancel()
+
+    asyncio.run(scene())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra import postgres
+from infra.postgres import pool
 from infra.signals import MemorySignals
 from read_api.errors import ApiError
 from read_api.live.topics import NOW, Event, Follower, FollowLimits, Reading, Source, Topics, Viewer
@@ -19,6 +19,8 @@ class Happenings:
     """A source in memory whose reading takes its time. What is in ``log`` is visible."""
 
     channel = CHANNEL
+    guards = ()
+    rest_seconds = 0.0
 
     def __init__(self, chance: random.Random, *, is_value: bool) -> None:
         self.chance = chance
@@ -89,16 +91,16 @@ class Listener:
             await until.wait()
 
 
-def play(database: str, scene: Any) -> None:
+def play(postgres: str, scene: Any) -> None:
     async def run() -> None:
-        pool = postgres.pool(database)
-        await pool.open(wait=True)
+        pooled = pool(postgres)
+        await pooled.open(wait=True)
         signals = MemorySignals()
         try:
-            await scene(Topics(signals, pool, FollowLimits(page=3, backfill_max=1000)), signals)
+            await scene(Topics(signals, pooled, FollowLimits(page=3, backfill_max=1000)), signals)
             assert signals.channels == []
         finally:
-            await pool.close()
+            await pooled.close()
 
     asyncio.run(run())
 
@@ -116,7 +118,7 @@ async def settled(topics: Topics, source: Source) -> None:
 @pytest.mark.parametrize("is_value", [False, True])
 @pytest.mark.parametrize("seed", range(40))
 def test_whoever_comes_whenever_hears_all_since_his_cursor_once_and_in_order(
-    database: str, seed: int, is_value: bool
+    postgres: str, seed: int, is_value: bool
 ) -> None:
     chance = random.Random(seed)
 
@@ -154,11 +156,11 @@ def test_whoever_comes_whenever_hears_all_since_his_cursor_once_and_in_order(
         await asyncio.gather(*tasks)
         assert len(topics) == 0
 
-    play(database, scene)
+    play(postgres, scene)
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_what_is_visible_too_early_is_held_until_all_before_it_is_there(database: str, seed: int) -> None:
+def test_what_is_visible_too_early_is_held_until_all_before_it_is_there(postgres: str, seed: int) -> None:
     chance = random.Random(seed)
 
     async def scene(topics: Topics, signals: MemorySignals) -> None:
@@ -195,10 +197,10 @@ def test_what_is_visible_too_early_is_held_until_all_before_it_is_there(database
         await asyncio.gather(*tasks)
         assert len(topics) == 0
 
-    play(database, scene)
+    play(postgres, scene)
 
 
-def test_what_is_held_is_told_when_the_views_come_further(database: str) -> None:
+def test_what_is_held_is_told_when_the_views_come_further(postgres: str) -> None:
     class Slow(FromPartitions):
         slow, reads, again = True, 0, asyncio.Event()
 
@@ -236,10 +238,10 @@ def test_what_is_held_is_told_when_the_views_come_further(database: str) -> None
         until.set()
         await asyncio.gather(*tasks)
 
-    play(database, scene)
+    play(postgres, scene)
 
 
-def test_who_is_no_longer_admitted_is_told_and_hears_nothing_more(database: str) -> None:
+def test_who_is_no_longer_admitted_is_told_and_hears_nothing_more(postgres: str) -> None:
     async def scene(topics: Topics, signals: MemorySignals) -> None:
         source = Happenings(random.Random(1), is_value=False)
         until, listener = asyncio.Event(), Listener(0)
@@ -257,10 +259,10 @@ def test_who_is_no_longer_admitted_is_told_and_hears_nothing_more(database: str)
         until.set()
         await task
 
-    play(database, scene)
+    play(postgres, scene)
 
 
-def test_a_source_that_fails_ends_its_followers_and_leaves_no_topic(database: str) -> None:
+def test_a_source_that_fails_ends_its_followers_and_leaves_no_topic(postgres: str) -> None:
     class Failing(Happenings):
         async def read(self, *_: Any) -> Reading:
             raise ValueError("of no use")
@@ -271,4 +273,4 @@ def test_a_source_that_fails_ends_its_followers_and_leaves_no_topic(database: st
             await Listener(NOW).listen(topics, source, random.Random(1), asyncio.Event())
         assert len(topics) == 0
 
-    play(database, scene)
+    play(postgres, scene)

@@ -32,7 +32,7 @@ from domain.post import SubmitPost
 from domain.refusal import Code, Refusal
 from infra.event_store import memory_store
 from schemas.envelope import Metadata, Recorded
-from tests.domain.world import NAME_KEY, NOW, caller
+from tests.domain.world import NAME_KEY, NOW, caller, messaging
 from tests.machines.model import DEPTH_MAX, MODERATORS_MAX, STICKIES_MAX, Model, No
 from tests.machines.wishes import CHANGING, KINDS, RELATING, STANDING, Whim, Wish, fitted, whims
 
@@ -77,7 +77,7 @@ class Forum(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.store = Store()
-        self.commands = Commands(self.store, lambda: NOW, NAME_KEY, LIMITS)
+        self.commands = Commands(self.store, lambda: NOW, NAME_KEY, LIMITS, **messaging())
         self.model = Model()
         self.asked: list[tuple[Command, Id | None, str, Outcome]] = []
         self.keys = 0

@@ -1,14 +1,14 @@
 """Rows folded from partitions are those of a straight fold, however the partitions run beside each other."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 import pytest
 
 from infra.rows_memory import MemoryViews
 from projections.catalogue import ALL
-from projections.core import Key, Projection
+from projections.core import Key, Projection, Row
 from projections.stepping import step
 from schemas.envelope import Recorded
 from schemas.topics import partitions_of, place
@@ -63,6 +63,11 @@ def test_views_are_folded_from_all_partitions_that_hold_their_events(long_log: l
         assert seen <= set(partitions_of(projection.handlers)), projection.name
 
 
+def filled(tables: Mapping[str, dict[Key, Row]]) -> dict[str, dict[Key, Row]]:
+    """Without those that a short history leaves empty."""
+    return {name: rows for name, rows in tables.items() if rows}
+
+
 @pytest.mark.parametrize("taken_apart", [by_place, in_three])
 @pytest.mark.parametrize("size_max", [3, 40, 700])
 def test_partitions_in_any_order_give_the_same_rows(
@@ -82,4 +87,4 @@ def test_partitions_in_any_order_give_the_same_rows(
         for number, events in mine.items():
             assert views.positions[projection.name, number] == events[-1].position
     assert not any(views.parked.values())
-    assert views.tables == straight(log)
+    assert filled(views.tables) == filled(straight(log))

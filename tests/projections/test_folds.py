@@ -41,9 +41,11 @@ from projections.posts import Post
 from projections.profiles import Profile
 from projections.score_changes import ScoreChange
 from projections.scores import Score
+from projections.stepping import Stepped
 from projections.subjects import BUCKET_BITS, TOUCHED, Subject
 from projections.votes import Vote
 from schemas.registry import WIRE
+from streams.announcing import channels_of
 from tests.projections.folds import NOW, ident, recorded, rows
 
 ANN, BOB, CAT, DAN = ident("ann"), ident("bob"), ident("cat"), ident("dan")
@@ -263,6 +265,16 @@ def test_notifications_tell_whom_there_is_to_tell() -> None:
     assert rows("notifications", log) == {(ANN, 1): Notification(ANN, 1, BOB, COMMENT, POST, NOW)}
 
 
+STANDINGS = {
+    "servers": PLACE,
+    "server_roles": (PLACE, ANN),
+    "server_members": (PLACE, ANN),
+    "channels": PLACE,
+    "channel_overrides": (PLACE, ANN),
+}
+"""Views that say who may see what, each with the key of a row that is about PLACE."""
+
+
 def test_live_channels() -> None:
     assert ALL["scores"].signal is not None
     names = {
@@ -274,6 +286,7 @@ def test_live_channels() -> None:
             ("unknown comment", ALL["comments"], Comment(COMMENT)),
             ("unknown post", ALL["posts"], Post(POST)),
             ("notifications", ALL["notifications"], Notification(ANN, 1)),
+            *((name, ALL[name], ALL[name].new(key)) for name, key in STANDINGS.items()),
         )
         if projection.signal is not None
     }
@@ -284,7 +297,14 @@ def test_live_channels() -> None:
         "unknown comment": None,
         "unknown post": None,
         "notifications": f"notifications:{ANN}",
+        **dict.fromkeys(STANDINGS, f"standing:{PLACE}"),
     }
+
+
+def test_a_row_that_is_gone_is_signalled_by_its_key() -> None:
+    gone, there = {(PLACE, ANN): None}, {(POST, ANN): ALL["server_members"].new((POST, ANN))}
+    done = {"server_members": Stepped(changed={**gone, **there}, parked=[])}
+    assert channels_of(ALL, done, 7) == {f"standing:{PLACE}": 7, f"standing:{POST}": 7}
 
 
 def test_subjects_hold_every_id_of_every_event() -> None:

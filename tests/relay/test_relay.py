@@ -2,53 +2,24 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 from structlog.testing import capture_logs
 
-from domain.event import Id
 from infra.breaker import State
 from infra.event_log import LogRecord, Partition, last_records
 from infra.log_memory import MemoryLog
 from infra.log_records import NUMBERS, position_of, row_of
-from infra.migrate import migrate
 from infra.postgres import connect
 from infra.relay_store import LOCK
 from infra.telemetry import metrics
-from schemas.topics import AUTHOR_KEYS, TOPICS, place
+from schemas.topics import TOPICS, place
 from streams.limits import RelayLimits
 from streams.relay import Relay
 from tests.conformance.event_store import meta, new_id, one
-from tests.relay.world import QUICK, SECONDS_MAX, History, declare, reached, relaying, sent, store_of, stored
-
-
-@pytest.fixture
-def store(database: str) -> str:
-    migrate(database)
-    return database
-
-
-@pytest.fixture
-def log() -> MemoryLog:
-    log = MemoryLog()
-    declare(log)
-    return log
-
-
-@pytest.fixture
-def history(store: str) -> Iterator[History]:
-    history = History(store)
-    yield history
-    history.close()
-
-
-def keys(log: MemoryLog) -> dict[Id, bytes | None]:
-    """The newest record of each author's key."""
-    found: dict[Id, bytes | None] = {}
-    for page in log.read(log.ends([AUTHOR_KEYS.name])):
-        found |= {Id(record.key.decode()): record.value for record in page}
-    return found
+from tests.conformance.proxy import Proxy
+from tests.relay.world import QUICK, SECONDS_MAX, SMALL, History, declare, reached, relaying, sent, store_of, stored
 
 
 def frontier(conninfo: str) -> dict[int, int]:
@@ -162,17 +133,30 @@ def test_a_write_that_fails_is_logged_with_the_trace_of_its_first_event(
     assert "trace_id" not in failed[-1], "it was sending nothing"
 
 
-def test_a_log_that_is_back_is_told_to_be_though_there_is_nothing_to_send(store: str, log: MemoryLog) -> None:
-    def told() -> float | None:
-        return metrics.REGISTRY.get_sample_value("moot_breaker_state", {"dependency": "kafka"})
+def breaker(dependency: str) -> float | None:
+    return metrics.REGISTRY.get_sample_value("moot_breaker_state", {"dependency": dependency})
 
+
+def test_a_log_that_is_back_is_told_to_be_though_there_is_nothing_to_send(store: str, log: MemoryLog) -> None:
     log.refuse = True
     with relaying(store, log) as relay:
         assert relay.wait(lambda status: status.failures > 1, SECONDS_MAX)
-        assert told() == State.OPEN
+        assert (breaker("kafka"), breaker("postgres")) == (State.OPEN, State.CLOSED)
         log.refuse = False
         assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX)
-        assert told() == State.CLOSED
+        assert breaker("kafka") == State.CLOSED
+
+
+def test_a_database_that_is_away_is_told_to_be_until_it_is_back(store: str, log: MemoryLog) -> None:
+    with Proxy(store) as proxy, relaying(proxy.conninfo, log) as relay:
+        assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX)
+        assert breaker("postgres") == State.CLOSED
+        proxy.refuse()
+        assert relay.wait(lambda status: status.failures > 1, SECONDS_MAX)
+        assert (breaker("postgres"), breaker("kafka")) == (State.OPEN, State.CLOSED)
+        proxy.accept()
+        assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX)
+        assert breaker("postgres") == State.CLOSED
 
 
 def test_a_database_that_cuts_all_connections_is_waited_for(store: str, log: MemoryLog, history: History) -> None:
@@ -208,38 +192,6 @@ def test_a_leader_that_was_followed_unawares_sends_nothing_more(store: str, log:
         usurper.close()
         reached(relay, head)
     assert sent(log) == stored(store)
-
-
-def test_keys_arrive_with_the_first_event_that_needs_one(store: str, log: MemoryLog, history: History) -> None:
-    head = history.grow(3_000)
-    with relaying(store, log, limits=RelayLimits(batch_events_max=64)) as relay:
-        reached(relay, head)
-    with connect(store) as connection:
-        kept = {
-            Id(author): bytes(wrapped)
-            for author, wrapped in connection.execute("SELECT author_id, wrapped FROM log.author_keys")
-        }
-    assert len(kept) > 10
-    assert keys(log) == kept
-
-
-def test_a_destroyed_key_is_destroyed_there_as_well(store: str, log: MemoryLog, history: History) -> None:
-    head = history.grow(1_000)
-    with store_of(store) as events, relaying(store, log) as relay:
-        reached(relay, head)
-        live, gone_meanwhile, late = list(keys(log))[:3]
-        events.codec.keyring.destroy(live)
-        assert relay.wait(lambda _: keys(log)[live] is None, SECONDS_MAX)
-        assert relay.stop(SECONDS_MAX)
-        events.codec.keyring.destroy(gone_meanwhile)
-    with store_of(store) as events, relaying(store, log) as relay:
-        assert relay.wait(lambda _: keys(log)[gone_meanwhile] is None, SECONDS_MAX)
-        assert keys(log)[late] is not None
-        sent_before = sum(len(page) for page in log.read(log.ends([AUTHOR_KEYS.name])))
-        reached(relay, history.grow(50))
-        assert keys(log)[live] is None
-        assert sum(value is None for value in keys(log).values()) == 2
-        assert sum(len(page) for page in log.read(log.ends([AUTHOR_KEYS.name]))) - sent_before < 100
 
 
 def test_topics_of_another_store_are_left_alone(store: str, log: MemoryLog, history: History) -> None:
@@ -280,10 +232,6 @@ def longest(log: MemoryLog) -> list[Partition]:
     """The partitions with events, the one that was written to most first."""
     spans = log.ends([topic.name for topic in TOPICS if not topic.compacted])
     return sorted(spans, key=lambda place: -spans[place][1])
-
-
-SMALL = RelayLimits(batch_events_max=20, poll_seconds=0.2, retry_seconds_min=0.001, retry_seconds_max=0.01)
-"""So many transactions that there is much to lose."""
 
 
 def kept_everywhere(store: str) -> None:

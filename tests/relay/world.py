@@ -23,6 +23,10 @@ QUICK = RelayLimits(
     poll_seconds=0.2, election_seconds=0.1, retry_seconds_min=0.02, retry_seconds_max=0.2, keys_seconds=0.1
 )
 """Soon back, so that tests are fast."""
+SMALL = RelayLimits(
+    batch_events_max=20, poll_seconds=0.2, retry_seconds_min=0.001, retry_seconds_max=0.01, keys_seconds=0.1
+)
+"""So many transactions that there is much to lose."""
 
 
 @contextmanager
@@ -59,8 +63,8 @@ def declare(log: EventLog) -> None:
 class History:
     """Fills the log of a database with a lively history, a part at a time."""
 
-    def __init__(self, conninfo: str, seed: int = 1) -> None:
-        self._world = World(seed)
+    def __init__(self, conninfo: str, seed: int = 1, weights: dict[str, int] | None = None) -> None:
+        self._world = World(seed, weights=weights)
         self._store = postgres_store(conninfo, MASTER_KEY)
         self._connection = connect(conninfo)
         self._filler = Filler(self._connection, self._store.codec)

@@ -26,6 +26,7 @@ from infra.stack import Stack
 from read_api.cursors import open_position
 from read_api.ids import Kind, global_id, parse_id
 from tests.api.stack import Client
+from tests.domain.world import messaging
 from tests.live.forum import a_community, comment, submit_post, vote
 from tests.live.socket import signed_in
 from tests.live.watching import COMMENTS, POSTS, REPLIES, SCORE, told
@@ -352,7 +353,7 @@ def test_an_api_process_whose_clock_is_wrong(whole: Whole) -> None:
             return datetime.now(UTC) + timedelta(seconds=seconds)
 
         store = postgres_store(whole.conninfo, whole.secrets.master_key, clock=clock)
-        commands = Commands(store, clock, whole.secrets.name_key)
+        commands = Commands(store, clock, whole.secrets.name_key, **messaging())
         try:
             command = SubmitPost(community, "text", f"{seconds} s")
             return (await commands.execute(command, Caller(who, derived("clock", str(seconds))))).subject_id

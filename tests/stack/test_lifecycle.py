@@ -189,6 +189,22 @@ def test_a_starter_killed_at_any_moment_leaves_nothing_that_the_next_does_not_kn
         time.sleep(0.05)
 
 
+def test_a_starter_ends_without_a_word_about_what_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "stack"
+    # What is registered first runs last: after what the module itself does in the end, and while it can be told.
+    start = "import atexit, sys; from pathlib import Path\n"
+    start += "atexit.register(lambda: sys.modules['infra.stack.server']._CHILDREN.clear())\n"
+    start += "from infra.stack import start_stack\n"
+    start += "start_stack(Path(sys.argv[1]), ('redis',), durable=False, say=lambda line: None)"
+    words = [sys.executable, "-W", "always::ResourceWarning", "-c", start, str(folder)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    try:
+        assert open_stack(folder, ("redis",)).redis.answers()
+    finally:
+        open_stack(folder, ("redis",)).stop()
+    assert done.stderr == ""
+
+
 def test_kafka_outlives_its_killed_starter_and_is_stopped_by_another(tmp_path: Path) -> None:
     folder = tmp_path / "stack"
     start = "import sys, os, signal; from pathlib import Path; from infra.stack import start_stack\n"

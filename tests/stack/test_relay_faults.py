@@ -18,13 +18,13 @@ from infra.postgres import connect
 from infra.secrets import FILE_NAME, KEY_LENGTH, Secrets
 from infra.settings import ROOT
 from infra.stack import Stack
-from schemas.topics import PEOPLE, THREADS, partition_of
+from schemas.topics import AUTHOR_KEYS, PEOPLE, THREADS, partition_of
 from streams.log_audit import audit
 from tests.conformance.event_store import meta, new_id
 from tests.databases import database_on
 from tests.relay.world import MASTER_KEY, store_of, stored
 from tests.stack.relays import Fleet
-from tests.stack.roles import proxied
+from tests.stack.roles import proxied, until
 from tests.stack.segments import cut_tail
 
 Start = Callable[..., Fleet]
@@ -180,11 +180,20 @@ def test_a_broker_that_lost_the_end_of_some_partitions_in_a_power_cut(start: Sta
     fleet.stack.kafka.kill()
     for partition, transactions in ((2, 1), (5, 4), (7, 9)):
         cut_tail(fleet.stack.kafka.folder, THREADS.name, partition, transactions)
+    cut_tail(fleet.stack.kafka.folder, AUTHOR_KEYS.name, 0, 4)
     fleet.stack.kafka.start()
     with connect(fleet.conninfo) as connection:
-        assert audit(connection, fleet.log, erased_seconds_max=0).missing.count > 3
+        found = audit(connection, fleet.log, erased_seconds_max=0)
+    assert found.missing.count > 3
+    assert found.keys_missing.count > 0
     fleet.relay().says("lost events that Kafka had acknowledged: they are sent again")
     fleet.moves_on()
+
+    def keys_are_there() -> bool:
+        with connect(fleet.conninfo) as connection:
+            return not audit(connection, fleet.log, erased_seconds_max=0).keys_missing.count
+
+    until(keys_are_there)
     fleet.finish()
 
 

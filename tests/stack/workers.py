@@ -34,14 +34,14 @@ from tests.stack.relays import make_anew
 
 CAUGHT_UP_SECONDS_MAX = 180.0
 SESSION_SECONDS = 6.0
-"""The least that the broker allows, so that a killed worker is missed soon. Where it matters, the default is used."""
+"""The least that a broker allows by default: a killed worker is missed soon. Where it matters, ours is used."""
 
 
 class Kept(History):
     """A history that is remembered, to know what the views must be."""
 
-    def __init__(self, conninfo: str, seed: int) -> None:
-        super().__init__(conninfo, seed)
+    def __init__(self, conninfo: str, seed: int, weights: dict[str, int] | None) -> None:
+        super().__init__(conninfo, seed, weights)
         self._conninfo = conninfo
         self.happened: list[Happened] = []
 
@@ -79,7 +79,16 @@ class Kept(History):
 class Site:
     """A database, the topics made anew, a relay, and any number of workers. A context manager."""
 
-    def __init__(self, stack: Stack, conninfo: str, folder: Path, *, seed: int = 1, **settings: object) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        conninfo: str,
+        folder: Path,
+        *,
+        seed: int = 1,
+        weights: dict[str, int] | None = None,
+        **settings: object,
+    ) -> None:
         self.stack = stack
         self.conninfo = conninfo
         self._folder = folder
@@ -90,7 +99,7 @@ class Site:
             create_missing(connection, list(ALL.values()))
         self.log = KafkaLog(stack.kafka.url)
         make_anew(self.log)
-        self.history = Kept(conninfo, seed)
+        self.history = Kept(conninfo, seed, weights)
         self.head = 0
         self._relay: Relay | None = None
 
@@ -168,10 +177,19 @@ class Site:
         assert row is not None
         return int(row[0])
 
-    def reached(self) -> int:
-        """The position up to which everything is in every view."""
+    def about(self, name: str) -> float:
+        """How far that view is, on the average of its partitions: it grows as evenly as anything does."""
         with connect(self.conninfo) as connection:
-            row = connection.execute("SELECT views.reached(%s)", (list(ALL),)).fetchone()
+            row = connection.execute(
+                "SELECT coalesce(avg(position), 0) FROM views.checkpoints WHERE projection = %s", (name,)
+            ).fetchone()
+        assert row is not None
+        return float(row[0])
+
+    def reached(self, names: Sequence[str] = tuple(ALL)) -> int:
+        """The position up to which everything is in every view, or in each of those."""
+        with connect(self.conninfo) as connection:
+            row = connection.execute("SELECT views.reached(%s)", (list(names),)).fetchone()
         assert row is not None
         return int(row[0])
 
@@ -183,9 +201,9 @@ class Site:
             time.sleep(0.02)
         return time.monotonic() - began
 
-    def caught_up(self, seconds: float = CAUGHT_UP_SECONDS_MAX) -> float:
-        """Wait until all that is recorded is in every view; how long that took."""
-        return self.until(lambda: self.reached() >= self.head, seconds)
+    def caught_up(self, seconds: float = CAUGHT_UP_SECONDS_MAX, names: Sequence[str] = tuple(ALL)) -> float:
+        """Wait until all that is recorded is in every view, or in each of those; how long that took."""
+        return self.until(lambda: self.reached(names) >= self.head, seconds)
 
     def assert_right(self) -> None:
         """Every row of every view is as if the log had been folded straight, and nothing is parked."""

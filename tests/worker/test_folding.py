@@ -11,22 +11,27 @@ import pytest
 from structlog.testing import capture_logs
 
 from infra import migrate
+from infra.breaker import Breaker, BreakerLimits, State
 from infra.codec import Codec
 from infra.event_log import LogRecord
 from infra.event_store import GroupCommitStore, postgres_store
+from infra.guarded_pool import PostgresAway
 from infra.postgres import connect
 from infra.rows import read_checkpoints
+from infra.telemetry import metrics
 from projections.catalogue import GROUPS
 from projections.core import StaleCheckpoint
 from schemas.topics import THREADS
 from streams.dead_letters import dead_letters
 from streams.worker.folding import AWAY, Folded, Folding, Read
+from tests.conformance.proxy import Proxy
 from tests.equivalence.histories import World
 from tests.equivalence.recording import Filler
 from tests.relay.world import MASTER_KEY, SECONDS_MAX, stored
 from tests.worker.world import Topics, topics_of
 
 NUMBER = THREADS.numbered(0)
+GROUPS_TRIED = ("votes", "content")
 WAITS = """SELECT FROM pg_stat_activity
     WHERE application_name = 'moot worker' AND wait_event_type = 'Lock' AND datname = current_database()"""
 
@@ -220,3 +225,47 @@ def test_one_that_hangs_before_it_is_connected_wholly_can_be_cut(database: str, 
             assert isinstance(looking.exception(SECONDS_MAX), AWAY)
         assert thread.submit(made.look, [1000]).result(SECONDS_MAX)
     made.close()
+
+
+def test_groups_of_one_process_ask_for_a_database_that_is_away_one_at_a_time(
+    database: str, store: GroupCommitStore, topics: Topics
+) -> None:
+    now = [0.0]
+    limits = BreakerLimits(failures_max=2, open_seconds_min=1.0, open_seconds_max=1.0)
+    breaker = Breaker("postgres", limits, refusal=PostgresAway, clock=lambda: now[0])
+    records = topics[NUMBER]
+    with Proxy(database) as proxy:
+        first, second = (Folding(proxy.conninfo, GROUPS[name], store.codec, breaker=breaker) for name in GROUPS_TRIED)
+        first.look([NUMBER])
+        second.look([NUMBER])
+        proxy.refuse()
+        for group in (first, second):
+            with pytest.raises(AWAY) as failure:
+                group.fold([read(records[:30])], 1_000)
+            assert not isinstance(failure.value, PostgresAway)
+        assert metrics.REGISTRY.get_sample_value("moot_breaker_state", {"dependency": "postgres"}) == State.OPEN
+        proxy.accept()
+        for group in (first, second):
+            with pytest.raises(PostgresAway):
+                group.fold([read(records[:30])], 1_000)
+            assert not group.looks_otherwise()
+        now[0] += 1.0
+        assert first.fold([read(records[:30])], 1_000).commits
+        assert breaker.state is State.CLOSED
+        assert second.fold([read(records[:30])], 1_000).commits
+        first.close()
+        second.close()
+
+
+def test_a_checkpoint_that_was_moved_by_another_opens_no_breaker(
+    database: str, store: GroupCommitStore, topics: Topics
+) -> None:
+    breaker = Breaker("postgres", BreakerLimits(failures_max=1), refusal=PostgresAway)
+    mine = Folding(database, GROUPS["votes"], store.codec, breaker=breaker)
+    mine.look([NUMBER])
+    with connect(database) as connection:
+        connection.execute("UPDATE views.checkpoints SET position = position + 1000000")
+    with pytest.raises(StaleCheckpoint):
+        mine.fold([read(topics[NUMBER])], 1_000)
+    assert breaker.state is State.CLOSED
+    mine.close()

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from infra.codec import Codec
 from infra.event_log import TopicState
 from infra.keyring import Keyring, MemoryKeys
 from infra.log_memory import MemoryLog
+from streams.worker.faust_app import WorkerApp
 from streams.worker.limits import WorkerLimits
 from streams.worker.role import GroupWorker, Means
 
@@ -59,3 +62,38 @@ def test_topics_that_are_missing_are_said_with_what_to_do() -> None:
     (found,) = {(one["trouble"], one["exc_info"]) for one in said(Asked(2))}
     assert "moot topics apply" in found[0]
     assert not found[1]
+
+
+class Leaving(WorkerApp):
+    """Takes as long to stop as the test says, and only then comes to its client of Kafka."""
+
+    def __init__(self, group: str) -> None:
+        keeper: Any = SimpleNamespace(group=group)
+        super().__init__(keeper, "127.0.0.1:1", ["moot.people"], WorkerLimits())
+        self.may = asyncio.Event()
+        self.left = False
+
+    async def on_stop(self) -> None:
+        await self.may.wait()
+
+    async def _stop_children(self) -> None:
+        self.left = True
+
+
+def test_a_client_of_kafka_that_takes_long_to_stop_is_stopped_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.worker.role._STOP_SECONDS_MAX", 0.01)
+
+    async def scene() -> None:
+        codec = Codec(Keyring(MemoryKeys(), bytes(32)))
+        group = GroupWorker("people", Means("", "127.0.0.1:1", MemoryLog(), codec), WorkerLimits())
+        app, stopping = Leaving("people"), asyncio.Event()
+        with capture_logs() as logs:
+            await group._leave(app)
+        assert [one["event"] for one in logs] == ["worker.stop_not_waited_for"]
+        assert not app.left
+        app.may.set()
+        stopping.set()
+        await asyncio.wait_for(group.run(stopping), SECONDS_MAX)
+        assert app.left
+
+    asyncio.run(scene())

@@ -1,0 +1,104 @@
+"""Conversations: between two people, and groups.
+
+Only who is in one sees it. What he may there is told by ``Joined.party``: the same pure function that decides for
+commands.
+"""
+
+from collections.abc import Collection, Sequence
+from functools import cached_property
+
+from msgspec import Struct
+
+from domain.conversation import Conversation as ConversationState
+from domain.conversation import Party
+from domain.event import Id
+from domain.relation import NO_BLOCKS, Blocks
+from infra.queries.rows import Connection, Page, Slice, by_position, columns, fetch, sliced
+from infra.queries.servers import one_moment
+from projections.conversation_members import ConversationMember
+from projections.conversations import Conversation
+
+_CONVERSATION = columns(Conversation, "c")
+
+
+class Joined(Struct, frozen=True, dict=True):
+    """A conversation as somebody sees it who is in it: its row, all its members as they came, and his own row."""
+
+    conversation: Conversation
+    members: Sequence[ConversationMember]
+    mine: ConversationMember
+    blocks: Blocks
+
+    @cached_property
+    def party(self) -> Party:
+        """What he is there, as decisions know it."""
+        row = self.conversation
+        ids = tuple(member.account_id for member in self.members)
+        return Party(
+            self.mine.account_id, ConversationState(row.conversation_id, ids, row.owner_id, row.name), self.blocks
+        )
+
+
+async def joined(connection: Connection, viewer_id: Id, conversation_ids: Sequence[Id]) -> list[Joined]:
+    """Those of the conversations that the viewer is in. Primary keys; three statements of one moment."""
+    sql = f"""SELECT {_CONVERSATION}
+        FROM views.conversations c JOIN views.conversation_members m USING (conversation_id)
+        WHERE c.conversation_id = ANY(%(ids)s::uuid[]) AND m.account_id = %(viewer)s::uuid"""
+    async with one_moment(connection):
+        found = await fetch(connection, sql, {"viewer": viewer_id, "ids": list(conversation_ids)}, Conversation)
+        return await _with_members(connection, viewer_id, found)
+
+
+async def viewers(connection: Connection, conversation_id: Id, account_ids: Collection[Id]) -> set[Id]:
+    """Those of the accounts that are in the conversation, and so see it. Primary key."""
+    sql = """SELECT m.account_id FROM views.conversation_members m
+        WHERE m.conversation_id = %(id)s::uuid AND m.account_id = ANY(%(ids)s::uuid[])"""
+    return set(await fetch(connection, sql, {"id": conversation_id, "ids": list(account_ids)}, lambda one: one))
+
+
+async def mine(connection: Connection, viewer_id: Id, where: Slice) -> Page[Joined]:
+    """The conversations that the viewer is in, last joined first. Index (account_id, position)."""
+    condition, order, parameters = by_position(where, "m.position")
+    sql = f"""SELECT {_CONVERSATION}
+        FROM views.conversation_members m JOIN views.conversations c USING (conversation_id)
+        WHERE m.account_id = %(viewer)s::uuid AND {condition} {order}"""
+    async with one_moment(connection):
+        page = sliced(await fetch(connection, sql, {"viewer": viewer_id, **parameters}, Conversation), where)
+        return Page(await _with_members(connection, viewer_id, page.items), page.has_next, page.has_previous)
+
+
+async def _with_members(connection: Connection, viewer_id: Id, found: Sequence[Conversation]) -> list[Joined]:
+    sql = f"""SELECT {columns(ConversationMember, "m")} FROM views.conversation_members m
+        WHERE m.conversation_id = ANY(%(ids)s::uuid[]) ORDER BY m.conversation_id, m.position, m.account_id"""
+    members: dict[Id, list[ConversationMember]] = {row.conversation_id: [] for row in found}
+    for member in await fetch(connection, sql, {"ids": list(members)}, ConversationMember):
+        members[member.conversation_id].append(member)
+    others = {
+        row.conversation_id: member.account_id
+        for row in found
+        if row.owner_id is None
+        for member in members[row.conversation_id]
+        if member.account_id != viewer_id
+    }
+    blocks = await _blocks(connection, viewer_id, list(others.values()))
+    made = []
+    for row in found:
+        there = members[row.conversation_id]
+        own = next(member for member in there if member.account_id == viewer_id)
+        made.append(Joined(row, there, own, blocks.get(others.get(row.conversation_id, viewer_id), NO_BLOCKS)))
+    return made
+
+
+async def _blocks(connection: Connection, viewer_id: Id, others: Sequence[Id]) -> dict[Id, Blocks]:
+    """The blocks between the viewer and each of these others, if there are any. Primary keys."""
+    if not others:
+        return {}
+    sql = """SELECT o.account_id,
+            EXISTS (SELECT FROM views.blocks b WHERE b.blocker_id = %(viewer)s::uuid AND b.blocked_id = o.account_id),
+            EXISTS (SELECT FROM views.blocks b WHERE b.blocker_id = o.account_id AND b.blocked_id = %(viewer)s::uuid)
+        FROM unnest(%(others)s::uuid[]) o (account_id)"""
+
+    def made(other_id: Id, by_actor: bool, of_actor: bool) -> tuple[Id, Blocks]:
+        return other_id, Blocks(by_actor=by_actor, of_actor=of_actor)
+
+    return dict(await fetch(connection, sql, {"viewer": viewer_id, "others": list(others)}, made))

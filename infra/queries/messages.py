@@ -1,0 +1,139 @@
+"""The message log: history by cursor in both directions and around a message, and what changed since a position.
+
+``MessageLog`` is where the messages themselves are read from; which there are in a channel, and when each last changed,
+PostgreSQL says in any case.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+
+from domain import snowflake
+from domain.event import Id
+from infra.queries.rows import Connection, Page, Slice, columns, fetch, sliced
+from projections.messages import Message
+from projections.reaction_counts import ReactionCount
+
+T = TypeVar("T")
+
+_MESSAGE = columns(Message, "m")
+_NEWEST = 2**63 - 1
+REACTIONS_TOLD_MAX = 20
+"""Emoji that are told of one message: more would be longer than what it says."""
+
+
+class Reader(Protocol):
+    """How PostgreSQL is read: ``infra.reads.Reading``, or one connection (``On``)."""
+
+    async def run(self, read: Callable[[Connection], Awaitable[T]]) -> T:
+        """What ``read`` gives, on a connection."""
+        ...
+
+
+class On(Struct, frozen=True):
+    """A ``Reader`` on one connection."""
+
+    connection: Connection
+
+    async def run(self, read: Callable[[Connection], Awaitable[T]]) -> T:
+        """See ``Reader``."""
+        return await read(self.connection)
+
+
+class MessageLog(Protocol):
+    """Reads the messages of a channel or conversation. Who may see them is asked elsewhere. Ids are Snowflakes."""
+
+    async def page(self, reader: Reader, channel_id: Id, where: Slice) -> Page[Message]:
+        """Messages, the newest first, deleted ones among them. The cursor is an id."""
+        ...
+
+    async def by_ids(self, reader: Reader, channel_id: Id, message_ids: Sequence[int]) -> Mapping[int, Message]:
+        """Those of the messages that there are."""
+        ...
+
+
+async def around(log: MessageLog, reader: Reader, channel_id: Id, message_id: int, size: int) -> Page[Message]:
+    """So many messages with that one in their middle, the newest first; it need not be there itself."""
+    newer = await log.page(reader, channel_id, Slice(size // 2, message_id, backward=True))
+    older = await log.page(reader, channel_id, Slice(size - len(newer.items), message_id + 1))
+    return Page([*newer.items, *older.items], older.has_next, newer.has_previous)
+
+
+class PostgresMessages:
+    """``MessageLog`` in a view of PostgreSQL."""
+
+    async def page(self, reader: Reader, channel_id: Id, where: Slice) -> Page[Message]:
+        """See ``MessageLog``. Primary key: a month is a part of the id."""
+        cursor = where.cursor
+        if cursor is None:
+            cursor = -1 if where.backward else _NEWEST
+        compared, order = (">", "ASC") if where.backward else ("<", "DESC")
+        sql = f"""SELECT {_MESSAGE} FROM views.messages m WHERE m.channel_id = %(channel)s::uuid
+            AND (m.month, m.message_id) {compared} (%(month)s::bigint, %(cursor)s::bigint)
+            ORDER BY m.month {order}, m.message_id {order} LIMIT %(limit)s"""
+        parameters = {
+            "channel": channel_id,
+            "month": snowflake.month(cursor),
+            "cursor": cursor,
+            "limit": where.size + 1,
+        }
+        return sliced(await reader.run(lambda connection: fetch(connection, sql, parameters, Message)), where)
+
+    async def by_ids(self, reader: Reader, channel_id: Id, message_ids: Sequence[int]) -> Mapping[int, Message]:
+        """See ``MessageLog``. Primary key."""
+        sql = f"""SELECT {_MESSAGE} FROM unnest(%(months)s::bigint[], %(ids)s::bigint[]) AS k(month, message_id)
+            JOIN views.messages m ON m.channel_id = %(channel)s::uuid AND m.month = k.month
+            AND m.message_id = k.message_id"""
+        ids = list(message_ids)
+        parameters = {"channel": channel_id, "ids": ids, "months": [snowflake.month(one) for one in ids]}
+        found = await reader.run(lambda connection: fetch(connection, sql, parameters, Message))
+        return {message.message_id: message for message in found}
+
+
+class Changed(Struct, frozen=True):
+    """A message, and the position of the last event about it."""
+
+    message_id: int
+    position: int
+
+
+async def changed_after(connection: Connection, channel_id: Id, position: int, limit: int) -> list[Changed]:
+    """At most ``limit`` messages of the channel that changed after that position, the first change first. Index."""
+    sql = """SELECT c.message_id, c.changed FROM views.channel_messages c
+        WHERE c.channel_id = %(id)s::uuid AND c.changed > %(position)s AND c.author_id IS NOT NULL
+        ORDER BY c.changed LIMIT %(limit)s"""
+    return await fetch(connection, sql, {"id": channel_id, "position": position, "limit": limit}, Changed)
+
+
+async def messages_start(connection: Connection, channel_id: Id) -> int:
+    """A position up to which every change in the channel is there, and after which none is. Index.
+
+    All of a channel comes from one partition, so what is there of it may be ahead of what all views have reached.
+    """
+    sql = """SELECT greatest(views.reached(ARRAY['channel_messages']),
+        (SELECT max(c.changed) FROM views.channel_messages c WHERE c.channel_id = %(id)s::uuid))"""
+    (position,) = await fetch(connection, sql, {"id": channel_id}, int)
+    return position
+
+
+async def reactions(connection: Connection, message_ids: Collection[int]) -> dict[int, list[ReactionCount]]:
+    """The most frequent reactions to each of the messages, these first. Primary key."""
+    sql = f"""SELECT {columns(ReactionCount, "r")} FROM unnest(%(ids)s::bigint[]) AS m(id) CROSS JOIN LATERAL (
+        SELECT * FROM views.reaction_counts c WHERE c.message_id = m.id
+        ORDER BY c.count DESC, c.emoji LIMIT {REACTIONS_TOLD_MAX}) r ORDER BY r.message_id, r.count DESC, r.emoji"""
+    by_message: dict[int, list[ReactionCount]] = {}
+    for one in await fetch(connection, sql, {"ids": list(message_ids)}, ReactionCount):
+        by_message.setdefault(one.message_id, []).append(one)
+    return by_message
+
+
+async def reacted(connection: Connection, viewer_id: Id, message_ids: Collection[int]) -> dict[int, set[str]]:
+    """With what the viewer reacts to each of the messages. Index (message_id, account_id)."""
+    sql = """SELECT r.message_id, r.emoji FROM views.reactions r
+        WHERE r.message_id = ANY(%(ids)s::bigint[]) AND r.account_id = %(viewer)s::uuid"""
+    by_message: dict[int, set[str]] = {}
+    parameters = {"ids": list(message_ids), "viewer": viewer_id}
+    for message_id, emoji in await fetch(connection, sql, parameters, lambda *row: row):
+        by_message.setdefault(message_id, set()).add(emoji)
+    return by_message

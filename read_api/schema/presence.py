@@ -1,0 +1,335 @@
+"""Presence and typing: who is there, and who is about to say something. Neither is an event, and both end unaided.
+
+A client has it easy: it sends ``heartbeat`` every ``nextHeartbeatSeconds`` with a name of its own choice for the
+device, watches ``presenceChanged``, and begins anew after a lost connection: there is nothing to resume.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from typing import Annotated, TypeVar
+
+import strawberry
+
+import domain.channel
+from domain import permissions
+from domain.event import Id
+from domain.permissions import Permission
+from domain.refusal import Code, Refusal
+from infra.attempts import TooManyAttempts
+from infra.presence import Presence
+from infra.queries import presence as presence_queries
+from read_api.errors import ApiCode, BadInput, user_error
+from read_api.execution import UNAVAILABLE
+from read_api.ids import Kind, global_id, subject_id
+from read_api.live.presence import PresenceScene, TypingScene, scene_limits
+from read_api.live.streams import Stream, SubscriptionContext
+from read_api.live.topics import NOW, gone
+from read_api.schema.accounts import Account
+from read_api.schema.common import Info
+from read_api.schema.payloads import Input
+from read_api.schema.presence_states import PresenceChoice, PresenceState, choice_of
+from read_api.schema.servers import ChannelKind
+from read_api.sign_in import LimitedPayload
+
+DEVICE_LENGTH_MAX = 64
+"""Characters of the name that a client gives a device: a UUID, or a few words."""
+
+P = TypeVar("P", bound=LimitedPayload)
+
+
+@strawberry.input(description="One of your devices.")
+class DeviceInput(Input):
+    """One of the viewer's devices."""
+
+    device: str = strawberry.field(
+        description="Any name by which you tell this device, or this window, from your others: at most "
+        f"{DEVICE_LENGTH_MAX} characters."
+    )
+
+
+@strawberry.input(description="How you want to be shown.")
+class SetPresenceInput(DeviceInput):
+    """How the viewer wants to be shown."""
+
+    state: PresenceChoice = strawberry.field(description="How you want to be shown from now on.")
+
+
+@strawberry.input(description="A device that is there.")
+class HeartbeatInput(DeviceInput):
+    """A device that is there."""
+
+    presence: PresenceChoice | None = strawberry.field(
+        default=None,
+        description="The `presence` that you were answered last: it holds again should the server have lost what it "
+        "knew of you, so that who was invisible stays so. Else it is not looked at.",
+    )
+
+
+@strawberry.input(description="Where you type.")
+class TypingInput(Input):
+    """Where the viewer types."""
+
+    channel_id: strawberry.ID = strawberry.field(description="The channel.")
+
+
+@strawberry.type(description="How you are now.")
+class PresencePayload(LimitedPayload):
+    """How the viewer is now."""
+
+    presence: PresenceChoice | None = strawberry.field(
+        default=None, description="What holds for you, of all your devices; null if none is there, or it was refused."
+    )
+    next_heartbeat_seconds: float = strawberry.field(
+        default=0.0, description="Send the next `heartbeat` of this device in so many seconds, or it counts as gone."
+    )
+
+
+@strawberry.type(description="Whether it was told that you type.")
+class TypingPayload(LimitedPayload):
+    """Whether it was told that the viewer types."""
+
+    repeat_seconds: float = strawberry.field(
+        default=0.0, description="While you still type, say so again in so many seconds."
+    )
+
+
+@strawberry.type(description="How somebody is.")
+class PersonPresence:
+    """How somebody is."""
+
+    account: strawberry.Private[Id]
+    state: PresenceState = strawberry.field(description="How they are now.")
+
+    @strawberry.field(description="Whose presence it is, as a global id.")
+    def account_id(self) -> strawberry.ID:
+        """The global id."""
+        return strawberry.ID(global_id(Kind.ACCOUNT, self.account))
+
+    @strawberry.field(name="account", description="Who it is; null if the account is not known yet.")
+    def who(self, info: Info) -> Account | None:
+        """Who it is."""
+        return info.context.loaders.accounts.get(self.account)
+
+
+@strawberry.type(description="Who is present, or what has changed of that.")
+class PresenceChanged:
+    """Who is present, or what has changed of that."""
+
+    begins: bool = strawberry.field(
+        description="Whether you are told anew: forget what you knew. Many people come in several messages, of which "
+        "the first begins; who is in none is offline."
+    )
+    people: list[PersonPresence] = strawberry.field(description="Whose presence it is, and how they are now.")
+
+
+@strawberry.type(description="Who types.")
+class TypingChanged:
+    """Who types."""
+
+    typists: strawberry.Private[Sequence[Id]]
+
+    @strawberry.field(description="All who type now, you left out; who began first comes first.")
+    async def accounts(self, info: Info) -> list[Account]:
+        """All who type now."""
+        found = await info.context.loaders.accounts.load_many(self.typists)
+        return [account for account in found if account is not None]
+
+
+@strawberry.type(description="What says that somebody is there, or types.")
+class PresenceMutations:
+    """What says that somebody is there, or types."""
+
+    @strawberry.mutation(
+        description="Say how you want to be shown. It holds until you say otherwise on any device, and as long as this "
+        "one is there; then what you said last on one of the others holds. It is a heartbeat, too."
+    )
+    async def set_presence(self, info: Info, input: SetPresenceInput) -> PresencePayload:
+        """``Presences.set``."""
+
+        async def work(account_id: Id) -> PresencePayload:
+            device, places = _device(input), await _places(info, account_id)
+            state = Presence(input.state.value)
+            return _present(info, await info.context.moot.presences.set(account_id, device, state, places))
+
+        return await _done(info, input, PresencePayload, work)
+
+    @strawberry.mutation(
+        description="Say that this device is there. One that is new is as you are elsewhere, or were last; but who "
+        "comes is not idle."
+    )
+    async def heartbeat(self, info: Info, input: HeartbeatInput) -> PresencePayload:
+        """``Presences.beat``."""
+
+        async def work(account_id: Id) -> PresencePayload:
+            device, places = _device(input), await _places(info, account_id)
+            answered = Presence.ONLINE if input.presence is None else Presence(input.presence.value)
+            return _present(info, await info.context.moot.presences.beat(account_id, device, places, answered))
+
+        return await _done(info, input, PresencePayload, work)
+
+    @strawberry.mutation(
+        description="Say that this device is there no more. Without it, that is noticed in half a minute."
+    )
+    async def go_offline(self, info: Info, input: DeviceInput) -> PresencePayload:
+        """``Presences.leave``."""
+
+        async def work(account_id: Id) -> PresencePayload:
+            return _present(info, await info.context.moot.presences.leave(account_id, _device(input)))
+
+        return await _done(info, input, PresencePayload, work)
+
+    @strawberry.mutation(
+        description="Say that you type in a channel. Needs SEND_MESSAGES there, or ANNOUNCE in one for announcements. "
+        "While you are invisible, nobody is told."
+    )
+    async def start_typing(self, info: Info, input: TypingInput) -> TypingPayload:
+        """``Presences.start_typing``."""
+
+        async def work(account_id: Id) -> TypingPayload:
+            channel_id = subject_id(input.channel_id, Kind.CHANNEL, "channelId")
+            await _refuse_without_writing(info, channel_id)
+            await info.context.moot.presences.start_typing(account_id, channel_id)
+            seconds = info.context.moot.settings.typing_repeat_seconds
+            return TypingPayload(errors=[], position=None, client_mutation_id=None, repeat_seconds=seconds)
+
+        return await _done(info, input, TypingPayload, work)
+
+    @strawberry.mutation(description="Say that you type no more. Without it, that is assumed after a few seconds.")
+    async def stop_typing(self, info: Info, input: TypingInput) -> TypingPayload:
+        """``Presences.stop_typing``."""
+
+        async def work(account_id: Id) -> TypingPayload:
+            channel_id = subject_id(input.channel_id, Kind.CHANNEL, "channelId")
+            await info.context.moot.presences.stop_typing(account_id, channel_id)
+            return TypingPayload(errors=[], position=None, client_mutation_id=None)
+
+        return await _done(info, input, TypingPayload, work)
+
+
+@strawberry.type(description="Who is there, and who types, as it changes.")
+class PresenceSubscriptions:
+    """Who is there, and who types, as it changes."""
+
+    @strawberry.subscription(
+        description="Who is present in a server that you are in: first everybody, then what changes. You are in it as "
+        "others see you. There is no cursor: after a lost connection you are told everybody anew."
+    )
+    async def presence_changed(
+        self,
+        info: Info,
+        server_id: Annotated[strawberry.ID, strawberry.argument(description="Of the server.")],
+    ) -> AsyncIterable[PresenceChanged]:
+        """Who is present in a server."""
+        context = _watching(info)
+        context.require_viewer()
+        place_id = subject_id(server_id, Kind.SERVER, "serverId")
+        limits = scene_limits(context.moot.settings)
+        scene = PresenceScene(place_id, context.moot.presences, limits, _presence_changed)
+        stream: Stream[PresenceChanged] = Stream(context.topics, scene, context.viewer_id, NOW)
+        return stream
+
+    @strawberry.subscription(
+        description="Who types in a channel that you see: first how it is, then whenever it changes, also by somebody "
+        "just stopping. You are not told of yourself."
+    )
+    async def typing_changed(
+        self,
+        info: Info,
+        channel_id: Annotated[strawberry.ID, strawberry.argument(description="Of the channel.")],
+    ) -> AsyncIterable[TypingChanged]:
+        """Who types in a channel."""
+        context = _watching(info)
+        context.require_viewer()
+        channel = await context.loaders.channels.load(subject_id(channel_id, Kind.CHANNEL, "channelId"))
+        if channel is None:
+            raise gone()
+        scene = TypingScene(
+            channel.inside.server.server_id,
+            channel.channel_id,
+            context.moot.presences,
+            scene_limits(context.moot.settings),
+            _typing_changed,
+        )
+        stream: Stream[TypingChanged] = Stream(context.topics, scene, context.viewer_id, NOW)
+        return stream
+
+
+def _presence_changed(begins: bool, people: Sequence[tuple[Id, Presence]]) -> PresenceChanged:
+    return PresenceChanged(
+        begins=begins, people=[PersonPresence(account=one, state=PresenceState(state.value)) for one, state in people]
+    )
+
+
+def _typing_changed(typists: Sequence[Id]) -> TypingChanged:
+    return TypingChanged(typists=typists)
+
+
+def _watching(info: Info) -> SubscriptionContext:
+    context = info.context
+    assert isinstance(context, SubscriptionContext)
+    return context
+
+
+def _device(given: DeviceInput) -> str:
+    device = given.device
+    if not (1 <= len(device) <= DEVICE_LENGTH_MAX and device.isprintable() and not device.isspace()):
+        message = f"The name of a device has 1 to {DEVICE_LENGTH_MAX} characters, all of which show."
+        raise Refusal(Code.INVALID_VALUE, message, "device")
+    return device
+
+
+async def _places(info: Info, account_id: Id) -> Sequence[Id] | None:
+    """Where the account is seen; ``None`` while PostgreSQL does not say: then Redis goes by what it was told before."""
+    context = info.context
+    try:
+        async with asyncio.timeout(context.moot.settings.presence_places_seconds_max):
+            found: dict[Id, list[Id]] = await context.loaders.read(presence_queries.places_of, [account_id])
+    except (*UNAVAILABLE, TimeoutError):
+        return None
+    return found[account_id]
+
+
+async def _refuse_without_writing(info: Info, channel_id: Id) -> None:
+    channel = await info.context.loaders.channels.load(channel_id)
+    if channel is None:
+        raise domain.channel.not_found("channelId")
+    kind = ChannelKind(channel.placed.channel.kind)
+    needed = Permission.ANNOUNCE if kind is ChannelKind.ANNOUNCEMENT else Permission.SEND_MESSAGES
+    if needed not in channel.inside.standing.may(channel.placed.said):
+        raise permissions.denied(needed)
+
+
+def _present(info: Info, holds: Presence) -> PresencePayload:
+    return PresencePayload(
+        errors=[],
+        position=None,
+        client_mutation_id=None,
+        presence=choice_of(holds),
+        next_heartbeat_seconds=info.context.moot.settings.presence_heartbeat_seconds,
+    )
+
+
+async def _done(info: Info, given: Input, payload: type[P], work: Callable[[Id], Awaitable[P]]) -> P:
+    """Do it for the viewer. Whatever is refused is a user error; that Redis is away is one of the request."""
+    retry_after_seconds = None
+    try:
+        done = await work(_viewer(info))
+    except TooManyAttempts as refusal:
+        error = user_error(refusal.code, refusal.message)
+        retry_after_seconds = refusal.retry_after_seconds
+    except (Refusal, BadInput) as refusal:
+        error = user_error(refusal.code, refusal.message, refusal.field)
+    else:
+        done.client_mutation_id = given.client_mutation_id
+        return done
+    refused = payload(errors=[error], position=None, client_mutation_id=given.client_mutation_id)
+    refused.retry_after_seconds = retry_after_seconds
+    return refused
+
+
+def _viewer(info: Info) -> Id:
+    if info.context.viewer_id is None:
+        raise BadInput(ApiCode.UNAUTHENTICATED, "Sign in first, then do this again.")
+    return info.context.viewer_id

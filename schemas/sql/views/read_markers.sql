@@ -1,0 +1,8 @@
+-- How far each account has read in each channel.
+CREATE TABLE {table} (
+    account_id uuid NOT NULL,
+    channel_id uuid NOT NULL,
+    message_id bigint NOT NULL,
+    position bigint NOT NULL,
+    PRIMARY KEY (account_id, channel_id)
+);

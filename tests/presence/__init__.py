@@ -1,0 +1,1 @@
+"""Presence and typing: the rules against a model, and limits."""

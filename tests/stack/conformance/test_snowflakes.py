@@ -1,0 +1,3 @@
+"""Ids that grow with time, leased by a PostgreSQL server."""
+
+from tests.faults.test_snowflakes import *
