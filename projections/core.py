@@ -139,9 +139,8 @@ class Projection:
     a row that changed, or from one with nothing but its key where the row is gone, once that is committed; it is never
     called in a rebuild. ``done`` says of a row that no event after a position can touch it; rows of one event each have
     no need of it. ``local`` says that no row is touched by events of two partitions (``schemas.topics``): whoever folds
-    one need not wait for those who fold others. ``message_log`` says that
-    rows live in Cassandra where there is one: a local view whose rows are never deleted and name the position of their
-    last event.
+    one need not wait for those who fold others. ``message_log`` says that rows live in Cassandra where there is one: a
+    local view whose rows are never deleted and name the position of their last event.
     """
 
     def __init__(

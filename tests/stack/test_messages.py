@@ -64,7 +64,7 @@ def test_a_conversation_across_processes_and_a_rebuild(fleet: Roles) -> None:
         asyncio.run(scene())
         page = [None, "Two!", f"One @{bob.name}"]
         assert talk.page(ada, first=9)[0] == page
-        rebuilt = fleet.run("projections", "rebuild", "--all", "--compare", "--output", "json", "--yes")
+        rebuilt = fleet.run("projections", "rebuild", "--all", "--compare", "--output", "json")
         assert rebuilt.returncode == 0, rebuilt.stderr + rebuilt.stdout
         assert talk.page(ada, first=9)[0] == page
         talk.say(ada, "Four")
