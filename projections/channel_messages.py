@@ -13,7 +13,11 @@ from schemas.envelope import Recorded
 
 
 class ChannelMessage(Row, frozen=True, gc=False):
-    """A message in its channel. ``changed`` is the position of the last event about it, its reactions included."""
+    """A message in its channel.
+
+    ``changed`` is the position of the last event about it, its reactions included; ``said`` that of the last event of
+    the message itself, which the message log has to hold before it may be told.
+    """
 
     key_fields: ClassVar[tuple[str, ...]] = ("channel_id", "message_id")
     channel_id: Id
@@ -21,6 +25,7 @@ class ChannelMessage(Row, frozen=True, gc=False):
     author_id: Id | None = None
     deleted: bool = False
     changed: int = 0
+    said: int = 0
 
 
 channel_messages = Projection(
@@ -39,14 +44,19 @@ def _key(e: Any) -> tuple[Id, int]:
 @channel_messages.on(MessageSent, key=_key)
 def _(row: ChannelMessage, e: MessageSent, at: Recorded) -> ChannelMessage:
     # A reaction comes from a stream of its own, so it may be folded first where a message waited behind a poison event.
-    return replace(row, author_id=e.author_id, changed=max(row.changed, at.position))
+    return replace(row, author_id=e.author_id, changed=max(row.changed, at.position), said=at.position)
 
 
-@channel_messages.on(MessageEdited, ReactionAdded, ReactionRemoved, key=_key)
-def _(row: ChannelMessage, _e: MessageEdited | ReactionAdded | ReactionRemoved, at: Recorded) -> ChannelMessage:
+@channel_messages.on(MessageEdited, key=_key)
+def _(row: ChannelMessage, _e: MessageEdited, at: Recorded) -> ChannelMessage:
+    return replace(row, changed=max(row.changed, at.position), said=at.position)
+
+
+@channel_messages.on(ReactionAdded, ReactionRemoved, key=_key)
+def _(row: ChannelMessage, _e: ReactionAdded | ReactionRemoved, at: Recorded) -> ChannelMessage:
     return replace(row, changed=max(row.changed, at.position))
 
 
 @channel_messages.on(MessageDeleted, key=_key)
 def _(row: ChannelMessage, _e: MessageDeleted, at: Recorded) -> ChannelMessage:
-    return replace(row, deleted=True, changed=max(row.changed, at.position))
+    return replace(row, deleted=True, changed=max(row.changed, at.position), said=at.position)

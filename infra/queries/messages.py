@@ -100,29 +100,19 @@ async def months(connection: Connection, channel_id: Id) -> Sequence[int]:
 
 
 class Changed(Struct, frozen=True):
-    """A message, and the position of the last event about it."""
+    """A message, the position of the last event about it, and that of the last event of the message itself."""
 
     message_id: int
     position: int
+    said: int
 
 
 async def changed_after(connection: Connection, channel_id: Id, position: int, limit: int) -> list[Changed]:
     """At most ``limit`` messages of the channel that changed after that position, the first change first. Index."""
-    sql = """SELECT c.message_id, c.changed FROM views.channel_messages c
+    sql = """SELECT c.message_id, c.changed, c.said FROM views.channel_messages c
         WHERE c.channel_id = %(id)s::uuid AND c.changed > %(position)s AND c.author_id IS NOT NULL
         ORDER BY c.changed LIMIT %(limit)s"""
     return await fetch(connection, sql, {"id": channel_id, "position": position, "limit": limit}, Changed)
-
-
-async def messages_start(connection: Connection, channel_id: Id) -> int:
-    """A position up to which every change in the channel is there, and after which none is. Index.
-
-    All of a channel comes from one partition, so what is there of it may be ahead of what all views have reached.
-    """
-    sql = """SELECT greatest(views.reached(ARRAY['channel_messages']),
-        (SELECT max(c.changed) FROM views.channel_messages c WHERE c.channel_id = %(id)s::uuid))"""
-    (position,) = await fetch(connection, sql, {"id": channel_id}, int)
-    return position
 
 
 async def reactions(connection: Connection, message_ids: Collection[int]) -> dict[int, list[ReactionCount]]:

@@ -10,8 +10,9 @@ from msgspec import Struct
 from domain.event import Id
 from infra.queries import conversations, live, log, messages, servers, unread
 from infra.queries.channel_viewers import viewers_of_channel
-from infra.queries.messages import MessageLog, On
+from infra.queries.messages import Changed, MessageLog, On
 from infra.queries.rows import Connection
+from projections.messages import Message
 from projections.scores import Score
 from read_api.live.topics import NOW, Event, Reading, Viewer
 
@@ -120,8 +121,16 @@ class PostsSource(Struct, frozen=True):
         return await _admitted(connection, self.community_id, viewers)
 
 
+START_PAGE = 1_000
+"""Messages looked at together for where the topic of a channel starts: those that views have not reached everywhere."""
+
+
 class MessagesSource(Struct, frozen=True):
     """The messages of a channel or conversation as they are sent, edited, deleted, reacted to: each as it is by then.
+
+    Which there are and when they changed is one view, what they say another, maybe in another store: a message whose
+    last event the second lacks is held until that view has reached it. If it lacks it then, the event is parked or was
+    discarded, and is passed over.
 
     ``server_id`` is ``None`` for a conversation.
     """
@@ -145,21 +154,44 @@ class MessagesSource(Struct, frozen=True):
         return [f"standing:{place}" for place in places]
 
     async def start(self, connection: Connection) -> int:
-        """See ``Source``."""
-        return await messages.messages_start(connection, self.channel_id)
+        """See ``Source``.
+
+        What is there of a channel, which comes from one partition, may be ahead of what the views have reached in all.
+        """
+        position = await log.checkpoint(connection, ["channel_messages", "messages"])
+        while True:
+            reading = await self.read(connection, position, START_PAGE)
+            if reading.events:
+                position = reading.events[-1].position
+            if reading.held or len(reading.events) < START_PAGE:
+                return position
 
     async def read(self, connection: Connection, after: int, limit: int) -> Reading:
         """See ``Source``."""
-        changed = await messages.changed_after(connection, self.channel_id, after, limit)
-        ids = [one.message_id for one in changed]
-        rows = await self.log.by_ids(On(connection), self.channel_id, ids) if ids else {}
         events: list[Event] = []
-        for one in changed:
-            row = rows.get(one.message_id)
-            if row is None:  # not there to be read yet; nothing may be told that comes after it
-                return Reading(events, held=True)
-            events.append(Event(one.position, self.made(one.position, row), row.author_id))
+        while wanted := limit - len(events):
+            changed = await messages.changed_after(connection, self.channel_id, after, wanted)
+            rows = await self._rows(connection, changed)
+            reached = 0
+            if behind := [one for one in changed if one.message_id not in rows]:
+                reached = await log.checkpoint(connection, ["messages"])
+                rows |= await self._rows(connection, behind)  # whatever was reached can be read by now
+            for one in changed:
+                row = rows.get(one.message_id)
+                if row is not None:
+                    events.append(Event(one.position, self.made(one.position, row), row.author_id))
+                elif one.said > reached:  # nothing may be told that comes after it
+                    return Reading(events, held=True)
+            if len(changed) < wanted:
+                break
+            after = changed[-1].position
         return Reading(events)
+
+    async def _rows(self, connection: Connection, changed: Collection[Changed]) -> dict[int, Message]:
+        """Those of the messages that are whole, by id."""
+        said = {one.message_id: one.said for one in changed}
+        rows = await self.log.by_ids(On(connection), self.channel_id, list(said)) if said else {}
+        return {number: row for number, row in rows.items() if row.position >= said[number]}
 
     async def admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
         """See ``Source``."""

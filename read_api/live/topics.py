@@ -249,6 +249,8 @@ class Topic:
                     follower.position = self._position
                 elif not value and follower.position < self._position:
                     await self._catch_up(follower, None)
+                    # Less only where something is held that the topic is past: all of it is told again to who lacks it.
+                    self._position = min(self._position, follower.position)
                 self._followers.add(follower)
         finally:
             self._arriving.discard(follower)
@@ -281,7 +283,8 @@ class Topic:
             if ready is not None and number and number % self._limits.page == 0:
                 await ready()
             follower.take(event, hidden)
-        follower.position = max(follower.position, seen)
+        if not reading.held:
+            follower.position = max(follower.position, seen)
 
     async def _refresh(self) -> None:
         """Have everything read that is there now. Those who ask at the same time share one reading, and its failure."""

@@ -38,6 +38,7 @@ BY_POSITION: dict[str, str] = {
     "bucket": "the positions themselves are what the index of subjects holds",
     "offsets": "likewise",
     "changed": "the position of the last event about a message",
+    "said": "the position of the last event of a message itself",
 }
 """Columns that may differ when the streams of the log are interleaved in another way, each with the reason."""
 

@@ -249,6 +249,30 @@ def test_what_is_held_is_told_when_the_views_come_further(postgres: str) -> None
     play(postgres, scene)
 
 
+def test_what_is_held_is_told_to_whoever_resumes_though_the_topic_is_past_it(postgres: str) -> None:
+    class Ahead(FromPartitions):
+        async def start(self, _: Any) -> int:
+            return self.newest()
+
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        source, until, heard = Ahead(random.Random(1)), asyncio.Event(), asyncio.Event()
+        source.log, source.reached = [80, 100], 90
+        bob = Listener(70)
+        hear = bob.follower.deliver
+        bob.follower.deliver = lambda event: (hear(event), event.position == 100 and heard.set())  # type: ignore[assignment,func-returns-value]
+        task = asyncio.create_task(bob.listen(topics, source, random.Random(1), until))
+        await bob.live.wait()
+        assert bob.heard == [80]
+        source.reached = 100
+        signals.publish({}, None)
+        await asyncio.wait_for(heard.wait(), 10)
+        assert bob.heard == [80, 100]
+        until.set()
+        await task
+
+    play(postgres, scene)
+
+
 def test_who_is_no_longer_admitted_is_told_and_hears_nothing_more(postgres: str) -> None:
     async def scene(topics: Topics, signals: MemorySignals) -> None:
         source = Happenings(random.Random(1), is_value=False)

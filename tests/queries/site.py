@@ -42,7 +42,7 @@ class Site:
         migrate.migrate(conninfo)
         self.conninfo = conninfo
         self.log: list[Recorded] = []
-        self._folded = 0
+        self._folded = dict.fromkeys(ALL, 0)
         self._tables = {name: Table(projection) for name, projection in ALL.items()}
         self._ballots: dict[Id, Value] = {}
         self._paths: dict[Id, bytes] = {}
@@ -62,13 +62,14 @@ class Site:
         self.log.append(Recorded(len(self.log) + 1, stream, 1, event, msgspec.json.encode(meta)))
         return stream
 
-    def fold(self) -> None:
-        """Bring all views up to what happened."""
-        batch = self.log[self._folded :]
+    def fold(self, *, without: str | None = None) -> None:
+        """Bring all views up to what happened, but for one that stays behind."""
         with transaction(self._connection, self._tables) as opened:
             for name, projection in ALL.items():
-                step(projection, batch, opened.rows(name), expected=self._folded, to=len(self.log))
-        self._folded = len(self.log)
+                if name != without:
+                    behind = self._folded[name]
+                    step(projection, self.log[behind:], opened.rows(name), expected=behind, to=len(self.log))
+                    self._folded[name] = len(self.log)
 
     def ask(self, question: Callable[[Connection], Awaitable[T]]) -> Awaitable[T]:
         """The answer to a query, over a connection of its own."""

@@ -5,6 +5,7 @@ CREATE TABLE {table} (
     author_id uuid,
     deleted boolean NOT NULL,
     changed bigint NOT NULL,            -- position of the last event about it, its reactions included
+    said bigint NOT NULL,               -- position of the last event of the message itself
     PRIMARY KEY (channel_id, message_id)
 );
 -- What changed in a channel since a position; what one wrote in it, which is not unread to him.
