@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.stack import Client
+from tests.api.stack import Client, Stack
 from tests.api.test_servers import CHANNEL, SERVER, World, done, refused
 from tests.api.test_work_done import counted
 
@@ -17,6 +17,12 @@ HISTORY = """query($id: ID!, $first: Int, $after: String, $last: Int, $before: S
   { nodes { id body } pageInfo { startCursor endCursor hasNextPage hasPreviousPage } } } } }"""
 UNREAD = """query($id: ID!) { node(id: $id) { ... on Channel {
   unread { count mentions first { body } readUpTo { body } } } } }"""
+
+
+class Unheld:
+    """A pace that lets everybody write as fast as he likes."""
+
+    async def take(self, *_: Any, **__: Any) -> None: ...
 
 
 class Talk(World):
@@ -270,3 +276,29 @@ def test_a_page_takes_as_many_queries_whatever_is_on_it(talk: Talk, monkeypatch:
         found = talk.bob.ask(FULL, id=talk.channel)["node"]
     assert len(found["messages"]["nodes"]) == 14
     assert len(many) == len(few) <= 22, many
+
+
+BADGES = """query($id: ID!) { node(id: $id) { ... on Server { channels {
+  unread { count first { body } readUpTo { body } } } } } }"""
+
+
+def test_what_is_unread_takes_as_many_queries_in_any_number_of_channels(
+    stack: Stack, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack.moot.commands, "_pace", Unheld())
+
+    def fill(channels: int) -> None:
+        for number in range(channels):
+            talk.channel = talk.make(f"channel-{number}")
+            talk.read(talk.bob, talk.say(talk.ada, "One"))
+            talk.say(talk.ada, "Two")
+
+    fill(2)
+    with counted(monkeypatch) as few:
+        talk.bob.ask(BADGES, id=talk.id)
+    fill(18)
+    with counted(monkeypatch) as many:
+        found = talk.bob.ask(BADGES, id=talk.id)["node"]["channels"]
+    unread = {"count": 1, "first": {"body": "Two"}, "readUpTo": {"body": "One"}}
+    assert [one["unread"] for one in found][1:] == [unread] * 20
+    assert len(many) == len(few) <= 20, many

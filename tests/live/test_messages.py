@@ -12,7 +12,7 @@ from domain.ids import derived
 from domain.message import SendMessage
 from read_api.ids import Kind, parse_id
 from tests.api.stack import Client, Stack
-from tests.api.test_messages import Talk
+from tests.api.test_messages import Talk, Unheld
 from tests.api.test_servers import CHANNEL, SERVER, done
 from tests.live.socket import Socket, signed_in
 from tests.live.watching import Somebody, followers, refused, told
@@ -191,9 +191,6 @@ def test_a_cursor_too_old_is_told_so(stack: Stack, talk: Talk) -> None:
             caller = Caller(author, derived("flood"), f"flood {number}")
             outcome = await monkey.execute(SendMessage(channel, f"{number}"), caller)
         await stack.moot.progress.wait(outcome.position)
-
-    class Unheld:
-        async def take(self, *_: Any, **__: Any) -> None: ...
 
     before, monkey._pace = monkey._pace, Unheld()
     stack.run(flood())

@@ -172,3 +172,14 @@ def test_messages_by_id(site: Site) -> None:
     found = asked(site, lambda connection: PostgresMessages().by_ids(On(connection), HERE, wanted))
     assert found.keys() == set(chat.every[HERE][:5])
     assert all(one.channel_id == HERE for one in found.values())
+
+
+def test_messages_of_several_channels_by_channel_and_id(site: Site) -> None:
+    chat = Chat(site, 2)
+    chat.happen(60)
+    wanted = [(where, number) for where in (HERE, THERE) for number in chat.every[where][:5]]
+    astray = [(THERE, chat.every[HERE][0]), (HERE, 5)]
+    found = asked(site, lambda connection: PostgresMessages().by_keys(On(connection), [*wanted, *astray]))
+    assert found.keys() == set(wanted)
+    assert all((one.channel_id, one.message_id) == key for key, one in found.items())
+    assert asked(site, lambda connection: PostgresMessages().by_keys(On(connection), [])) == {}
