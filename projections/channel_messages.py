@@ -13,13 +13,17 @@ from schemas.envelope import Recorded
 
 
 class ChannelMessage(Row, frozen=True, gc=False):
-    """A message in its channel. ``changed`` is the position of the last event about it, its reactions included."""
+    """A message in its channel, sent at ``position``.
+
+    ``changed`` is the position of the last event about it, its reactions included.
+    """
 
     key_fields: ClassVar[tuple[str, ...]] = ("channel_id", "message_id")
     channel_id: Id
     message_id: int
     author_id: Id | None = None
     deleted: bool = False
+    position: int = 0
     changed: int = 0
 
 
@@ -39,7 +43,7 @@ def _key(e: Any) -> tuple[Id, int]:
 @channel_messages.on(MessageSent, key=_key)
 def _(row: ChannelMessage, e: MessageSent, at: Recorded) -> ChannelMessage:
     # A reaction comes from a stream of its own, so it may be folded first where a message waited behind a poison event.
-    return replace(row, author_id=e.author_id, changed=max(row.changed, at.position))
+    return replace(row, author_id=e.author_id, position=at.position, changed=max(row.changed, at.position))
 
 
 @channel_messages.on(MessageEdited, ReactionAdded, ReactionRemoved, key=_key)
