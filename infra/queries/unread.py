@@ -1,11 +1,13 @@
 """What somebody has not read: how many messages of each channel, how many of them mention him, and the first of them.
 
-Unread is what others wrote and did not delete, after where his marker stands or, as long as he has not moved it since
-he joined, since he joined. After his marker is what has a larger id, and what has a smaller one but came into the log
-after he moved it: he cannot have seen it. Since he joined is what came into the log after that, whatever the clocks.
+Unread is what others, whom he does not block, wrote and did not delete, after where his marker stands or, as long as he
+has not moved it since he joined, since he joined. After his marker is what has a larger id, and what has a smaller one
+but came into the log after he moved it: he cannot have seen it. Since he joined is what came into the log after that,
+whatever the clocks.
 
 It is counted by months, days and minutes, and by single messages within one minute and for some minutes before where
-it begins, so the cost grows with how much he writes himself and how often he is mentioned, not with how much he missed.
+it begins, so the cost grows with how much he and those whom he blocks write and with how often he is mentioned, not
+with how much he missed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,10 +63,14 @@ WITH asked AS (
         %(minute)s::bigint[], %(minutes_end)s::bigint[], %(minute_end)s::bigint[])
         AS a(channel_id, after, since, back, month, day, days_end, minute, minutes_end, minute_end)),
 target AS (SELECT * FROM unnest(%(of)s::uuid[], %(targets)s::uuid[]) AS t(channel_id, target_id)),
+unheard AS MATERIALIZED (
+    SELECT ARRAY(SELECT b.blocked_id FROM views.blocks b WHERE b.blocker_id = %(viewer)s::uuid)
+        || %(viewer)s::uuid AS authors),
 late AS MATERIALIZED (
-    SELECT m.channel_id, m.message_id FROM asked a JOIN views.channel_messages m ON m.channel_id = a.channel_id
+    SELECT m.channel_id, m.message_id FROM unheard u CROSS JOIN asked a
+        JOIN views.channel_messages m ON m.channel_id = a.channel_id
         AND m.message_id > a.back AND m.message_id <= a.after AND m.position > a.since
-        AND NOT m.deleted AND m.author_id <> %(viewer)s::uuid)
+        AND NOT m.deleted AND m.author_id <> ALL(u.authors))
 SELECT a.channel_id,
     (SELECT coalesce(sum(c.live), 0) FROM views.message_counts c
         WHERE c.channel_id = a.channel_id AND c.level = {MONTH} AND c.number > a.month)
@@ -75,18 +81,18 @@ SELECT a.channel_id,
     + (SELECT count(*) FROM views.channel_messages m WHERE m.channel_id = a.channel_id
         AND m.message_id > a.after AND m.message_id < a.minute_end AND NOT m.deleted AND m.author_id IS NOT NULL)
     - (SELECT count(*) FROM views.channel_messages m WHERE m.channel_id = a.channel_id
-        AND m.author_id = %(viewer)s::uuid AND m.message_id > a.after AND NOT m.deleted)
+        AND m.author_id = ANY(u.authors) AND m.message_id > a.after AND NOT m.deleted)
     + (SELECT count(*) FROM late l WHERE l.channel_id = a.channel_id),
     (SELECT count(DISTINCT n.message_id) FROM target t JOIN views.message_mentions n USING (channel_id, target_id)
-        WHERE t.channel_id = a.channel_id AND n.message_id > a.after AND n.author_id <> %(viewer)s::uuid)
+        WHERE t.channel_id = a.channel_id AND n.message_id > a.after AND n.author_id <> ALL(u.authors))
     + (SELECT count(DISTINCT n.message_id) FROM late l JOIN target t USING (channel_id)
         JOIN views.message_mentions n USING (channel_id, target_id, message_id) WHERE l.channel_id = a.channel_id),
     least(
         (SELECT m.message_id FROM views.channel_messages m WHERE m.channel_id = a.channel_id
-            AND m.message_id > a.after AND NOT m.deleted AND m.author_id <> %(viewer)s::uuid
+            AND m.message_id > a.after AND NOT m.deleted AND m.author_id <> ALL(u.authors)
             ORDER BY m.message_id LIMIT 1),
         (SELECT min(l.message_id) FROM late l WHERE l.channel_id = a.channel_id))
-FROM asked a"""
+FROM asked a CROSS JOIN unheard u"""
 
 
 class _Since(Struct, frozen=True):

@@ -225,7 +225,10 @@ class Message(Node):
         return await context.loaders.blocked.load(row.author_id)
 
 
-@strawberry.type(description="What you have not read in a channel: what others wrote after your marker.")
+@strawberry.type(
+    description="What you have not read in a channel: what others wrote after your marker, or since you joined. What "
+    "people whom you block wrote is neither counted, nor a mention, nor the first."
+)
 class Unread:
     """What is unread in a channel."""
 

@@ -212,6 +212,14 @@ def test_whom_one_blocks_is_hidden(talk: Talk) -> None:
     assert talk.bob.ask(query, id=said["id"]) == {"node": hidden}
 
 
+def test_what_people_one_blocks_wrote_is_not_unread(talk: Talk) -> None:
+    talk.say(talk.ada, f"One @{talk.bob.name}")
+    assert talk.unread(talk.bob) == (1, 1, f"One @{talk.bob.name}")
+    for what, unread in (("blockAccount", (0, 0, None)), ("unblockAccount", (1, 1, f"One @{talk.bob.name}"))):
+        assert talk.bob.do(what, kind_of_input="AccountInput", accountId=talk.ada.id)["errors"] == []
+        assert talk.unread(talk.bob) == unread
+
+
 def test_who_leaves_reads_no_more(talk: Talk) -> None:
     said = talk.say(talk.bob, "Mine")
     done(talk.bob, "leaveServer", SERVER, "ServerInput", serverId=talk.id)

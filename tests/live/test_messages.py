@@ -242,16 +242,16 @@ def test_what_is_unread_is_told_to_every_device(stack: Stack, talk: Talk) -> Non
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("what", ["role", "hide", "show", "delete", "create"])
+@pytest.mark.parametrize("what", ["role", "hide", "show", "delete", "create", "block"])
 def test_what_is_unread_is_told_anew_when_it_is_something_else_though_nobody_writes(
     stack: Stack, talk: Talk, what: str
 ) -> None:
-    """Badges follow roles, overrides and channels."""
+    """Badges follow roles, overrides, channels and blocks."""
     everyone, staff = talk.server["roles"][0]["id"], talk.role("Staff")
     member = {"serverId": talk.id, "accountId": talk.bob.id}
     denied = {"channelId": talk.channel, "targetId": everyone, "deny": ["VIEW_CHANNELS"]}
     talk.say(talk.ada, "One @staff")
-    before, after = [(1, 0)], {"role": [(1, 1)], "create": [(1, 0), (0, 0)]}.get(what, [])
+    before, after = [(1, 0)], {"role": [(1, 1)], "create": [(1, 0), (0, 0)], "block": [(0, 0)]}.get(what, [])
     if what == "show":
         done(talk.ada, "setOverride", CHANNEL, "SetOverrideInput", **denied)
         talk.bob.position = talk.ada.position
@@ -263,6 +263,7 @@ def test_what_is_unread_is_told_anew_when_it_is_something_else_though_nobody_wri
         "show": lambda: done(talk.ada, "setOverride", CHANNEL, "SetOverrideInput", **{**denied, "deny": []}),
         "delete": lambda: done(talk.ada, "deleteChannel", CHANNEL, "ChannelInput", channelId=talk.channel),
         "create": lambda: talk.make("other"),
+        "block": lambda: talk.bob.do("blockAccount", kind_of_input="AccountInput", accountId=talk.ada.id),
     }
 
     async def standing(socket: Socket) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from domain import snowflake
+from domain.block import AccountBlocked, AccountUnblocked
 from domain.event import Id
 from domain.message import MessageDeleted, MessageEdited, MessageSent, packed
 from domain.read_marker import MarkerMoved
@@ -37,10 +38,11 @@ class Chat:
         self.sent: dict[int, int] = {}  # at which position of the log each message was
         self.times: list[datetime] = []  # when each position came to be, by the clock of the ids
         self.every: dict[Id, list[int]] = {HERE: [], THERE: []}
+        self.blocks: set[tuple[Id, ...]] = set()
         self.markers: dict[tuple[Id, Id], tuple[int, int]] = {}
 
     def happen(self, events: int) -> None:
-        acts = [self.send] * 12 + [self.delete] * 2 + [self.edit] * 2 + [self.mark] * 2
+        acts = [self.send] * 12 + [self.delete] * 2 + [self.edit] * 2 + [self.mark] * 2 + [self.block]
         for _ in range(events):
             self.random.choice(acts)(self.random.choice([HERE, HERE, THERE]))
             self.times += [self.now] * (len(self.site.log) - len(self.times))
@@ -84,6 +86,11 @@ class Chat:
             self.site.happen(MarkerMoved(who, where, snowflake.as_id(number)))
             self.markers[who, where] = (number, len(self.site.log))
 
+    def block(self, _: Id) -> None:
+        who, whom = pair = tuple(self.random.sample(PEOPLE, 2))
+        self.site.happen(AccountUnblocked(who, whom) if pair in self.blocks else AccountBlocked(who, whom))
+        self.blocks ^= {pair}
+
     def unread(self, who: Id, place: Place) -> Unread:
         """As the list says: after his marker by id, or by the log what came since he moved it, or since he joined."""
         marker, at = self.markers.get((who, place.channel_id), (None, 0))
@@ -92,7 +99,9 @@ class Chat:
         found = {
             number: mentions
             for number, (author, mentions) in self.live[place.channel_id].items()
-            if author != who and (self.sent[number] > at or (marker is not None and number > marker))
+            if author != who
+            and (who, author) not in self.blocks
+            and (self.sent[number] > at or (marker is not None and number > marker))
         }
         mentioning = [number for number, mentions in found.items() if not mentions.isdisjoint(place.targets)]
         return Unread(len(found), len(mentioning), min(found, default=None), marker)
