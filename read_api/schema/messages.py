@@ -181,7 +181,7 @@ class Message(Node):
         found = await info.context.loaders.roles.load_many(unpacked(self.row.mentions))
         return [role for role in found if role is not None]
 
-    @strawberry.field(description="Whether it mentions you, by name, by a role that you hold, or with everyone.")
+    @strawberry.field(description="Whether it mentions you, by name, by a role that you hold now, or with everyone.")
     async def mentions_viewer(self, info: Info) -> bool:
         """Whether it mentions the viewer."""
         if not self.row.mentions or info.context.viewer_id is None:
@@ -240,7 +240,10 @@ class Unread:
         """How many messages."""
         return counted(self.counts.count)
 
-    @strawberry.field(description="How many of them mention you, by name, by a role that you hold, or with everyone.")
+    @strawberry.field(
+        description="How many of them mention you: by name, by a role that you hold now, whenever you got it, or with "
+        "everyone. A role that is deleted mentions nobody."
+    )
     def mentions(self) -> int:
         """How many of them mention the viewer."""
         return counted(self.counts.mentions)

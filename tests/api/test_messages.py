@@ -175,6 +175,27 @@ def test_unread_is_what_others_wrote_after_the_marker(talk: Talk) -> None:
     assert talk.unread(talk.ada) == (1, 0, "Mine")
 
 
+def test_a_role_mentions_those_who_hold_it_now(talk: Talk) -> None:
+    """Whoever gets it later is mentioned by what was said before; nobody is once it is taken away, or deleted."""
+    staff = talk.role("Staff")
+    member = {"serverId": talk.id, "accountId": talk.bob.id, "roleId": staff}
+    said = talk.say(talk.ada, "One @staff")
+
+    def mentioned() -> tuple[int, bool]:
+        talk.bob.position = talk.ada.position
+        query = "query($id: ID!) { node(id: $id) { ... on Message { mentionsViewer } } }"
+        return talk.unread(talk.bob)[1], talk.bob.ask(query, id=said["id"])["node"]["mentionsViewer"]
+
+    assert mentioned() == (0, False)
+    done(talk.ada, "grantRole", SERVER, "MemberRoleInput", **member)
+    assert mentioned() == (1, True)
+    done(talk.ada, "revokeRole", SERVER, "MemberRoleInput", **member)
+    assert mentioned() == (0, False)
+    done(talk.ada, "grantRole", SERVER, "MemberRoleInput", **member)
+    done(talk.ada, "deleteRole", "role { id }", "RoleInput", serverId=talk.id, roleId=staff)
+    assert mentioned() == (0, False)
+
+
 def test_strangers_are_told_nothing(talk: Talk, somebody: Callable[[], Client], visitor: Client) -> None:
     said = talk.say(talk.ada, "Secret")
     eve = somebody()
