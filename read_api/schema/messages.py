@@ -204,6 +204,8 @@ class Message(Node):
         """What it said, the first text first."""
         if self._gone or await self._is_hidden(info):
             return []
+        if self.row.edited_at is None and self.row.sent_at is not None:  # the log has no more to say
+            return [MessageVersion(body=self.row.body, since=self.row.sent_at)]
         (events,) = (await info.context.moot.store.load([self.row.id])).values()
         said = [(recorded.event, recorded.occurred_at) for recorded in events]
         if any(isinstance(event, MessageDeleted) for event, _ in said):

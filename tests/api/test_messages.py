@@ -110,6 +110,27 @@ def test_edits_are_kept_and_deleting_takes_the_text_away(talk: Talk) -> None:
     assert talk.page(talk.bob, first=5)[0] == [None]
 
 
+def test_the_log_is_asked_for_the_history_of_what_was_edited_alone(
+    stack: Stack, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [talk.say(talk.ada, body) for body in ("One", "Two", "Three")]
+    talk.act(talk.ada, "editMessage", "EditMessageInput", messageId=said[1]["id"], body="Two!")
+    store, loaded = type(stack.moot.store), []
+    real = store.load
+
+    async def load(self: Any, ids: Any) -> Any:
+        loaded.append(list(ids))
+        return await real(self, ids)
+
+    monkeypatch.setattr(store, "load", load)
+    query = """query($id: ID!) { node(id: $id) { ... on Channel { messages(first: 9) { nodes {
+      sentAt history { body since } } } } } }"""
+    nodes = talk.bob.ask(query, id=talk.channel)["node"]["messages"]["nodes"]
+    assert [[one["body"] for one in node["history"]] for node in nodes] == [["Three"], ["Two", "Two!"], ["One"]]
+    assert all(node["history"][0]["since"] == node["sentAt"] for node in nodes)
+    assert len(loaded) == 1
+
+
 def test_mentions_by_name_role_and_everyone(talk: Talk) -> None:
     talk.role("Staff")
     said = talk.say(talk.ada, f"@{talk.bob.name} @staff @everyone @nobody")
