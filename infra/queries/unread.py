@@ -6,8 +6,8 @@ but came into the log after he moved it: he cannot have seen it. Since he joined
 whatever the clocks.
 
 It is counted by months, days and minutes, and by single messages within one minute and for some minutes before where
-it begins, so the cost grows with how much he and those whom he blocks write and with how often he is mentioned, not
-with how much he missed.
+it begins. So the cost of the number grows with how much he and those whom he blocks write, not with how much he missed.
+Each mention is counted, `@everyone` among them, and the first is sought past what is deleted or theirs.
 """
 
 from collections.abc import Mapping, Sequence
