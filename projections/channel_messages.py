@@ -13,7 +13,7 @@ from schemas.envelope import Recorded
 
 
 class ChannelMessage(Row, frozen=True, gc=False):
-    """A message in its channel.
+    """A message in its channel, sent at ``position``.
 
     ``changed`` is the position of the last event about it, its reactions included; ``said`` that of the last event of
     the message itself, which the message log has to hold before it may be told.
@@ -24,6 +24,7 @@ class ChannelMessage(Row, frozen=True, gc=False):
     message_id: int
     author_id: Id | None = None
     deleted: bool = False
+    position: int = 0
     changed: int = 0
     said: int = 0
 
@@ -44,7 +45,8 @@ def _key(e: Any) -> tuple[Id, int]:
 @channel_messages.on(MessageSent, key=_key)
 def _(row: ChannelMessage, e: MessageSent, at: Recorded) -> ChannelMessage:
     # A reaction comes from a stream of its own, so it may be folded first where a message waited behind a poison event.
-    return replace(row, author_id=e.author_id, changed=max(row.changed, at.position), said=at.position)
+    position = at.position
+    return replace(row, author_id=e.author_id, position=position, changed=max(row.changed, position), said=position)
 
 
 @channel_messages.on(MessageEdited, key=_key)

@@ -287,14 +287,8 @@ class Loaders:
     async def _messages(
         self, connection: Connection, keys: Sequence[tuple[Id, int]]
     ) -> dict[tuple[Id, int], Message | None]:
-        by_channel: dict[Id, list[int]] = {}
-        for channel_id, message_id in keys:
-            by_channel.setdefault(channel_id, []).append(message_id)
-        made: dict[tuple[Id, int], Message | None] = {}
-        for channel_id, ids in by_channel.items():
-            found = await self._message_log.by_ids(messages.On(connection), channel_id, ids)
-            made.update(((channel_id, row.message_id), Message(row=row)) for row in found.values())
-        return made
+        found = await self._message_log.by_keys(messages.On(connection), keys)
+        return {key: Message(row=row) for key, row in found.items()}
 
     async def _reacted(self, connection: Connection, ids: Sequence[int]) -> Mapping[int, Collection[str]]:
         assert self._viewer_id is not None

@@ -214,7 +214,7 @@ class Subscription:
 
     @strawberry.subscription(
         description="What you have not read in a server: as it stands, whatever the cursor, and whenever it may have "
-        "changed: something is said there, you move a marker on any device, or your roles or the "
+        "changed: something is said there, you move a marker on any device, block somebody, or your roles or the "
         "channels change. Ends when you are not in the server any more."
     )
     async def unread_changed(

@@ -5,7 +5,7 @@ the cursor on. So a page costs the same wherever it is in a channel's life: a re
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from domain.event import Id
@@ -74,11 +74,16 @@ class CassandraHistory:
 
     async def by_ids(self, reader: Reader, channel_id: Id, message_ids: Sequence[int]) -> Mapping[int, Any]:
         """Those of the messages that there are."""
+        found = await self.by_keys(reader, [(channel_id, one) for one in message_ids])
+        return {message_id: row for (_, message_id), row in found.items()}
+
+    async def by_keys(self, reader: Reader, keys: Collection[tuple[Id, int]]) -> Mapping[tuple[Id, int], Any]:
+        """Those of the messages, by channel and id, that there are."""
         table = self._log.named(self._projection, await reader.run(self._live))
-        wanted = table.lookups((channel_id, self._month_of(one), one) for one in dict.fromkeys(message_ids))
+        wanted = table.lookups((channel, self._month_of(one), one) for channel, one in dict.fromkeys(keys))
         found = await self._log.client.ask_all(table.load_cql, wanted)
-        rows = [table.made(values) for each in found for values in each]
-        return {getattr(row, table.clustering): row for row in rows}
+        made = (table.made(values) for each in found for values in each)
+        return {(channel, one): row for row in made for channel, _, one in [row.key]}
 
     async def _look(self, connection: Connection, channel_id: Id) -> tuple[str, Sequence[int]]:
         return await self._live(connection), await self._months_of(connection, channel_id)

@@ -53,6 +53,10 @@ class MessageLog(Protocol):
         """Those of the messages that there are."""
         ...
 
+    async def by_keys(self, reader: Reader, keys: Sequence[tuple[Id, int]]) -> Mapping[tuple[Id, int], Message]:
+        """Those that there are of messages of any channels, by channel and id."""
+        ...
+
 
 async def around(log: MessageLog, reader: Reader, channel_id: Id, message_id: int, size: int) -> Page[Message]:
     """So many messages with that one in their middle, the newest first; it need not be there itself."""
@@ -83,13 +87,20 @@ class PostgresMessages:
 
     async def by_ids(self, reader: Reader, channel_id: Id, message_ids: Sequence[int]) -> Mapping[int, Message]:
         """See ``MessageLog``. Primary key."""
-        sql = f"""SELECT {_MESSAGE} FROM unnest(%(months)s::bigint[], %(ids)s::bigint[]) AS k(month, message_id)
-            JOIN views.messages m ON m.channel_id = %(channel)s::uuid AND m.month = k.month
-            AND m.message_id = k.message_id"""
-        ids = list(message_ids)
-        parameters = {"channel": channel_id, "ids": ids, "months": [snowflake.month(one) for one in ids]}
+        found = await self.by_keys(reader, [(channel_id, one) for one in message_ids])
+        return {message_id: message for (_, message_id), message in found.items()}
+
+    async def by_keys(self, reader: Reader, keys: Sequence[tuple[Id, int]]) -> Mapping[tuple[Id, int], Message]:
+        """See ``MessageLog``. Primary key; one statement."""
+        sql = f"""SELECT {_MESSAGE} FROM unnest(%(channels)s::uuid[], %(months)s::bigint[], %(ids)s::bigint[])
+            AS k(channel_id, month, message_id) JOIN views.messages m USING (channel_id, month, message_id)"""
+        parameters = {
+            "channels": [channel_id for channel_id, _ in keys],
+            "months": [snowflake.month(one) for _, one in keys],
+            "ids": [one for _, one in keys],
+        }
         found = await reader.run(lambda connection: fetch(connection, sql, parameters, Message))
-        return {message.message_id: message for message in found}
+        return {(message.channel_id, message.message_id): message for message in found}
 
 
 async def months(connection: Connection, channel_id: Id) -> Sequence[int]:

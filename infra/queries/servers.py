@@ -45,8 +45,9 @@ class Inside(Struct, frozen=True, dict=True):
 
     @cached_property
     def targets(self) -> frozenset[Id]:
-        """The ids by which he is mentioned: his own, those of his roles, and that of everyone."""
-        return frozenset((self.member.account_id, self.server.server_id, *self.member.role_ids))
+        """The ids by which he is mentioned: his own, those of the roles that he holds now, and that of everyone."""
+        roles = {role.role_id for role in self.roles}.intersection(self.member.role_ids)
+        return frozenset((self.member.account_id, self.server.server_id, *roles))
 
     @cached_property
     def standing(self) -> Standing:

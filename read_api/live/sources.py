@@ -204,8 +204,8 @@ class MessagesSource(Struct, frozen=True):
 class UnreadSource(Struct, frozen=True):
     """What one account has not read in one server. A value: what matters is how it stands.
 
-    Each reading makes an event. No position says that nothing changed since another: channels, markers and roles
-    are of several partitions, of which one that is behind brings what has a lower position than was told before.
+    Each reading makes an event. No position says that nothing changed since another: channels, markers, roles and
+    blocks are of several partitions, of which one that is behind brings what has a lower position than was told before.
     ``made`` gets the position of the last message or mark that is there, as a cursor.
     """
 
@@ -223,7 +223,7 @@ class UnreadSource(Struct, frozen=True):
     @property
     def guards(self) -> Collection[str]:
         """See ``Source``. His own markers are moved by other devices too."""
-        return (f"reads:{self.account_id}", f"standing:{self.server_id}")
+        return (f"reads:{self.account_id}", f"standing:{self.server_id}", f"blocks:{self.account_id}")
 
     async def start(self, _: Connection) -> int:
         """See ``Source``."""

@@ -23,6 +23,7 @@ from msgspec import Struct
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.event import Id
+from infra.cassandra.errors import CassandraError
 from infra.queries import live
 from infra.queries.rows import Connection
 from infra.signals import PROGRESS, Signals
@@ -388,7 +389,7 @@ class Topic:
         try:
             async with self._reading:
                 await self._read()
-        except (psycopg.OperationalError, PoolTimeout) as error:
+        except (psycopg.OperationalError, PoolTimeout, CassandraError) as error:
             _log.warning("topic.unread", channel=self._source.channel, error=f"{type(error).__name__}: {error}")
             asked.set_exception(error)
             self._wanted.set()

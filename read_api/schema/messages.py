@@ -181,7 +181,7 @@ class Message(Node):
         found = await info.context.loaders.roles.load_many(unpacked(self.row.mentions))
         return [role for role in found if role is not None]
 
-    @strawberry.field(description="Whether it mentions you, by name, by a role that you hold, or with everyone.")
+    @strawberry.field(description="Whether it mentions you, by name, by a role that you hold now, or with everyone.")
     async def mentions_viewer(self, info: Info) -> bool:
         """Whether it mentions the viewer."""
         if not self.row.mentions or info.context.viewer_id is None:
@@ -206,6 +206,8 @@ class Message(Node):
         """What it said, the first text first."""
         if self._gone or await self._is_hidden(info):
             return []
+        if self.row.edited_at is None and self.row.sent_at is not None:  # the log has no more to say
+            return [MessageVersion(body=self.row.body, since=self.row.sent_at)]
         (events,) = (await info.context.moot.store.load([self.row.id])).values()
         said = [(recorded.event, recorded.occurred_at) for recorded in events]
         if any(isinstance(event, MessageDeleted) for event, _ in said):
@@ -227,7 +229,10 @@ class Message(Node):
         return await context.loaders.blocked.load(row.author_id)
 
 
-@strawberry.type(description="What you have not read in a channel: what others wrote after your marker.")
+@strawberry.type(
+    description="What you have not read in a channel: what others wrote after your marker, or since you joined. What "
+    "people whom you block wrote is neither counted, nor a mention, nor the first."
+)
 class Unread:
     """What is unread in a channel."""
 
@@ -239,7 +244,10 @@ class Unread:
         """How many messages."""
         return counted(self.counts.count)
 
-    @strawberry.field(description="How many of them mention you, by name, by a role that you hold, or with everyone.")
+    @strawberry.field(
+        description="How many of them mention you: by name, by a role that you hold now, whenever you got it, or with "
+        "everyone. A role that is deleted mentions nobody."
+    )
     def mentions(self) -> int:
         """How many of them mention the viewer."""
         return counted(self.counts.mentions)

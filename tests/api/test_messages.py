@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.stack import Client
+from tests.api.stack import Client, Stack
 from tests.api.test_servers import CHANNEL, SERVER, World, done, refused
 from tests.api.test_work_done import counted
 
@@ -17,6 +17,12 @@ HISTORY = """query($id: ID!, $first: Int, $after: String, $last: Int, $before: S
   { nodes { id body } pageInfo { startCursor endCursor hasNextPage hasPreviousPage } } } } }"""
 UNREAD = """query($id: ID!) { node(id: $id) { ... on Channel {
   unread { count mentions first { body } readUpTo { body } } } } }"""
+
+
+class Unheld:
+    """A pace that lets everybody write as fast as he likes."""
+
+    async def take(self, *_: Any, **__: Any) -> None: ...
 
 
 class Talk(World):
@@ -109,6 +115,27 @@ def test_edits_are_kept_and_deleting_takes_the_text_away(talk: Talk) -> None:
     assert talk.page(talk.bob, first=5)[0] == [None]
 
 
+def test_the_log_is_asked_for_the_history_of_what_was_edited_alone(
+    stack: Stack, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [talk.say(talk.ada, body) for body in ("One", "Two", "Three")]
+    talk.act(talk.ada, "editMessage", "EditMessageInput", messageId=said[1]["id"], body="Two!")
+    store, loaded = type(stack.moot.store), []
+    real = store.load
+
+    async def load(self: Any, ids: Any) -> Any:
+        loaded.append(list(ids))
+        return await real(self, ids)
+
+    monkeypatch.setattr(store, "load", load)
+    query = """query($id: ID!) { node(id: $id) { ... on Channel { messages(first: 9) { nodes {
+      sentAt history { body since } } } } } }"""
+    nodes = talk.bob.ask(query, id=talk.channel)["node"]["messages"]["nodes"]
+    assert [[one["body"] for one in node["history"]] for node in nodes] == [["Three"], ["Two", "Two!"], ["One"]]
+    assert all(node["history"][0]["since"] == node["sentAt"] for node in nodes)
+    assert len(loaded) == 1
+
+
 def test_mentions_by_name_role_and_everyone(talk: Talk) -> None:
     talk.role("Staff")
     said = talk.say(talk.ada, f"@{talk.bob.name} @staff @everyone @nobody")
@@ -174,6 +201,27 @@ def test_unread_is_what_others_wrote_after_the_marker(talk: Talk) -> None:
     assert talk.unread(talk.ada) == (1, 0, "Mine")
 
 
+def test_a_role_mentions_those_who_hold_it_now(talk: Talk) -> None:
+    """Whoever gets it later is mentioned by what was said before; nobody is once it is taken away, or deleted."""
+    staff = talk.role("Staff")
+    member = {"serverId": talk.id, "accountId": talk.bob.id, "roleId": staff}
+    said = talk.say(talk.ada, "One @staff")
+
+    def mentioned() -> tuple[int, bool]:
+        talk.bob.position = talk.ada.position
+        query = "query($id: ID!) { node(id: $id) { ... on Message { mentionsViewer } } }"
+        return talk.unread(talk.bob)[1], talk.bob.ask(query, id=said["id"])["node"]["mentionsViewer"]
+
+    assert mentioned() == (0, False)
+    done(talk.ada, "grantRole", SERVER, "MemberRoleInput", **member)
+    assert mentioned() == (1, True)
+    done(talk.ada, "revokeRole", SERVER, "MemberRoleInput", **member)
+    assert mentioned() == (0, False)
+    done(talk.ada, "grantRole", SERVER, "MemberRoleInput", **member)
+    done(talk.ada, "deleteRole", "role { id }", "RoleInput", serverId=talk.id, roleId=staff)
+    assert mentioned() == (0, False)
+
+
 def test_strangers_are_told_nothing(talk: Talk, somebody: Callable[[], Client], visitor: Client) -> None:
     said = talk.say(talk.ada, "Secret")
     eve = somebody()
@@ -209,6 +257,14 @@ def test_whom_one_blocks_is_hidden(talk: Talk) -> None:
     query = "query($id: ID!) { node(id: $id) { ... on Message { hidden body bodyHtml history { body } } } }"
     hidden = {"hidden": True, "body": None, "bodyHtml": None, "history": []}
     assert talk.bob.ask(query, id=said["id"]) == {"node": hidden}
+
+
+def test_what_people_one_blocks_wrote_is_not_unread(talk: Talk) -> None:
+    talk.say(talk.ada, f"One @{talk.bob.name}")
+    assert talk.unread(talk.bob) == (1, 1, f"One @{talk.bob.name}")
+    for what, unread in (("blockAccount", (0, 0, None)), ("unblockAccount", (1, 1, f"One @{talk.bob.name}"))):
+        assert talk.bob.do(what, kind_of_input="AccountInput", accountId=talk.ada.id)["errors"] == []
+        assert talk.unread(talk.bob) == unread
 
 
 def test_who_leaves_reads_no_more(talk: Talk) -> None:
@@ -275,3 +331,29 @@ def test_a_page_takes_as_many_queries_whatever_is_on_it(talk: Talk, monkeypatch:
         found = talk.bob.ask(FULL, id=talk.channel)["node"]
     assert len(found["messages"]["nodes"]) == 14
     assert len(many) == len(few) <= 22, many
+
+
+BADGES = """query($id: ID!) { node(id: $id) { ... on Server { channels {
+  unread { count first { body } readUpTo { body } } } } } }"""
+
+
+def test_what_is_unread_takes_as_many_queries_in_any_number_of_channels(
+    stack: Stack, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack.moot.commands, "_pace", Unheld())
+
+    def fill(channels: int) -> None:
+        for number in range(channels):
+            talk.channel = talk.make(f"channel-{number}")
+            talk.read(talk.bob, talk.say(talk.ada, "One"))
+            talk.say(talk.ada, "Two")
+
+    fill(2)
+    with counted(monkeypatch) as few:
+        talk.bob.ask(BADGES, id=talk.id)
+    fill(18)
+    with counted(monkeypatch) as many:
+        found = talk.bob.ask(BADGES, id=talk.id)["node"]["channels"]
+    unread = {"count": 1, "first": {"body": "Two"}, "readUpTo": {"body": "One"}}
+    assert [one["unread"] for one in found][1:] == [unread] * 20
+    assert len(many) == len(few) <= 20, many

@@ -12,7 +12,7 @@ from domain.ids import derived
 from domain.message import SendMessage
 from read_api.ids import Kind, parse_id
 from tests.api.stack import Client, Stack
-from tests.api.test_messages import Talk
+from tests.api.test_messages import Talk, Unheld
 from tests.api.test_servers import CHANNEL, SERVER, done
 from tests.live.socket import Socket, signed_in
 from tests.live.watching import Somebody, followers, refused, told
@@ -192,9 +192,6 @@ def test_a_cursor_too_old_is_told_so(stack: Stack, talk: Talk) -> None:
             outcome = await monkey.execute(SendMessage(channel, f"{number}"), caller)
         await stack.moot.progress.wait(outcome.position)
 
-    class Unheld:
-        async def take(self, *_: Any, **__: Any) -> None: ...
-
     before, monkey._pace = monkey._pace, Unheld()
     stack.run(flood())
     monkey._pace = before
@@ -245,16 +242,16 @@ def test_what_is_unread_is_told_to_every_device(stack: Stack, talk: Talk) -> Non
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("what", ["role", "hide", "show", "delete", "create"])
+@pytest.mark.parametrize("what", ["role", "hide", "show", "delete", "create", "block"])
 def test_what_is_unread_is_told_anew_when_it_is_something_else_though_nobody_writes(
     stack: Stack, talk: Talk, what: str
 ) -> None:
-    """Badges follow roles, overrides and channels."""
+    """Badges follow roles, overrides, channels and blocks."""
     everyone, staff = talk.server["roles"][0]["id"], talk.role("Staff")
     member = {"serverId": talk.id, "accountId": talk.bob.id}
     denied = {"channelId": talk.channel, "targetId": everyone, "deny": ["VIEW_CHANNELS"]}
     talk.say(talk.ada, "One @staff")
-    before, after = [(1, 0)], {"role": [(1, 1)], "create": [(1, 0), (0, 0)]}.get(what, [])
+    before, after = [(1, 0)], {"role": [(1, 1)], "create": [(1, 0), (0, 0)], "block": [(0, 0)]}.get(what, [])
     if what == "show":
         done(talk.ada, "setOverride", CHANNEL, "SetOverrideInput", **denied)
         talk.bob.position = talk.ada.position
@@ -266,6 +263,7 @@ def test_what_is_unread_is_told_anew_when_it_is_something_else_though_nobody_wri
         "show": lambda: done(talk.ada, "setOverride", CHANNEL, "SetOverrideInput", **{**denied, "deny": []}),
         "delete": lambda: done(talk.ada, "deleteChannel", CHANNEL, "ChannelInput", channelId=talk.channel),
         "create": lambda: talk.make("other"),
+        "block": lambda: talk.bob.do("blockAccount", kind_of_input="AccountInput", accountId=talk.ada.id),
     }
 
     async def standing(socket: Socket) -> list[tuple[int, int]]:

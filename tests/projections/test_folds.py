@@ -29,7 +29,9 @@ from infra import migrate
 from infra.postgres import connect
 from infra.rows import create_missing
 from infra.tables import Table
+from projections.blocks import Block
 from projections.catalogue import ALL
+from projections.channels import Channel
 from projections.comments import Comment
 from projections.communities import Community
 from projections.feed import FeedPost
@@ -286,6 +288,8 @@ def test_live_channels() -> None:
             ("unknown comment", ALL["comments"], Comment(COMMENT)),
             ("unknown post", ALL["posts"], Post(POST)),
             ("notifications", ALL["notifications"], Notification(ANN, 1)),
+            ("channel of a server", ALL["channels"], Channel(POST, PLACE)),
+            ("blocks", ALL["blocks"], Block(ANN, BOB)),
             *((name, ALL[name], ALL[name].new(key)) for name, key in STANDINGS.items()),
         )
         if projection.signal is not None
@@ -297,6 +301,8 @@ def test_live_channels() -> None:
         "unknown comment": None,
         "unknown post": None,
         "notifications": f"notifications:{ANN}",
+        "channel of a server": f"standing:{PLACE}",
+        "blocks": f"blocks:{ANN}",
         **dict.fromkeys(STANDINGS, f"standing:{PLACE}"),
     }
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from domain import snowflake
+from domain.block import AccountBlocked, AccountUnblocked
 from domain.event import Id
 from domain.message import MessageDeleted, MessageEdited, MessageSent, packed
 from domain.read_marker import MarkerMoved
@@ -34,13 +35,17 @@ class Chat:
         self.now = START
         self.made = 0
         self.live: dict[Id, dict[int, tuple[Id, frozenset[Id]]]] = {HERE: {}, THERE: {}}
+        self.sent: dict[int, int] = {}  # at which position of the log each message was
+        self.times: list[datetime] = []  # when each position came to be, by the clock of the ids
         self.every: dict[Id, list[int]] = {HERE: [], THERE: []}
+        self.blocks: set[tuple[Id, ...]] = set()
         self.markers: dict[tuple[Id, Id], tuple[int, int]] = {}
 
     def happen(self, events: int) -> None:
-        acts = [self.send] * 12 + [self.delete] * 2 + [self.edit] * 2 + [self.mark] * 2
+        acts = [self.send] * 12 + [self.delete] * 2 + [self.edit] * 2 + [self.mark] * 2 + [self.block]
         for _ in range(events):
             self.random.choice(acts)(self.random.choice([HERE, HERE, THERE]))
+            self.times += [self.now] * (len(self.site.log) - len(self.times))
         self.site.fold()
 
     def _mentions(self) -> frozenset[Id]:
@@ -49,11 +54,12 @@ class Chat:
     def send(self, where: Id) -> None:
         self.now += self.random.choices(STEPS, [60, 20, 4, 1, 1])[0]
         self.made += 1
-        late = self.random.choice((0, 0, 0, 1500))  # another process made the id a little earlier
+        late = self.random.choice((0, 0, 0, 1500, 60_000))  # another process made the id earlier
         number = snowflake.made(int(self.now.timestamp() * 1000) - late, self.made % 3, self.made % 4096)
         who, mentions = self.random.choice(PEOPLE), self._mentions()
         sent = MessageSent(snowflake.as_id(number), where, SERVER, who, None, packed(mentions), f"{number}", "")
         self.site.happen(sent)
+        self.sent[number] = len(self.site.log)
         self.live[where][number] = (who, mentions)
         self.every[where].append(number)
 
@@ -80,19 +86,32 @@ class Chat:
             self.site.happen(MarkerMoved(who, where, snowflake.as_id(number)))
             self.markers[who, where] = (number, len(self.site.log))
 
+    def block(self, _: Id) -> None:
+        who, whom = pair = tuple(self.random.sample(PEOPLE, 2))
+        self.site.happen(AccountUnblocked(who, whom) if pair in self.blocks else AccountBlocked(who, whom))
+        self.blocks ^= {pair}
+
     def unread(self, who: Id, place: Place) -> Unread:
-        """As the list says."""
+        """As the list says: after his marker by id, or by the log what came since he moved it, or since he joined."""
         marker, at = self.markers.get((who, place.channel_id), (None, 0))
         if at <= place.joined_position:
-            marker = None
-        after = snowflake.first_at(place.joined_at) - 1 if marker is None else marker
+            marker, at = None, place.joined_position
         found = {
             number: mentions
             for number, (author, mentions) in self.live[place.channel_id].items()
-            if number > after and author != who
+            if author != who
+            and (who, author) not in self.blocks
+            and (self.sent[number] > at or (marker is not None and number > marker))
         }
         mentioning = [number for number, mentions in found.items() if not mentions.isdisjoint(place.targets)]
         return Unread(len(found), len(mentioning), min(found, default=None), marker)
+
+    def joined(self, where: Id, targets: list[Id]) -> Place:
+        """The place to somebody who joined at some time, by a clock that is not that of the ids."""
+        latest = len(self.times)
+        position = self.random.choice([1, latest // 2, latest - 30, latest - self.random.randrange(8), latest])
+        apart = timedelta(seconds=self.random.uniform(-50, 50))
+        return Place(where, self.times[position - 1] + apart, position, targets)
 
 
 def asked(site: Site, query: Callable[[Any], Awaitable[T]]) -> T:
@@ -105,14 +124,8 @@ def test_unread_is_what_a_list_says(site: Site, seed: int) -> None:
     for _ in range(12):
         chat.happen(40)
         for who in PEOPLE:
-            joined = [START, chat.now - timedelta(hours=6), chat.now - timedelta(days=40), chat.now]
             places = [
-                Place(
-                    where,
-                    chat.random.choice(joined),
-                    chat.random.choice([0, len(site.log) // 2]),
-                    chat.random.choice([[who], [who, ROLE], [who, ROLE, SERVER]]),
-                )
+                chat.joined(where, chat.random.choice([[who], [who, ROLE], [who, ROLE, SERVER]]))
                 for where in (HERE, THERE)
             ]
             found = asked(site, lambda connection, who=who, places=places: unread.unread(connection, who, places))
@@ -172,3 +185,14 @@ def test_messages_by_id(site: Site) -> None:
     found = asked(site, lambda connection: PostgresMessages().by_ids(On(connection), HERE, wanted))
     assert found.keys() == set(chat.every[HERE][:5])
     assert all(one.channel_id == HERE for one in found.values())
+
+
+def test_messages_of_several_channels_by_channel_and_id(site: Site) -> None:
+    chat = Chat(site, 2)
+    chat.happen(60)
+    wanted = [(where, number) for where in (HERE, THERE) for number in chat.every[where][:5]]
+    astray = [(THERE, chat.every[HERE][0]), (HERE, 5)]
+    found = asked(site, lambda connection: PostgresMessages().by_keys(On(connection), [*wanted, *astray]))
+    assert found.keys() == set(wanted)
+    assert all((one.channel_id, one.message_id) == key for key, one in found.items())
+    assert asked(site, lambda connection: PostgresMessages().by_keys(On(connection), [])) == {}

@@ -4,6 +4,7 @@ CREATE TABLE {table} (
     message_id bigint NOT NULL,
     author_id uuid,
     deleted boolean NOT NULL,
+    position bigint NOT NULL,           -- of its being sent
     changed bigint NOT NULL,            -- position of the last event about it, its reactions included
     said bigint NOT NULL,               -- position of the last event of the message itself
     PRIMARY KEY (channel_id, message_id)

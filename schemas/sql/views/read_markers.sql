@@ -6,3 +6,5 @@ CREATE TABLE {table} (
     position bigint NOT NULL,
     PRIMARY KEY (account_id, channel_id)
 );
+-- When somebody moved a marker last.
+CREATE INDEX ON {table} (account_id, position);
