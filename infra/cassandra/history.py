@@ -82,8 +82,8 @@ class CassandraHistory:
         table = self._log.named(self._projection, await reader.run(self._live))
         wanted = table.lookups((channel, self._month_of(one), one) for channel, one in dict.fromkeys(keys))
         found = await self._log.client.ask_all(table.load_cql, wanted)
-        made = (table.made(values) for each in found for values in each)
-        return {(channel, one): row for row in made for channel, _, one in [row.key]}
+        rows: list[Any] = [table.made(values) for each in found for values in each]
+        return {(row.key[0], row.key[2]): row for row in rows}
 
     async def _look(self, connection: Connection, channel_id: Id) -> tuple[str, Sequence[int]]:
         return await self._live(connection), await self._months_of(connection, channel_id)

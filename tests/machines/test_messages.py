@@ -45,8 +45,8 @@ from tests.machines.test_servers import PEOPLE, ChatServer, which, who
 T = TypeVar("T")
 NAMES = {ALICE: "alice", BOB: "bob", CAROL: "carol"}
 VIEWS = (
-    "channel_messages channel_overrides channels message_counts message_mentions messages read_markers server_members"
-    " server_roles servers"
+    "blocks channel_messages channel_overrides channels message_counts message_mentions messages read_markers"
+    " server_members server_roles servers"
 ).split()
 """Those that the answers are read from."""
 LEAPS = [timedelta(seconds=1), timedelta(seconds=50), timedelta(hours=7), timedelta(days=2), timedelta(days=40)]
