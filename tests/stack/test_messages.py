@@ -10,6 +10,8 @@ import pytest
 from infra.stack import Stack
 from tests.api.stack import Client
 from tests.api.test_messages import Talk
+from tests.cli.chatting import Piped
+from tests.cli.test_chat import opened
 from tests.live.socket import signed_in
 from tests.live.test_messages import MESSAGES, changed, ended
 from tests.live.watching import told
@@ -69,4 +71,22 @@ def test_a_conversation_across_processes_and_a_rebuild(fleet: Roles) -> None:
         assert talk.page(ada, first=9)[0] == page
         talk.say(ada, "Four")
         assert talk.page(ada, first=1)[0] == ["Four"]
+    assert {role.stop() for role in fleet.roles} == {0}
+
+
+def test_two_terminals_talk_through_two_processes_of_a_fleet(fleet: Roles, tmp_path: Path) -> None:
+    here, there = fleet.api(), fleet.api()
+    relay, worker = fleet.relay(), fleet.worker()
+    until(lambda: relay.ready() and worker.ready())
+    variables = {name: value for name, value in fleet.variables.items() if name.startswith("MOOT_")}
+    ada, code = opened(tmp_path, "Den/general", "ada", **variables | {"MOOT_API_URL": here.url})
+    with ada:
+        joining = Piped(tmp_path, "Den", "--as", "bob", "--invite", code, **variables | {"MOOT_API_URL": there.url})
+        with joining as bob:
+            bob.until(r"\* live")
+            bob.type("Hello @ada")
+            assert ada.until("Hello").endswith("bob: Hello @ada (mentions you)")
+            ada.type("/reply Hi")
+            assert bob.until("Hi").endswith("ada: Hi (to bob: Hello @ada)")
+            assert (ada.end(), bob.end()) == (0, 0)
     assert {role.stop() for role in fleet.roles} == {0}
