@@ -41,6 +41,10 @@ class Store(Protocol):
         """Some messages."""
         ...
 
+    async def by_keys(self, keys: Sequence[tuple[Id, int]]) -> Mapping[tuple[Id, int], Any]:
+        """Some messages of several channels."""
+        ...
+
 
 def run(asked: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(asked)
@@ -121,6 +125,17 @@ def test_messages_are_found_by_their_ids(store: Store) -> None:
     found = run(store.by_ids(CHANNEL, asked))
     assert {key: one.id for key, one in found.items()} == {one: one for one in ids[::2]}
     assert run(store.by_ids(CHANNEL, [])) == {}
+
+
+def test_messages_of_several_channels_are_found_by_channel_and_id(store: Store) -> None:
+    here = [(CHANNEL, store.id_in(MONTH + month, number)) for month in (0, 7) for number in range(5)]
+    there = [(OTHER, store.id_in(MONTH, number)) for number in range(100, 105)]
+    for channel_id, keys in ((CHANNEL, here), (OTHER, there)):
+        store.put(channel_id, [one for _, one in keys])
+    astray = [(OTHER, here[0][1]), (CHANNEL, there[0][1]), (EMPTY, here[0][1]), here[1]]
+    found = run(store.by_keys([*here[1:], *there[1:], *astray]))
+    assert {key: one.id for key, one in found.items()} == {key: key[1] for key in (*here[1:], *there[1:])}
+    assert run(store.by_keys([])) == {}
 
 
 def test_a_page_costs_the_same_in_an_old_channel_as_in_a_young_one(store: Store) -> None:

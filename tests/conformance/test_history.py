@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from domain import snowflake
 from domain.event import Id
 from infra import migrate
-from infra.postgres import connect
+from infra.postgres import connect, connect_async
 from infra.queries.messages import On, PostgresMessages
 from infra.queries.rows import Page, Slice
 from infra.rows import create_missing
@@ -45,6 +45,11 @@ class InPostgres:
     async def by_ids(self, channel_id: Id, ids: Sequence[int]) -> Mapping[int, Any]:
         async with await AsyncConnection.connect(self.database, autocommit=True) as connection:
             found = await PostgresMessages().by_ids(On(connection), channel_id, ids)
+        return {key: Said(row) for key, row in found.items()}
+
+    async def by_keys(self, keys: Sequence[tuple[Id, int]]) -> Mapping[tuple[Id, int], Any]:
+        async with await connect_async(self.database) as connection:
+            found = await PostgresMessages().by_keys(On(connection), keys)
         return {key: Said(row) for key, row in found.items()}
 
 

@@ -84,6 +84,10 @@ class InCassandra:
         found = await self.history.by_ids(self, channel_id, ids)
         return {key: Said(row) for key, row in found.items()}
 
+    async def by_keys(self, keys: Sequence[tuple[Id, int]]) -> Mapping[tuple[Id, int], Any]:
+        found = await self.history.by_keys(self, keys)
+        return {key: Said(row) for key, row in found.items()}
+
     async def run(self, read: Callable[[Connection], Awaitable[T]]) -> T:
         """As a ``Reader``."""
         async with await AsyncConnection.connect(self.database, autocommit=True) as connection:
