@@ -72,6 +72,13 @@ class Piped:
             if re.search(pattern, line):
                 return line
 
+    def until_all(self, *patterns: str) -> None:
+        """Wait until each of these is found, in whichever order they come."""
+        left = list(patterns)
+        while left:
+            line = self.until("|".join(left))
+            left = [pattern for pattern in left if not re.search(pattern, line)]
+
     def end(self) -> int:
         """End its input and wait; gives the exit code."""
         assert self.process.stdin is not None

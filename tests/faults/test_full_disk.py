@@ -8,12 +8,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from infra.postgres import connect
 from tests.faults.test_kill import SUBMIT, titles_in_the_log
 from tests.serving import Person, Up
 
 DISK = "300m"
 LEFT_BYTES = 12_000_000
 """Left free by the ballast: less than PostgreSQL's next file of WAL takes."""
+WAL_FILE_BYTES = 16 * 1024**2
+WAL_LEFT_BYTES = 500_000
 POSTS_MAX = 2_000
 BODY = "x" * 20_000
 
@@ -38,12 +41,28 @@ def fill(folder: Path) -> Path:
     return ballast
 
 
+def use_up_wal(folder: Path) -> None:
+    """Leave next to nothing in the file of WAL that is being written: the next one is what there is no room for."""
+    with connect(f"user=moot dbname=moot host={folder}/run") as connection:
+        while True:
+            (used,) = connection.execute(
+                "SELECT (pg_walfile_name_offset(pg_current_wal_insert_lsn())).file_offset"
+            ).fetchone() or (0,)
+            if used > WAL_FILE_BYTES - WAL_LEFT_BYTES:
+                return
+            connection.execute(
+                "SELECT pg_logical_emit_message(false, 'test', repeat('x', %s))",
+                (max(1, (WAL_FILE_BYTES - WAL_LEFT_BYTES - used) // 2),),
+            )
+
+
 def test_a_disk_that_fills_refuses_commands_and_loses_nothing(small_disk: Path) -> None:
     folder = small_disk / "data"
     acknowledged = []
     with Up(folder, MOOT_DISK_FREE_MIN="0") as up:
         person = Person(up, "ada")
         community = person.community(up, "full")
+        use_up_wal(folder)
         ballast = fill(small_disk)
         refusal = None
         for number in range(POSTS_MAX):

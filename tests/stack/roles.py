@@ -98,13 +98,22 @@ class Role:
 class Roles:
     """The fleet. A context manager: leaving it ends all processes. Set up once it is made."""
 
-    def __init__(self, stack: Stack, conninfo: str, folder: Path, *, proxied: bool = False, **settings: object) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        conninfo: str,
+        folder: Path,
+        *,
+        proxied: bool = False,
+        cassandra: bool = False,
+        **settings: object,
+    ) -> None:
         self.folder = folder
         self.roles: list[Role] = []
         database = stack.environment(proxied=proxied) | {"MOOT_DATABASE_URL": conninfo}
-        # Others use the same Cassandra, and their messages have the same ids.
-        keyspace = f"t_{uuid4().hex}"
-        database["MOOT_CASSANDRA_URL"] = f"{database['MOOT_CASSANDRA_URL'].removesuffix(KEYSPACE)}{keyspace}"
+        url = database.pop("MOOT_CASSANDRA_URL")
+        if cassandra:  # others use the same one, and their messages have the same ids
+            database["MOOT_CASSANDRA_URL"] = f"{url.removesuffix(KEYSPACE)}t_{uuid4().hex}"
         self.variables = environment(
             **database,
             MOOT_SECRETS_FILE=str(folder / "secrets.json"),

@@ -72,6 +72,7 @@ def whole(running_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Ite
         running_stack,
         proxied(new_database(running_stack.postgres.url), running_stack),
         folder,
+        cassandra=True,
         proxied=True,
         position_wait_seconds_max=5,
         pool_answer_seconds_max=2,

@@ -75,7 +75,7 @@ class Terminal:
 
 def test_the_first_steps_on_a_fleet(stack: Stack, server_database: str, tmp_path: Path) -> None:
     exports = exported("A fleet")
-    with Roles(stack, server_database, tmp_path) as fleet:
+    with Roles(stack, server_database, tmp_path, cassandra=True) as fleet:
         given = {name for name in fleet.variables if name.startswith("MOOT_")} - {"MOOT_LOG_TO", "MOOT_PORT"}
         assert given | {"MOOT_API_URL"} == exports.keys(), "this test has others than the README"
         terminal = Terminal(fleet)

@@ -21,9 +21,8 @@ from tests.stack.roles import Roles, until
 @pytest.fixture(params=["postgresql", "cassandra"])
 def fleet(request: pytest.FixtureRequest, stack: Stack, server_database: str, tmp_path: Path) -> Iterator[Roles]:
     """A fleet that keeps its messages there, set up; no role runs yet."""
-    with Roles(stack, server_database, tmp_path, position_wait_seconds_max=30) as made:
-        if request.param == "postgresql":
-            del made.variables["MOOT_CASSANDRA_URL"]
+    cassandra = request.param == "cassandra"
+    with Roles(stack, server_database, tmp_path, cassandra=cassandra, position_wait_seconds_max=30) as made:
         yield made.set_up()
 
 

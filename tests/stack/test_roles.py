@@ -73,7 +73,8 @@ def collector() -> Iterator[Collector]:
 def test_a_fleet_is_set_up_watched_and_followed_through_all_of_its_processes(
     stack: Stack, server_database: str, tmp_path: Path, collector: Collector
 ) -> None:
-    with Roles(stack, server_database, tmp_path, otlp_endpoint=collector.url, position_wait_seconds_max=30) as fleet:
+    given = {"otlp_endpoint": collector.url, "position_wait_seconds_max": 30}
+    with Roles(stack, server_database, tmp_path, cassandra=True, **given) as fleet:
         _is_refused_until_it_is_set_up(fleet)
         here, there = fleet.api(), fleet.api()
         relay, second, worker = fleet.relay(), fleet.relay(), fleet.worker()
