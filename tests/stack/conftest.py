@@ -31,21 +31,32 @@ def running_stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture
-def stack(running_stack: Stack) -> Stack:
+def unhurt(stack: Stack) -> Stack:
     """All servers, running and unhurt, whatever the test before did to them."""
-    for server in running_stack.servers.values():
+    for server in stack.servers.values():
         server.start()
     for name in SERVICES:
         if name != "toxiproxy":
-            running_stack.proxy(name).heal()
-    return running_stack
+            stack.proxy(name).heal()
+    return stack
+
+
+@pytest.fixture
+def stack(running_stack: Stack) -> Stack:
+    """All servers, unhurt as a test begins."""
+    return unhurt(running_stack)
 
 
 @pytest.fixture(scope="module")
-def running(running_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+def sound_stack(running_stack: Stack) -> Stack:
+    """All servers, unhurt as a module begins: whatever it starts must not meet what another module left."""
+    return unhurt(running_stack)
+
+
+@pytest.fixture(scope="module")
+def running(sound_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     """The fleet, for all tests of this module."""
-    with Whole(running_stack, tmp_path_factory.mktemp("whole")) as whole:
+    with Whole(sound_stack, tmp_path_factory.mktemp("whole")) as whole:
         yield whole
 
 

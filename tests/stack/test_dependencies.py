@@ -65,12 +65,12 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def whole(running_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def whole(sound_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site, for all tests of this module."""
     folder: Path = tmp_path_factory.mktemp("dependencies")
     fleet = Roles(
-        running_stack,
-        proxied(new_database(running_stack.postgres.url), running_stack),
+        sound_stack,
+        proxied(new_database(sound_stack.postgres.url), sound_stack),
         folder,
         cassandra=True,
         proxied=True,

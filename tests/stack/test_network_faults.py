@@ -28,10 +28,10 @@ SLOW = (("postgres",), ("redis",), ("kafka",), ("postgres", "redis", "kafka"))
 
 
 @pytest.fixture(scope="module")
-def running(running_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+def running(sound_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     """The fleet, for all tests of this module."""
     folder = tmp_path_factory.mktemp("network")
-    with Whole(running_stack, folder, behind_proxy=True, **IMPATIENT) as whole:
+    with Whole(sound_stack, folder, behind_proxy=True, **IMPATIENT) as whole:
         yield whole
 
 
