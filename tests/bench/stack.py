@@ -32,7 +32,7 @@ from infra.settings import Settings, load_settings
 from infra.stack import start_stack
 from projections.catalogue import ALL
 from read_api.ids import Kind, global_id
-from tests.bench.live import Asking, Subscriber, server
+from tests.bench.live import QUERY, VOTE, Asking, Subscriber, server
 from tests.bench.relay import quantile, said
 from tests.stack.roles import Roles, until
 
@@ -149,7 +149,9 @@ async def _paced(here: int, there: int, site: Site, seconds: float) -> list[floa
     loop = asyncio.get_running_loop()
     followings = [Following() for _ in site.posts]
     for post, following in zip(site.posts, followings, strict=True):
-        await loop.create_connection(lambda p=post, f=following: Subscriber("/graphql", p, f.take), "127.0.0.1", there)  # type: ignore[misc]
+        await loop.create_connection(
+            lambda p=post, f=following: Subscriber("/graphql", QUERY, {"id": p}, f.take), "127.0.0.1", there
+        )  # type: ignore[misc]
     for following in followings:
         await asyncio.wait_for(following.follows.wait(), SECONDS_MAX)
     free: asyncio.Queue[Asking] = asyncio.Queue()
@@ -165,7 +167,7 @@ async def _paced(here: int, there: int, site: Site, seconds: float) -> list[floa
         asking = await free.get()
         following = followings[at]
         following.asked += 1
-        following.acknowledged.append(await asking.vote(token, site.posts[at], "UP"))
+        following.acknowledged.append(await asking.ask(token, VOTE, {"targetId": site.posts[at], "value": "UP"}))
         free.put_nowait(asking)
 
     began, number = time.perf_counter(), 0
