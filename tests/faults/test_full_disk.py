@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from infra.engine_process import runner_for, socket_folder
 from infra.postgres import connect
 from tests.faults.test_kill import SUBMIT, titles_in_the_log
 from tests.serving import Person, Up
@@ -43,7 +44,7 @@ def fill(folder: Path) -> Path:
 
 def use_up_wal(folder: Path) -> None:
     """Leave next to nothing in the file of WAL that is being written: the next one is what there is no room for."""
-    with connect(f"user=moot dbname=moot host={folder}/run") as connection:
+    with connect(f"user=moot dbname=moot host={socket_folder(folder, runner_for(folder))}") as connection:
         while True:
             (used,) = connection.execute(
                 "SELECT (pg_walfile_name_offset(pg_current_wal_insert_lsn())).file_offset"
