@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from commands import standing
-from commands.ports import Acts
+from commands.ports import Acts, Written
 from commands.use_case import Act, Decision, Streams, UseCases
 from domain import message, name, reaction, read_marker, role, snowflake
 from domain.event import Id
@@ -44,13 +44,8 @@ async def _(command: SendMessage, act: Act, streams: Streams) -> Decision:
         limits=act.limits,
     )
     assert place is not None
-    await act.pace.take(
-        act.actor_id,
-        command.channel_id,
-        command_id=act.command_id,
-        pause_seconds=place.pause_seconds,
-        limits=act.limits,
-    )
+    written = Written(act.actor_id, command.channel_id, act.command_id, pause_seconds=place.pause_seconds)
+    await act.pace.take(written, act.limits)
     used = NonceUsed(message_id=message_id, channel_id=command.channel_id, author_id=act.actor_id)
     return Decision((used,), others=((message_id, events),))
 
@@ -118,7 +113,7 @@ async def _(command: MarkRead, act: Act, streams: Streams) -> Decision:
 
 async def _paced(act: Act, state: Message | None, acts: Acts) -> None:
     if state is not None:
-        await act.pace.take(act.actor_id, state.channel_id, acts=acts, command_id=act.command_id, limits=act.limits)
+        await act.pace.take(Written(act.actor_id, state.channel_id, act.command_id, acts), act.limits)
 
 
 async def _place_of(streams: Streams, state: Message | None, act: Act) -> Place | None:

@@ -76,22 +76,25 @@ Acts = Literal["messages", "edits", "reactions", "marks"]
 """What is counted apart: messages sent, edits of them, reactions, moves of the read marker."""
 
 
+class Written(Struct, frozen=True):
+    """Something that an account writes in a channel or conversation, by a command.
+
+    ``pause_seconds`` is how long the account has to wait between two messages there, as it is by now.
+    """
+
+    account_id: Id
+    channel_id: Id
+    command_id: Id
+    acts: Acts = "messages"
+    pause_seconds: int = 0
+
+
 class Pace(Protocol):
     """How fast somebody may write, whichever process takes it."""
 
-    async def take(
-        self,
-        account_id: Id,
-        channel_id: Id,
-        *,
-        acts: Acts = "messages",
-        command_id: Id,
-        pause_seconds: int = 0,
-        limits: Limits,
-    ) -> None:
-        """Count one such act, now, unless that command's was counted already.
+    async def take(self, written: Written, limits: Limits) -> None:
+        """Count it, now, unless that command's was counted already.
 
-        ``pause_seconds`` is how long the account has to wait between two messages in that channel, as it is by now.
         Raises ``Refusal`` with ``retry_after_seconds``: ``TOO_MANY_REQUESTS`` beyond ``limits.messages_burst``,
         ``SLOW_MODE``.
         """

@@ -89,7 +89,7 @@ async def place(streams: Streams, channel_id: Id | None, account_id: Id) -> Plac
         channel_id,
         found.server_id,
         there.may(found.overrides),
-        announcement=found.kind == "announcement",
+        writing=channel.writing(found.kind),
         slow_mode_seconds=found.slow_mode_seconds,
     )
 

@@ -25,6 +25,11 @@ ChannelKind = Literal["text", "announcement"]
 KINDS: Final[tuple[str, ...]] = get_args(ChannelKind)
 
 
+def writing(kind: ChannelKind) -> Permission:
+    """What it takes to write in a channel of that kind."""
+    return Permission.ANNOUNCE if kind == "announcement" else Permission.SEND_MESSAGES
+
+
 class ChannelCreated(Event, frozen=True):
     """A channel is there from now on, the last of its server's."""
 

@@ -1,10 +1,12 @@
 """Stream ids. Each is derived from what it identifies, so uniqueness and idempotency need no look-up."""
 
+from collections.abc import Iterable
 from hashlib import sha1
 from uuid import UUID
 
 from domain.event import Id
 
+_ID_BYTES = 16
 NAMESPACE = UUID("6f0c5b0e-9f5b-5d0e-8a4e-3a5d1c7b9e20").bytes
 """The UUIDv5 namespace of every id that Moot derives (RFC 9562, section 5.5)."""
 
@@ -23,6 +25,16 @@ def uuid_text(value: bytes, *, version: int) -> Id:
     octets[8] = octets[8] & 0x3F | 0x80
     text = octets.hex()
     return Id(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
+
+
+def packed(ids: Iterable[Id]) -> bytes:
+    """Ids as events and rows keep several of them: sixteen bytes each, ascending, each once."""
+    return b"".join(sorted({UUID(one).bytes for one in ids}))
+
+
+def unpacked(ids: bytes) -> tuple[Id, ...]:
+    """The ids that were packed."""
+    return tuple(Id(str(UUID(bytes=ids[at : at + _ID_BYTES]))) for at in range(0, len(ids), _ID_BYTES))
 
 
 def ballot_id(voter_id: Id, target_id: Id) -> Id:

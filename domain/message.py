@@ -4,9 +4,8 @@ Its id is a Snowflake (``domain.snowflake``): all members see the messages of a 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
-from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -16,12 +15,12 @@ from domain import permissions, text
 from domain.channel import not_found as channel_not_found
 from domain.command import Command
 from domain.event import Event, Id, Personal
+from domain.ids import packed
 from domain.limits import Limits
 from domain.permissions import Permission
 from domain.refusal import Code, Refusal
 from domain.relation import NO_BLOCKS, Blocks
 
-_ID_BYTES: Final = 16
 _CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _NAMED: Final = re.compile(r"(?<![\w@./-])@([A-Za-z0-9_-]+)")
 EVERYONE: Final = "everyone"
@@ -140,14 +139,14 @@ def evolve(message: Message | None, event: Event) -> Message | None:
 class Place(Struct, frozen=True):
     """Where messages are written, as one person stands there: a channel of a server, or a conversation.
 
-    ``may`` is what they may there. In an ``announcement`` channel only those with ``ANNOUNCE`` write. ``blocks`` are
-    those between two people in their conversation.
+    ``may`` is what they may there, and ``writing`` what it takes to write. ``blocks`` are those between two people in
+    their conversation.
     """
 
     channel_id: Id
     server_id: Id | None
     may: Permission
-    announcement: bool = False
+    writing: Permission = Permission.SEND_MESSAGES
     slow_mode_seconds: int = 0
     blocks: Blocks = NO_BLOCKS
 
@@ -174,16 +173,6 @@ def names_in(body: str, limits: Limits) -> tuple[str, ...]:
         message = f"A message mentions at most {limits.mentions_max} people and roles. Mention a role, or fewer people."
         raise Refusal(Code.TOO_MANY_MENTIONS, message, "body")
     return found
-
-
-def packed(ids: Iterable[Id]) -> bytes:
-    """Ids as events keep several of them: sixteen bytes each, ascending, each once."""
-    return b"".join(sorted({UUID(one).bytes for one in ids}))
-
-
-def unpacked(ids: bytes) -> tuple[Id, ...]:
-    """The ids that were packed."""
-    return tuple(Id(str(UUID(bytes=ids[at : at + _ID_BYTES]))) for at in range(0, len(ids), _ID_BYTES))
 
 
 def attachments_of(encoded: str) -> Sequence[Attachment]:
@@ -300,9 +289,8 @@ def _writable(place: Place | None, field: str = "channel_id") -> Place:
     if place is None or Permission.VIEW_CHANNELS not in place.may:
         raise channel_not_found()
     place.blocks.refuse("write to", field)
-    needed = Permission.ANNOUNCE if place.announcement else Permission.SEND_MESSAGES
-    if needed not in place.may:
-        raise permissions.denied(needed)
+    if place.writing not in place.may:
+        raise permissions.denied(place.writing)
     return place
 
 

@@ -13,7 +13,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from commands.ports import Acts
+from commands.ports import Acts, Written
 from domain.event import Id
 from domain.limits import Limits
 from domain.refusal import Code, Refusal
@@ -65,20 +65,16 @@ class RedisPace:
         self._take = redis.register_script(_TAKE)
         self._seconds_max = seconds_max
 
-    async def take(
-        self,
-        account_id: Id,
-        channel_id: Id,
-        *,
-        acts: Acts = "messages",
-        command_id: Id,
-        pause_seconds: int = 0,
-        limits: Limits,
-    ) -> None:
+    async def take(self, written: Written, limits: Limits) -> None:
         """See ``Pace``."""
-        keys = [f"pace:{acts}:{account_id}", f"slow:{channel_id}:{account_id}", f"pace:{command_id}"]
+        account_id, command_id = written.account_id, written.command_id
+        keys = [
+            f"pace:{written.acts}:{account_id}",
+            f"slow:{written.channel_id}:{account_id}",
+            f"pace:{command_id}",
+        ]
         refill_ms = ceil(1000 * limits.messages_seconds_each)
-        numbers = (limits.messages_burst, refill_ms, 1000 * pause_seconds, 1000 * RETRY_SECONDS)
+        numbers = (limits.messages_burst, refill_ms, 1000 * written.pause_seconds, 1000 * RETRY_SECONDS)
         arguments: list[int | str] = [*numbers, command_id]
         try:
             async with asyncio.timeout(self._seconds_max):
@@ -98,48 +94,31 @@ class MemoryPace:
         self._slow: dict[tuple[Id, Id], tuple[float, Id]] = {}
         self._counted: dict[Id, float] = {}
 
-    async def take(
-        self,
-        account_id: Id,
-        channel_id: Id,
-        *,
-        acts: Acts = "messages",
-        command_id: Id,
-        pause_seconds: int = 0,
-        limits: Limits,
-    ) -> None:
+    async def take(self, written: Written, limits: Limits) -> None:
         """See ``Pace``."""
         now, capacity, each = self._now(), limits.messages_burst, limits.messages_seconds_each
-        if pause_seconds:
-            last, command = self._slow.get((channel_id, account_id), (float("-inf"), None))
+        account_id, command_id, place = written.account_id, written.command_id, (written.channel_id, written.account_id)
+        if written.pause_seconds:
+            last, command = self._slow.get(place, (float("-inf"), None))
             if command == command_id:
                 return
-            if (wait := last + pause_seconds - now) > 0:
+            if (wait := last + written.pause_seconds - now) > 0:
                 _refuse(2, ceil(1000 * wait))
         if self._counted.get(command_id, now) <= now:
-            level, at = self._buckets.get((account_id, acts), (capacity, now))
+            level, at = self._buckets.get((account_id, written.acts), (capacity, now))
             level = min(capacity, level + (now - at) / each)
             if level < 1:
                 _refuse(1, ceil(1000 * (1 - level) * each))
-            self._buckets[account_id, acts] = level - 1, now
+            self._buckets[account_id, written.acts] = level - 1, now
             self._counted[command_id] = now + RETRY_SECONDS
-        if pause_seconds:
-            self._slow[channel_id, account_id] = now, command_id
+        if written.pause_seconds:
+            self._slow[place] = now, command_id
 
 
 class Unpaced:
     """``commands.ports.Pace`` that holds nobody back: for what a program writes into the past."""
 
-    async def take(
-        self,
-        account_id: Id,
-        channel_id: Id,
-        *,
-        acts: Acts = "messages",
-        command_id: Id,
-        pause_seconds: int = 0,
-        limits: Limits,
-    ) -> None:
+    async def take(self, written: Written, limits: Limits) -> None:
         """See ``Pace``."""
 
 

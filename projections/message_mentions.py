@@ -4,7 +4,8 @@ from typing import Any, ClassVar
 
 from domain import snowflake
 from domain.event import Id
-from domain.message import MessageDeleted, MessageEdited, MessageSent, unpacked
+from domain.ids import unpacked
+from domain.message import MessageDeleted, MessageEdited, MessageSent
 from projections.core import Projection, Row
 from schemas.envelope import Recorded
 

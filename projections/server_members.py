@@ -5,16 +5,14 @@ All its events are of one stream.
 
 from datetime import datetime
 from typing import ClassVar
-from uuid import UUID
 
 from msgspec.structs import replace
 
 from domain.event import Id
+from domain.ids import packed, unpacked
 from domain.server_member import MemberBanned, MemberKicked, RoleGranted, RoleRevoked, ServerJoined, ServerLeft
 from projections.core import Projection, Row
 from schemas.envelope import Recorded
-
-_ID_BYTES = 16
 
 
 class ServerMember(Row, frozen=True, gc=False):
@@ -35,16 +33,7 @@ class ServerMember(Row, frozen=True, gc=False):
     @property
     def role_ids(self) -> tuple[Id, ...]:
         """The roles held."""
-        return role_ids(self.roles)
-
-
-def role_ids(roles: bytes) -> tuple[Id, ...]:
-    """The ids that ``ServerMember.roles`` holds."""
-    return tuple(Id(str(UUID(bytes=roles[at : at + _ID_BYTES]))) for at in range(0, len(roles), _ID_BYTES))
-
-
-def _packed(ids: set[Id]) -> bytes:
-    return b"".join(sorted(UUID(one).bytes for one in ids))
+        return unpacked(self.roles)
 
 
 server_members = Projection(
@@ -63,12 +52,12 @@ def _(row: ServerMember, e: ServerJoined, at: Recorded) -> ServerMember:
 
 @server_members.on(RoleGranted, key=_key)
 def _(row: ServerMember, e: RoleGranted) -> ServerMember:
-    return replace(row, roles=_packed({*row.role_ids, e.role_id}))
+    return replace(row, roles=packed({*row.role_ids, e.role_id}))
 
 
 @server_members.on(RoleRevoked, key=_key)
 def _(row: ServerMember, e: RoleRevoked) -> ServerMember:
-    return replace(row, roles=_packed({*row.role_ids} - {e.role_id}))
+    return replace(row, roles=packed({*row.role_ids} - {e.role_id}))
 
 
 @server_members.on(ServerLeft, MemberKicked, MemberBanned, key=_key)

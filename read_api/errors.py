@@ -52,7 +52,7 @@ class ApiError(GraphQLError):
 class BadInput(ApiError):
     """An argument that cannot be used. ``field`` is the name of the input or argument at fault, if one is."""
 
-    def __init__(self, code: ApiCode, message: str, field: str | None = None) -> None:
+    def __init__(self, code: Code | ApiCode, message: str, field: str | None = None) -> None:
         super().__init__(code, message, **({"field": field} if field else {}))
         self.field = field
 

@@ -79,23 +79,18 @@ def subject_id(text: str, kind: Kind, field: str | None = None) -> Id:
 
 def place_id(text: str, field: str | None = None) -> tuple[Kind, Id]:
     """The type and stream id of where messages are: a channel or a conversation. Raises ``BadInput`` otherwise."""
-    kind, identity = parse_id(text, field)
-    if kind not in (Kind.CHANNEL, Kind.CONVERSATION):
-        raise BadInput(
-            ApiCode.ID_OF_ANOTHER_TYPE,
-            f"This is the id of a {kind.label} where that of a Channel or a Conversation is wanted.",
-            field,
-        )
-    return kind, identity
+    return _either(text, field, Kind.CHANNEL, Kind.CONVERSATION)
 
 
 def target_id(text: str, field: str | None = None) -> tuple[Kind, Id]:
     """The type and stream id of something to vote on or to save: a post or a comment. Raises ``BadInput`` otherwise."""
+    return _either(text, field, Kind.POST, Kind.COMMENT)
+
+
+def _either(text: str, field: str | None, one: Kind, other: Kind) -> tuple[Kind, Id]:
     kind, identity = parse_id(text, field)
-    if kind not in (Kind.POST, Kind.COMMENT):
-        raise BadInput(
-            ApiCode.ID_OF_ANOTHER_TYPE,
-            f"This is the id of a {kind.label} where that of a Post or a Comment is wanted.",
-            field,
-        )
+    if kind not in (one, other):
+        wanted = f"a {one.label} or a {other.label}"
+        message = f"This is the id of a {kind.label} where that of {wanted} is wanted."
+        raise BadInput(ApiCode.ID_OF_ANOTHER_TYPE, message, field)
     return kind, identity

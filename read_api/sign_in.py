@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import strawberry
-from strawberry.utils.str_converters import to_camel_case
 
 from commands.handling import Caller, Contended, Outcome
 from domain.event import Id
@@ -28,7 +27,7 @@ from read_api.errors import ApiCode, BadInput, UserError, user_error
 from read_api.request_ids import correlation_id
 from read_api.schema.accounts import Account
 from read_api.schema.common import Info
-from read_api.schema.payloads import Input, Payload, idempotency_key
+from read_api.schema.payloads import Input, Payload, refused
 
 T = TypeVar("T")
 
@@ -166,7 +165,7 @@ class SignInMutations:
         context = info.context
 
         async def work() -> tuple[Grant, int | None]:
-            key = idempotency_key(input, context.moot.settings.graphql_idempotency_key_length_max)
+            key = input.key(context.moot.settings.graphql_idempotency_key_length_max)
             form = Form(input.name, input.display_name, input.email, input.password)
             caller = Caller(None, correlation_id(context.request_id), key)
             done = await context.moot.sign_in.sign_up(form, caller, _source(context))
@@ -196,7 +195,7 @@ class SignInMutations:
         context = info.context
 
         async def work() -> tuple[Grant, int | None]:
-            key = idempotency_key(input, context.moot.settings.graphql_idempotency_key_length_max)
+            key = input.key(context.moot.settings.graphql_idempotency_key_length_max)
             return await context.moot.sessions.refresh(context.cookies.get(COOKIE, ""), key), None
 
         payload = await _session(context, input, work)
@@ -316,11 +315,9 @@ async def _tried(work: Callable[[], Awaitable[T]]) -> tuple[T | None, list[UserE
     try:
         return await work(), [], None
     except Refusal as refusal:
-        field = None if refusal.field is None else to_camel_case(refusal.field)
-        wait = refusal.retry_after_seconds
-        return None, [user_error(refusal.code, refusal.message, field)], wait
+        return None, [refused(refusal)], refusal.retry_after_seconds
     except BadInput as error:
-        return None, [user_error(error.code, error.message, error.field)], None
+        return None, [refused(error)], None
     except Contended:
         return None, [user_error(Code.TOO_BUSY, "Too many people want this at this very moment. Try again.")], None
 

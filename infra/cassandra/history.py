@@ -6,29 +6,20 @@ the cursor on. So a page costs the same wherever it is in a channel's life: a re
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
 from domain.event import Id
 from infra.cassandra.errors import CassandraUnready
 from infra.cassandra.log import LIVE_SQL, LogStore
+from infra.queries.messages import Reader
 from infra.queries.rows import Connection, Page, Slice, sliced
 from infra.single_flight import SingleFlight
 from projections.core import Projection
-
-T = TypeVar("T")
 
 MONTHS_AT_ONCE_MAX: Final = 16
 """Asked at the same time, where those before held too little: a channel may have one message a month."""
 
 _BEFORE_ALL, _AFTER_ALL = -1, 2**63 - 1
-
-
-class Reader(Protocol):
-    """How PostgreSQL is read."""
-
-    async def run(self, read: Callable[[Connection], Awaitable[T]]) -> T:
-        """What ``read`` gives, on a connection."""
-        ...
 
 
 MonthsOf = Callable[[Connection, Id], Awaitable[Sequence[int]]]

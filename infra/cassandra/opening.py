@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from infra.breaker import BreakerLimits
+from infra.breaker import breaker_limits
 from infra.cassandra.address import parse
 from infra.cassandra.errors import CassandraError
 from infra.cassandra.log import LogStore
@@ -24,8 +24,7 @@ def cassandra_client(settings: Settings) -> "CassandraClient | None":
     limits = CassandraLimits(
         **{name: getattr(settings, f"cassandra_{name}") for name in CassandraLimits.__struct_fields__}
     )
-    breaker = BreakerLimits(**{name: getattr(settings, f"breaker_{name}") for name in BreakerLimits.__struct_fields__})
-    return CassandraClient(parse(settings.cassandra_url.get_secret_value()), limits, breaker)
+    return CassandraClient(parse(settings.cassandra_url.get_secret_value()), limits, breaker_limits(settings))
 
 
 class LogFailed(Failure):

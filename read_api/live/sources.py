@@ -20,24 +20,29 @@ Made = Callable[[Any], Any]
 """From a row to the payload of its event."""
 
 
-class ScoreSource(Struct, frozen=True):
+class _Source(Struct, frozen=True):
+    """What most have in common: nothing else is to be heard, and they are read whenever something happens."""
+
+    rest_seconds: ClassVar[float] = 0.0
+
+    @property
+    def guards(self) -> Collection[str]:
+        """See ``Source``."""
+        return ()
+
+
+class ScoreSource(_Source, frozen=True):
     """The votes on one post or comment. A value: what matters is how it stands."""
 
     target_id: Id
     community_id: Id | None
     made: Made
     is_value: ClassVar[bool] = True
-    rest_seconds: ClassVar[float] = 0.0
 
     @property
     def channel(self) -> str:
         """See ``Source``."""
         return f"score:{self.target_id}"
-
-    @property
-    def guards(self) -> Collection[str]:
-        """See ``Source``."""
-        return ()
 
     async def start(self, _: Connection) -> int:
         """See ``Source``."""
@@ -55,24 +60,18 @@ class ScoreSource(Struct, frozen=True):
         return await _admitted(connection, self.community_id, viewers)
 
 
-class CommentsSource(Struct, frozen=True):
+class CommentsSource(_Source, frozen=True):
     """The comments below one post, as they come. One that was deleted meanwhile is passed over."""
 
     post_id: Id
     community_id: Id | None
     made: Made
     is_value: ClassVar[bool] = False
-    rest_seconds: ClassVar[float] = 0.0
 
     @property
     def channel(self) -> str:
         """See ``Source``."""
         return f"comments:{self.post_id}"
-
-    @property
-    def guards(self) -> Collection[str]:
-        """See ``Source``."""
-        return ()
 
     async def start(self, connection: Connection) -> int:
         """See ``Source``."""
@@ -88,23 +87,17 @@ class CommentsSource(Struct, frozen=True):
         return await _admitted(connection, self.community_id, viewers)
 
 
-class PostsSource(Struct, frozen=True):
+class PostsSource(_Source, frozen=True):
     """The posts of one community, as they come. One that was deleted meanwhile is passed over."""
 
     community_id: Id
     made: Made
     is_value: ClassVar[bool] = False
-    rest_seconds: ClassVar[float] = 0.0
 
     @property
     def channel(self) -> str:
         """See ``Source``."""
         return f"posts:{self.community_id}"
-
-    @property
-    def guards(self) -> Collection[str]:
-        """See ``Source``."""
-        return ()
 
     async def start(self, connection: Connection) -> int:
         """See ``Source``."""
@@ -125,7 +118,7 @@ START_PAGE = 1_000
 """Messages looked at together for where the topic of a channel starts: those that views have not reached everywhere."""
 
 
-class MessagesSource(Struct, frozen=True):
+class MessagesSource(_Source, frozen=True):
     """The messages of a channel or conversation as they are sent, edited, deleted, reacted to: each as it is by then.
 
     Which there are and when they changed is one view, what they say another, maybe in another store: a message whose
@@ -140,7 +133,6 @@ class MessagesSource(Struct, frozen=True):
     log: MessageLog
     made: Callable[[int, Any], Any]
     is_value: ClassVar[bool] = False
-    rest_seconds: ClassVar[float] = 0.0
 
     @property
     def channel(self) -> str:
@@ -241,23 +233,17 @@ class UnreadSource(Struct, frozen=True):
         return (self.account_id,)
 
 
-class NotificationsSource(Struct, frozen=True):
+class NotificationsSource(_Source, frozen=True):
     """The replies to one account, for its own eyes."""
 
     account_id: Id
     made: Made
     is_value: ClassVar[bool] = False
-    rest_seconds: ClassVar[float] = 0.0
 
     @property
     def channel(self) -> str:
         """See ``Source``."""
         return f"notifications:{self.account_id}"
-
-    @property
-    def guards(self) -> Collection[str]:
-        """See ``Source``."""
-        return ()
 
     async def start(self, connection: Connection) -> int:
         """See ``Source``."""

@@ -16,7 +16,7 @@ from read_api.errors import ApiCode, BadInput
 from read_api.ids import Kind, place_id, subject_id
 from read_api.schema.common import Info
 from read_api.schema.messages import Message, Unread, located, sees, unread_in
-from read_api.schema.payloads import Input, Payload, answer, answer_refusing
+from read_api.schema.payloads import Input, Payload, answer, word
 
 NONCE_LENGTH_MAX = 100
 """Room for any word of a client's, beside the id of the channel, in an idempotency key."""
@@ -82,6 +82,14 @@ class SendMessageInput(Input):
         "`idempotencyKey`.",
     )
 
+    def key(self, length_max: int) -> str | None:
+        """See ``Input``. A nonce is of one channel."""
+        if self.nonce is None:
+            return super().key(length_max)
+        if self.idempotency_key is not None:
+            raise BadInput(ApiCode.BAD_REQUEST, "Give either a nonce or an idempotencyKey.", "nonce")
+        return f"{self.channel_id}:{word(self.nonce, 'nonce', 'A nonce', NONCE_LENGTH_MAX)}"
+
 
 @strawberry.input(description="A message.")
 class MessageInput(Input):
@@ -135,17 +143,6 @@ class MessageMutations:
                 ),
             )
 
-        if input.nonce is not None:
-            if input.idempotency_key is not None:
-                both = BadInput(ApiCode.BAD_REQUEST, "Give either a nonce or an idempotencyKey.", "nonce")
-                return answer_refusing(input, MessagePayload, both)
-            if not (
-                1 <= len(input.nonce) <= NONCE_LENGTH_MAX and input.nonce.isprintable() and not input.nonce.isspace()
-            ):
-                message = f"A nonce has 1 to {NONCE_LENGTH_MAX} characters, all of which show; spaces alone are none."
-                bad = BadInput(ApiCode.IDEMPOTENCY_KEY_INVALID, message, "nonce")
-                return answer_refusing(input, MessagePayload, bad)
-            input.idempotency_key = f"{input.channel_id}:{input.nonce}"
         answered = await answer(info, input, MessagePayload, build)
         if answered.outcome is not None:
             await _typed(info, input.channel_id)

@@ -9,8 +9,9 @@ import strawberry
 
 from domain import snowflake
 from domain.event import Id
+from domain.ids import unpacked
 from domain.message import Attachment as AttachmentValue
-from domain.message import MessageDeleted, MessageEdited, MessageSent, attachments_of, unpacked
+from domain.message import MessageDeleted, MessageEdited, MessageSent, attachments_of
 from infra.queries import messages as message_queries
 from infra.queries.unread import Unread as UnreadCounts
 from projections.messages import Message as MessageRow

@@ -38,6 +38,22 @@ class Input:
     )
     client_mutation_id: str | None = strawberry.field(default=None, description="Comes back as it is in the payload.")
 
+    def key(self, length_max: int) -> str | None:
+        """The client's word for this wish, if it gave one, of at most that length. Raises ``BadInput``."""
+        if self.idempotency_key is None:
+            return None
+        return word(self.idempotency_key, "idempotencyKey", "An idempotency key", length_max)
+
+
+def word(
+    text: str, field: str, what: str, length_max: int, code: Code | ApiCode = ApiCode.IDEMPOTENCY_KEY_INVALID
+) -> str:
+    """A client's own word for something, which shows. Raises ``BadInput`` with that code."""
+    if not (1 <= len(text) <= length_max and text.isprintable() and not text.isspace()):
+        message = f"{what} has 1 to {length_max} characters, all of which show; spaces alone are none."
+        raise BadInput(code, message, field)
+    return text
+
 
 class Done(Struct):
     """What became of a command."""
@@ -154,15 +170,11 @@ async def carry_out(info: Info, given: Input, build: Callable[[], Command]) -> D
     context = info.context
     context.forget()  # an earlier mutation of the same operation may have changed what was loaded
     try:
-        key = idempotency_key(given, context.moot.settings.graphql_idempotency_key_length_max)
+        key = given.key(context.moot.settings.graphql_idempotency_key_length_max)
         caller = Caller(context.viewer_id, correlation_id(context.request_id), key)
         return Done(await context.moot.commands.execute(build(), caller), [])
-    except Refusal as refusal:
-        field = None if refusal.field is None else to_camel_case(refusal.field)
-        wait = refusal.retry_after_seconds
-        return Done(None, [user_error(refusal.code, refusal.message, field, retry_after_seconds=wait)])
-    except BadInput as error:
-        return Done(None, [user_error(error.code, error.message, error.field)])
+    except (Refusal, BadInput) as error:
+        return Done(None, [refused(error)])
     except NotSignedIn:
         return Done(None, [user_error(ApiCode.UNAUTHENTICATED, "Sign in first, then do this again.")])
     except Contended:
@@ -171,16 +183,12 @@ async def carry_out(info: Info, given: Input, build: Callable[[], Command]) -> D
         )
 
 
-def idempotency_key(given: Input, length_max: int) -> str | None:
-    """The client's key, if it gave one. Raises ``BadInput``."""
-    key = given.idempotency_key
-    if key is not None and not (1 <= len(key) <= length_max and key.isprintable() and not key.isspace()):
-        raise BadInput(
-            ApiCode.IDEMPOTENCY_KEY_INVALID,
-            f"An idempotency key has 1 to {length_max} characters, all of which show; spaces alone are none.",
-            "idempotencyKey",
-        )
-    return key
+def refused(error: Refusal | BadInput) -> UserError:
+    """What was refused, or could not be used, as the client is told of it."""
+    if isinstance(error, BadInput):
+        return user_error(error.code, error.message, error.field)
+    field = None if error.field is None else to_camel_case(error.field)
+    return user_error(error.code, error.message, field, retry_after_seconds=error.retry_after_seconds)
 
 
 def position_of(info: Info, done: Done) -> str | None:
@@ -276,12 +284,6 @@ class ConversationPayload(Payload):
 
 
 P = TypeVar("P", bound=Payload)
-
-
-def answer_refusing(given: Input, payload: type[P], error: BadInput) -> P:
-    """Answer that nothing was done because of that input."""
-    refused = [user_error(error.code, error.message, error.field)]
-    return payload(errors=refused, position=None, client_mutation_id=given.client_mutation_id)
 
 
 async def answer(info: Info, given: Input, payload: type[P], build: Callable[[], Command], **more: Any) -> P:

@@ -15,12 +15,10 @@ import strawberry
 import domain.channel
 from domain import permissions
 from domain.event import Id
-from domain.permissions import Permission
 from domain.refusal import Code, Refusal
-from infra.attempts import TooManyAttempts
 from infra.presence import Presence
 from infra.queries import presence as presence_queries
-from read_api.errors import ApiCode, BadInput, user_error
+from read_api.errors import ApiCode, BadInput
 from read_api.execution import UNAVAILABLE
 from read_api.ids import Kind, global_id, subject_id
 from read_api.live.presence import PresenceScene, TypingScene, scene_limits
@@ -28,15 +26,13 @@ from read_api.live.streams import Stream, SubscriptionContext
 from read_api.live.topics import NOW, gone
 from read_api.schema.accounts import Account
 from read_api.schema.common import Info
-from read_api.schema.payloads import Input
+from read_api.schema.payloads import Input, Payload, refused, word
 from read_api.schema.presence_states import PresenceChoice, PresenceState, choice_of
-from read_api.schema.servers import ChannelKind
-from read_api.sign_in import LimitedPayload
 
 DEVICE_LENGTH_MAX = 64
 """Characters of the name that a client gives a device: a UUID, or a few words."""
 
-P = TypeVar("P", bound=LimitedPayload)
+P = TypeVar("P", bound=Payload)
 
 
 @strawberry.input(description="One of your devices.")
@@ -75,7 +71,7 @@ class TypingInput(Input):
 
 
 @strawberry.type(description="How you are now.")
-class PresencePayload(LimitedPayload):
+class PresencePayload(Payload):
     """How the viewer is now."""
 
     presence: PresenceChoice | None = strawberry.field(
@@ -87,7 +83,7 @@ class PresencePayload(LimitedPayload):
 
 
 @strawberry.type(description="Whether it was told that you type.")
-class TypingPayload(LimitedPayload):
+class TypingPayload(Payload):
     """Whether it was told that the viewer types."""
 
     repeat_seconds: float = strawberry.field(
@@ -273,11 +269,7 @@ def _watching(info: Info) -> SubscriptionContext:
 
 
 def _device(given: DeviceInput) -> str:
-    device = given.device
-    if not (1 <= len(device) <= DEVICE_LENGTH_MAX and device.isprintable() and not device.isspace()):
-        message = f"The name of a device has 1 to {DEVICE_LENGTH_MAX} characters, all of which show."
-        raise Refusal(Code.INVALID_VALUE, message, "device")
-    return device
+    return word(given.device, "device", "The name of a device", DEVICE_LENGTH_MAX, Code.INVALID_VALUE)
 
 
 async def _places(info: Info, account_id: Id) -> Sequence[Id] | None:
@@ -295,8 +287,7 @@ async def _refuse_without_writing(info: Info, channel_id: Id) -> None:
     channel = await info.context.loaders.channels.load(channel_id)
     if channel is None:
         raise domain.channel.not_found("channelId")
-    kind = ChannelKind(channel.placed.channel.kind)
-    needed = Permission.ANNOUNCE if kind is ChannelKind.ANNOUNCEMENT else Permission.SEND_MESSAGES
+    needed = domain.channel.writing(channel.placed.channel.kind)
     if needed not in channel.inside.standing.may(channel.placed.said):
         raise permissions.denied(needed)
 
@@ -313,20 +304,12 @@ def _present(info: Info, holds: Presence) -> PresencePayload:
 
 async def _done(info: Info, given: Input, payload: type[P], work: Callable[[Id], Awaitable[P]]) -> P:
     """Do it for the viewer. Whatever is refused is a user error; that Redis is away is one of the request."""
-    retry_after_seconds = None
     try:
         done = await work(_viewer(info))
-    except TooManyAttempts as refusal:
-        error = user_error(refusal.code, refusal.message)
-        retry_after_seconds = refusal.retry_after_seconds
-    except (Refusal, BadInput) as refusal:
-        error = user_error(refusal.code, refusal.message, refusal.field)
-    else:
-        done.client_mutation_id = given.client_mutation_id
-        return done
-    refused = payload(errors=[error], position=None, client_mutation_id=given.client_mutation_id)
-    refused.retry_after_seconds = retry_after_seconds
-    return refused
+    except (Refusal, BadInput) as error:
+        return payload(errors=[refused(error)], position=None, client_mutation_id=given.client_mutation_id)
+    done.client_mutation_id = given.client_mutation_id
+    return done
 
 
 def _viewer(info: Info) -> Id:

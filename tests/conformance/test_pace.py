@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from redis.asyncio import Redis
 
-from commands.ports import Acts, Pace
+from commands.ports import Acts, Pace, Written
 from domain.event import Id
 from domain.ids import derived
 from domain.limits import Limits
@@ -53,7 +53,7 @@ class Writer:
         self.count += 1
         command_id = derived("pace", "command", command or str(self.count))
         try:
-            await self.pace.take(who, where, acts=acts, command_id=command_id, pause_seconds=pause, limits=LIMITS)
+            await self.pace.take(Written(who, where, command_id, acts, pause), LIMITS)
         except Refusal as refusal:
             return refusal
         return None

@@ -30,9 +30,9 @@ from domain.conversation import (
     RenameGroup,
 )
 from domain.event import Event, Id
-from domain.ids import derived, direct_id
+from domain.ids import derived, direct_id, packed
 from domain.limits import Limits
-from domain.message import DeleteMessage, EditMessage, MessageSent, SendMessage, packed
+from domain.message import DeleteMessage, EditMessage, MessageSent, SendMessage
 from domain.nonce import NonceUsed
 from domain.permissions import Permission
 from domain.reaction import AddReaction, ReactionAdded

@@ -8,7 +8,7 @@ from domain import snowflake
 from domain.channel import ChannelDeleted, ChannelEdited, OverrideSet
 from domain.command import Command
 from domain.event import Event, Id
-from domain.ids import derived
+from domain.ids import derived, packed, unpacked
 from domain.limits import Limits
 from domain.message import (
     Attachment,
@@ -19,8 +19,6 @@ from domain.message import (
     MessageSent,
     SendMessage,
     attachments_of,
-    packed,
-    unpacked,
 )
 from domain.nonce import NonceUsed
 from domain.permissions import Permission

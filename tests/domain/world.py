@@ -51,6 +51,7 @@ from domain.ids import (
     invite_use_id,
     membership_id,
     moderators_id,
+    packed,
     reactions_id,
     relation_id,
     roles_id,
@@ -419,7 +420,7 @@ def said(
         server_id=SERVER,
         author_id=by,
         reply_to_id=None,
-        mentions=message.packed(mentions),
+        mentions=packed(mentions),
         body=body,
         attachments="",
     )

@@ -22,7 +22,7 @@ from domain import (
     snowflake,
 )
 from domain.event import Event, Id
-from domain.ids import channels_id, derived, direct_id, invite_use_id, reactions_id, roles_id, server_member_id
+from domain.ids import channels_id, derived, direct_id, invite_use_id, packed, reactions_id, roles_id, server_member_id
 
 TALKED = 0.2
 """The part of conversations in what happens."""
@@ -239,7 +239,7 @@ class Servers:
 
     def _mentioned(self, at: _Server) -> bytes:
         names = [at.id, *at.roles, *at.members]
-        return message.packed(self._random.choices(names, k=self._random.choice((0, 0, 1, 3))))
+        return packed(self._random.choices(names, k=self._random.choice((0, 0, 1, 3))))
 
     def _say(self, at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:
         if not at.channels:

@@ -255,13 +255,13 @@ def test_what_is_refused(stack: Stack, somebody: Somebody) -> None:
     for number in range(31):
         answer = bob.do(
             "setPresence",
-            "retryAfterSeconds presence",
+            "presence errors { retryAfterSeconds }",
             kind_of_input="SetPresenceInput",
             state=["IDLE", "ONLINE"][number % 2],
             device="x",
         )
     assert [error["code"] for error in answer["errors"]] == ["TOO_MANY_REQUESTS"]
-    assert 0 < answer["retryAfterSeconds"] <= 60
+    assert 0 < answer["errors"][0]["retryAfterSeconds"] <= 60
     assert answer["presence"] is None
 
 

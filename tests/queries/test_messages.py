@@ -11,7 +11,8 @@ import pytest
 from domain import snowflake
 from domain.block import AccountBlocked, AccountUnblocked
 from domain.event import Id
-from domain.message import MessageDeleted, MessageEdited, MessageSent, packed
+from domain.ids import packed
+from domain.message import MessageDeleted, MessageEdited, MessageSent
 from domain.read_marker import MarkerMoved
 from infra.queries import messages, unread
 from infra.queries.messages import On, PostgresMessages

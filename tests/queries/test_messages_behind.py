@@ -8,7 +8,8 @@ import pytest
 
 from domain import snowflake
 from domain.event import Event
-from domain.message import MessageDeleted, MessageEdited, MessageSent, packed
+from domain.ids import packed
+from domain.message import MessageDeleted, MessageEdited, MessageSent
 from domain.reaction import ReactionAdded
 from infra.queries.messages import PostgresMessages
 from infra.queries.rows import Connection
