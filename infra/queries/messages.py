@@ -137,6 +137,21 @@ async def reactions(connection: Connection, message_ids: Collection[int]) -> dic
     return by_message
 
 
+async def reactors(
+    connection: Connection, message_ids: Collection[int], limit: int
+) -> Mapping[int, Mapping[str, Collection[Id]]] | None:
+    """Who reacts to each of the messages, by emoji; ``None`` where these are more than ``limit``. Index."""
+    sql = """SELECT r.message_id, r.emoji, r.account_id FROM views.reactions r
+        WHERE r.message_id = ANY(%(ids)s::bigint[]) LIMIT %(limit)s"""
+    found = await fetch(connection, sql, {"ids": list(message_ids), "limit": limit + 1}, lambda *row: row)
+    if len(found) > limit:
+        return None
+    of: dict[int, dict[str, set[Id]]] = {}
+    for message_id, emoji, account_id in found:
+        of.setdefault(message_id, {}).setdefault(emoji, set()).add(account_id)
+    return of
+
+
 async def reacted(connection: Connection, viewer_id: Id, message_ids: Collection[int]) -> dict[int, set[str]]:
     """With what the viewer reacts to each of the messages. Index (message_id, account_id)."""
     sql = """SELECT r.message_id, r.emoji FROM views.reactions r

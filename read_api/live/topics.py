@@ -45,8 +45,23 @@ NOW: Final = -1
 RETRY_SECONDS = 1.0
 """Until a topic whose read failed reads again."""
 
+ADMISSION_SECONDS = 5.0
+"""So long it is relied on that whoever was admitted still is, where guards tell when that changes. It says how long a
+signal that was lost with its publisher can matter; ten thousand followers are then not looked at for each message."""
+
 FOLLOWERS_AT_ONCE = 100
 """Followers served before others in this process get a turn."""
+
+FOLLOWERS_FIRST = 8
+"""Followers of whom each is waited for, if he is the first to have something made of an event: most of the others want
+just that, and are spared to wait for it one by one."""
+
+MAKING_SECONDS_MAX = 0.5
+"""How long they are waited for."""
+
+REST_SECONDS_MAX = 0.1
+"""Of a topic with many followers and many changes: it takes half of the process's time for so long, and more of it
+beyond. What happens meanwhile is read together, and goes to each follower in one piece."""
 
 _log = structlog.get_logger(__name__)
 
@@ -62,16 +77,18 @@ class Event:
     """Something that happened in a topic: ``payload`` for whoever follows, at ``position`` of the log.
 
     ``author_id`` is who did it, for those who block him. ``renderings`` holds what was made of the payload, by
-    selection: followers who asked for the same get the same bytes.
+    selection: followers who asked for the same get the same bytes. ``making`` is done when what is being made for the
+    first of them is.
     """
 
-    __slots__ = ("author_id", "payload", "position", "renderings")
+    __slots__ = ("author_id", "making", "payload", "position", "renderings")
 
     def __init__(self, position: int, payload: Any, author_id: Id | None = None) -> None:
         self.position = position
         self.payload = payload
         self.author_id = author_id
         self.renderings: dict[Any, Any] = {}
+        self.making: asyncio.Future[Any] | None = None
 
 
 class Reading(Struct, frozen=True):
@@ -99,7 +116,10 @@ class Source(Protocol):
 
     @property
     def guards(self) -> Collection[str]:
-        """Further channels: on a signal of theirs it is asked anew who may follow, and read."""
+        """Further channels: on a signal of theirs it is asked anew who may follow, and read.
+
+        Where there are none, nothing says when that changes: it is asked for whatever happens.
+        """
         ...
 
     @property
@@ -187,7 +207,8 @@ class Topic:
     """One source while it is followed.
 
     ``_reading`` is held while anything is read that moves ``_position``, and while a follower goes live. ``_doubts``
-    counts the signals that somebody may have lost the right to follow, ``_settled`` is how many of them were looked at.
+    counts the signals that somebody may have lost the right to follow, ``_settled`` is how many of them were looked at,
+    and ``_looked`` when.
     """
 
     def __init__(self, source: Source, signals: Signals, pool: Pool, limits: FollowLimits) -> None:
@@ -203,14 +224,16 @@ class Topic:
         self._asked: asyncio.Future[None] | None = None
         self._reading = asyncio.Lock()
         self._held = False
+        self._guards = tuple(source.guards)
         self._doubts = self._settled = 0
+        self._looked = float("-inf")
         self._stack = AsyncExitStack()
 
     async def open(self) -> None:
         """Listen, then take note of how far the view has come."""
         await self._stack.enter_async_context(self._signals.watch(self._source.channel, self._wake))
         try:
-            for guard in self._source.guards:
+            for guard in self._guards:
                 await self._stack.enter_async_context(self._signals.watch(guard, self._doubt))
             async with self._pool.connection() as connection:
                 self._position = await self._source.start(connection)
@@ -301,6 +324,7 @@ class Topic:
         more = True
         began_ns = time.time_ns()
         while more:
+            began = time.monotonic()
             followers, arriving = tuple(self._followers), tuple(self._arriving)
             viewers = {follower.viewer for follower in (*followers, *arriving)}
             async with self._pool.connection() as connection:
@@ -314,19 +338,17 @@ class Topic:
                 if not events and doubts == self._settled:
                     self._forget_renderings()
                     return
-                admitted = await self._source.admitted(connection, viewers)
+                looks = not self._guards or doubts != self._settled or began - self._looked >= ADMISSION_SECONDS
+                admitted = await self._source.admitted(connection, viewers) if looks else None
                 hidden = await self._hidden(connection, viewers, events)
             self._put_out(arriving, admitted)
             if events:
                 self._position, self._newest = events[-1].position, events[-1]
             else:
                 self._forget_renderings()
-            for number, follower in enumerate(self._put_out(followers, admitted), 1):
-                for event in events:
-                    follower.take(event, hidden)
-                if number % FOLLOWERS_AT_ONCE == 0:
-                    await asyncio.sleep(0)
-            self._settled = doubts  # not before: what failed is asked again, and what came meanwhile is another doubt
+            await _deliver(events, self._put_out(followers, admitted), hidden)
+            if looks:  # not before: what failed is asked again, and what came meanwhile is another doubt
+                self._settled, self._looked = doubts, began
             if not events:
                 return
             metrics.PUSHES.inc(len(events) * len(followers))
@@ -403,10 +425,26 @@ class Topic:
             rest = 0.0
         else:
             asked.set_result(None)
-            # A topic with many followers and many changes takes half of the process's time at most; what happens
-            # meanwhile is read together.
-            rest = max(time.perf_counter() - started, self._source.rest_seconds)
+            rest = max(min(time.perf_counter() - started, REST_SECONDS_MAX), self._source.rest_seconds)
         asked.exception()  # whoever waits for it raises it; nobody has to wait
         with suppress(TimeoutError):
             async with asyncio.timeout(rest):
                 await self._hurry.wait()
+
+
+async def _deliver(
+    events: Sequence[Event], followers: Collection[Follower], hidden: Collection[tuple[Viewer, Id]]
+) -> None:
+    for number, follower in enumerate(followers, 1):
+        for event in events:
+            follower.take(event, hidden)
+        if number % FOLLOWERS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        elif number <= FOLLOWERS_FIRST:
+            await _made(events)
+
+
+async def _made(events: Sequence[Event]) -> None:
+    """Wait for what is being made of them for the first who asked."""
+    if making := [event.making for event in events if event.making is not None and not event.making.done()]:
+        await asyncio.wait(making, timeout=MAKING_SECONDS_MAX)
