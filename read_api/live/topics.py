@@ -66,6 +66,11 @@ beyond. What happens meanwhile is read together, and goes to each follower in on
 _log = structlog.get_logger(__name__)
 
 
+PATIENT_AT_ONCE = 2
+"""Of the topics that rest, so many are read at the same time, and for as long again none in their place: thousands may
+be woken by one message, of which the others of the process are to feel nothing."""
+
+
 class FollowLimits(Struct, frozen=True):
     """``backfill_max``: events behind which a cursor is too old. They are delivered ``page`` at a time."""
 
@@ -124,7 +129,10 @@ class Source(Protocol):
 
     @property
     def rest_seconds(self) -> float:
-        """How long it is not read again after it was read: what happens meanwhile is told together."""
+        """How long it is not read again after it was read: what happens meanwhile is told together.
+
+        More than zero says that it can wait: it is read in turn with all others of which that is true.
+        """
         ...
 
     async def start(self, connection: Connection) -> int:
@@ -211,7 +219,10 @@ class Topic:
     and ``_looked`` when.
     """
 
-    def __init__(self, source: Source, signals: Signals, pool: Pool, limits: FollowLimits) -> None:
+    def __init__(
+        self, source: Source, signals: Signals, pool: Pool, limits: FollowLimits, turns: asyncio.Semaphore
+    ) -> None:
+        self._turns = turns
         self._source = source
         self._signals = signals
         self._pool = pool
@@ -395,15 +406,47 @@ class Topic:
         while True:
             await self._wanted.wait()
             if not self._held:
-                await self._look()
+                await self._look_in_turn()
                 continue
             async with self._signals.watch(PROGRESS, self._wake):
                 while self._held:  # still wanted, so it looks first: progress may have been made unheard
                     await self._wanted.wait()
-                    await self._look()
+                    await self._look_in_turn()
 
-    async def _look(self) -> None:
-        """Read what is new, once; afterwards rest, or have it tried again. Whoever asks gets it read at once."""
+    async def _look_in_turn(self) -> None:
+        """Look, and rest. What can wait looks in its turn, or at once when somebody asks."""
+        if not self._source.rest_seconds or not await self._take_turn():
+            await self._rest(await self._look())
+            return
+        started = time.perf_counter()
+        try:
+            rest = await self._look()
+            await self._rest(time.perf_counter() - started)
+        finally:
+            self._turns.release()
+        await self._rest(rest)
+
+    async def _take_turn(self) -> bool:
+        """Wait for a turn, or until somebody asks. Whether it is one, to be given back."""
+        taking, hurry = asyncio.create_task(self._turns.acquire()), asyncio.create_task(self._hurry.wait())
+        try:
+            await asyncio.wait((taking, hurry), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await end(taking, hurry)
+            if not taking.cancelled():
+                self._turns.release()
+            raise
+        await end(taking, hurry)
+        return not taking.cancelled()
+
+    async def _rest(self, seconds: float) -> None:
+        """Whoever asks is not kept waiting."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+
+    async def _look(self) -> float:
+        """Read what is new, once, or have it tried again. How long to rest afterwards."""
         self._wanted.clear()
         self._hurry.clear()
         asked, self._asked = self._asked or asyncio.get_running_loop().create_future(), None
@@ -427,9 +470,7 @@ class Topic:
             asked.set_result(None)
             rest = max(min(time.perf_counter() - started, REST_SECONDS_MAX), self._source.rest_seconds)
         asked.exception()  # whoever waits for it raises it; nobody has to wait
-        with suppress(TimeoutError):
-            async with asyncio.timeout(rest):
-                await self._hurry.wait()
+        return rest
 
 
 async def _deliver(

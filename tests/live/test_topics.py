@@ -8,7 +8,7 @@ import pytest
 
 from infra.signals import MemorySignals
 from read_api.live.registry import Topics
-from read_api.live.topics import NOW, Event, Reading
+from read_api.live.topics import NOW, PATIENT_AT_ONCE, Event, Reading
 from tests.live.happenings import CHANNEL, FromPartitions, Happenings, Listener, play, settled
 
 
@@ -229,5 +229,66 @@ def test_a_source_that_fails_ends_its_followers_and_leaves_no_topic(postgres: st
         with pytest.raises(ValueError, match="of no use"):
             await Listener(NOW).listen(topics, source, random.Random(1), asyncio.Event())
         assert len(topics) == 0
+
+    play(postgres, scene)
+
+
+class Patient(Happenings):
+    """A source that can wait. ``reached`` is set when so many of them are being read that it was ``awaited``."""
+
+    rest_seconds = 0.001
+    reading, most, awaited = 0, 0, 0
+    gate, reached = asyncio.Event(), asyncio.Event()
+
+    async def read(self, *arguments: Any) -> Reading:
+        Patient.reading += 1
+        Patient.most = max(Patient.most, Patient.reading)
+        if Patient.reading == Patient.awaited:
+            Patient.reached.set()
+        await Patient.gate.wait()
+        Patient.reading -= 1
+        return await super().read(*arguments)
+
+
+def test_what_can_wait_is_read_in_turn_and_at_once_for_whoever_comes(postgres: str) -> None:
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        Patient.gate, Patient.reached, until = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        Patient.gate.set()
+        sources = [Patient(random.Random(n), is_value=False) for n in range(PATIENT_AT_ONCE + 1)]
+        listeners, all_heard = [Listener(0) for _ in sources], asyncio.Event()
+        tasks = [
+            asyncio.create_task(one.listen(topics, source, random.Random(1), until))
+            for one, source in zip(listeners, sources, strict=True)
+        ]
+
+        def hear(one: Listener, event: Event) -> None:
+            one.heard.append(event.position)
+            if all(each.heard for each in listeners):
+                all_heard.set()
+
+        for one in listeners:
+            await one.live.wait()
+            one.follower.deliver = lambda event, one=one: hear(one, event)  # type: ignore[misc]
+
+        Patient.gate.clear()
+        Patient.most, Patient.awaited = 0, PATIENT_AT_ONCE
+        Patient.reached.clear()
+        for source in sources:
+            source.log.append(1)
+        signals.publish({CHANNEL: 1}, 1)
+        await asyncio.wait_for(Patient.reached.wait(), 10)
+        for n in range(10):  # whoever waits for a connection has one by then
+            await settled(topics, Happenings(random.Random(n), is_value=False))
+        assert Patient.most == PATIENT_AT_ONCE
+        Patient.awaited = len(sources)
+        Patient.reached.clear()
+        newcomers = [asyncio.create_task(settled(topics, source)) for source in sources]
+        await asyncio.wait_for(Patient.reached.wait(), 10)
+        Patient.gate.set()
+        await asyncio.gather(*newcomers)
+        await asyncio.wait_for(all_heard.wait(), 10)
+        assert [one.heard for one in listeners] == [[1]] * len(sources)
+        until.set()
+        await asyncio.gather(*tasks)
 
     play(postgres, scene)
