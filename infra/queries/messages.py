@@ -5,13 +5,14 @@ PostgreSQL says in any case.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from msgspec import Struct
 
 from domain import snowflake
 from domain.event import Id
 from infra.queries.rows import Connection, Page, Slice, columns, fetch, sliced
+from infra.single_flight import SingleFlight
 from projections.message_counts import MONTH
 from projections.messages import Message
 from projections.reaction_counts import ReactionCount
@@ -27,6 +28,11 @@ REACTIONS_TOLD_MAX = 20
 class Reader(Protocol):
     """How PostgreSQL is read: ``infra.reads.Reading``, or one connection (``On``)."""
 
+    @property
+    def server(self) -> str | None:
+        """Which server is read. Whoever reads the same one may share a read; ``None``: with nobody."""
+        ...
+
     async def run(self, read: Callable[[Connection], Awaitable[T]]) -> T:
         """What ``read`` gives, on a connection."""
         ...
@@ -36,6 +42,7 @@ class On(Struct, frozen=True):
     """A ``Reader`` on one connection."""
 
     connection: Connection
+    server: ClassVar[None] = None
 
     async def run(self, read: Callable[[Connection], Awaitable[T]]) -> T:
         """See ``Reader``."""
@@ -65,11 +72,40 @@ async def around(log: MessageLog, reader: Reader, channel_id: Id, message_id: in
     return Page([*newer.items, *older.items], older.has_next, newer.has_previous)
 
 
+class _Asked(Struct, frozen=True):
+    """A page that several may ask for, of the same server; by which of them it is read makes no difference."""
+
+    server: str
+    channel_id: Id
+    where: Slice
+    reader: Reader
+
+    def __hash__(self) -> int:
+        return hash((self.server, self.channel_id, self.where))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Asked):
+            return NotImplemented
+        return (self.server, self.channel_id, self.where) == (other.server, other.channel_id, other.where)
+
+
 class PostgresMessages:
-    """``MessageLog`` in a view of PostgreSQL."""
+    """``MessageLog`` in a view of PostgreSQL. For one event loop."""
+
+    def __init__(self) -> None:
+        self._pages: SingleFlight[_Asked, Page[Message]] = SingleFlight(
+            lambda asked: self._page(asked.reader, asked.channel_id, asked.where)
+        )
 
     async def page(self, reader: Reader, channel_id: Id, where: Slice) -> Page[Message]:
-        """See ``MessageLog``. Primary key: a month is a part of the id."""
+        """See ``MessageLog``. Those who ask for the same page at the same time share one read."""
+        server = reader.server
+        if server is None:
+            return await self._page(reader, channel_id, where)
+        return await self._pages.ask(_Asked(server, channel_id, where, reader))
+
+    async def _page(self, reader: Reader, channel_id: Id, where: Slice) -> Page[Message]:
+        """Primary key: a month is a part of the id."""
         cursor = where.cursor
         if cursor is None:
             cursor = -1 if where.backward else _NEWEST
