@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from domain import snowflake
 from domain.event import Id
+from domain.limits import EMOJI_TOLD_MAX
 from infra.queries.rows import Connection, Page, Slice, columns, fetch, sliced
 from infra.single_flight import SingleFlight
 from projections.message_counts import MONTH
@@ -21,8 +22,6 @@ T = TypeVar("T")
 
 _MESSAGE = columns(Message, "m")
 _NEWEST = 2**63 - 1
-REACTIONS_TOLD_MAX = 20
-"""Emoji that are told of one message: more would be longer than what it says."""
 
 
 class Reader(Protocol):
@@ -166,7 +165,7 @@ async def reactions(connection: Connection, message_ids: Collection[int]) -> dic
     """The most frequent reactions to each of the messages, these first. Primary key."""
     sql = f"""SELECT {columns(ReactionCount, "r")} FROM unnest(%(ids)s::bigint[]) AS m(id) CROSS JOIN LATERAL (
         SELECT * FROM views.reaction_counts c WHERE c.message_id = m.id
-        ORDER BY c.count DESC, c.emoji LIMIT {REACTIONS_TOLD_MAX}) r ORDER BY r.message_id, r.count DESC, r.emoji"""
+        ORDER BY c.count DESC, c.emoji LIMIT {EMOJI_TOLD_MAX}) r ORDER BY r.message_id, r.count DESC, r.emoji"""
     by_message: dict[int, list[ReactionCount]] = {}
     for one in await fetch(connection, sql, {"ids": list(message_ids)}, ReactionCount):
         by_message.setdefault(one.message_id, []).append(one)
