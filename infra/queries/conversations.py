@@ -6,6 +6,7 @@ commands.
 
 from collections.abc import Collection, Sequence
 from functools import cached_property
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -19,6 +20,10 @@ from projections.conversation_members import ConversationMember
 from projections.conversations import Conversation
 
 _CONVERSATION = columns(Conversation, "c")
+
+
+Stamp: TypeAlias = tuple[Any, ...]
+"""Of a conversation of somebody: another one once anything that he sees of it has changed, what is unread included."""
 
 
 class Joined(Struct, frozen=True, dict=True):
@@ -65,6 +70,40 @@ async def mine(connection: Connection, viewer_id: Id, where: Slice) -> Page[Join
     async with one_moment(connection):
         page = sliced(await fetch(connection, sql, {"viewer": viewer_id, **parameters}, Conversation), where)
         return Page(await _with_members(connection, viewer_id, page.items), page.has_next, page.has_previous)
+
+
+async def stamps(connection: Connection, viewer_id: Id, limit: int) -> dict[Id, Stamp]:
+    """At most ``limit`` conversations that the viewer is in, the last joined first, each with how it is now.
+
+    Index (account_id, position), primary keys. No position says that nothing changed since another: what makes a stamp
+    is of several partitions, of which one that is behind brings what is of a lower position than what was seen before.
+    """
+    sql = """WITH mine AS MATERIALIZED (
+            SELECT m.conversation_id, m.position FROM views.conversation_members m
+            WHERE m.account_id = %(viewer)s::uuid ORDER BY m.position DESC LIMIT %(limit)s),
+        blocked AS MATERIALIZED (
+            SELECT md5(string_agg(b.position::text, ' ' ORDER BY b.position)) AS by_viewer
+            FROM views.blocks b WHERE b.blocker_id = %(viewer)s::uuid)
+        SELECT c.conversation_id, j.position, c.name, c.owner_id, c.members,
+            (SELECT max(o.position) FROM views.conversation_members o WHERE o.conversation_id = c.conversation_id),
+            (SELECT a.position FROM views.channel_activity a WHERE a.channel_id = c.conversation_id),
+            (SELECT r.position FROM views.read_markers r
+                WHERE r.account_id = %(viewer)s::uuid AND r.channel_id = c.conversation_id),
+            b.by_viewer,
+            c.owner_id IS NULL AND EXISTS (SELECT FROM views.conversation_members o
+                JOIN views.blocks k ON k.blocker_id = o.account_id AND k.blocked_id = %(viewer)s::uuid
+                WHERE o.conversation_id = c.conversation_id)
+        FROM mine j JOIN views.conversations c USING (conversation_id) CROSS JOIN blocked b
+        ORDER BY j.position DESC"""
+    given = {"viewer": viewer_id, "limit": limit}
+    return dict(await fetch(connection, sql, given, lambda conversation_id, *stamp: (conversation_id, stamp)))
+
+
+async def still_in(connection: Connection, viewer_id: Id, conversation_ids: Collection[Id]) -> set[Id]:
+    """Those of the conversations that the viewer is in. Primary key."""
+    sql = """SELECT m.conversation_id FROM views.conversation_members m
+        WHERE m.conversation_id = ANY(%(ids)s::uuid[]) AND m.account_id = %(viewer)s::uuid"""
+    return set(await fetch(connection, sql, {"viewer": viewer_id, "ids": list(conversation_ids)}, lambda one: one))
 
 
 async def _with_members(connection: Connection, viewer_id: Id, found: Sequence[Conversation]) -> list[Joined]:

@@ -22,7 +22,7 @@ from read_api.errors import ApiCode, BadInput
 from read_api.execution import UNAVAILABLE
 from read_api.ids import Kind, global_id, subject_id
 from read_api.live.presence import PresenceScene, TypingScene, scene_limits
-from read_api.live.streams import Stream, SubscriptionContext
+from read_api.live.streams import Stream, watching
 from read_api.live.topics import NOW, gone
 from read_api.schema.accounts import Account
 from read_api.schema.common import Info
@@ -218,7 +218,7 @@ class PresenceSubscriptions:
         server_id: Annotated[strawberry.ID, strawberry.argument(description="Of the server.")],
     ) -> AsyncIterable[PresenceChanged]:
         """Who is present in a server."""
-        context = _watching(info)
+        context = watching(info.context)
         context.require_viewer()
         place_id = subject_id(server_id, Kind.SERVER, "serverId")
         limits = scene_limits(context.moot.settings)
@@ -236,7 +236,7 @@ class PresenceSubscriptions:
         channel_id: Annotated[strawberry.ID, strawberry.argument(description="Of the channel.")],
     ) -> AsyncIterable[TypingChanged]:
         """Who types in a channel."""
-        context = _watching(info)
+        context = watching(info.context)
         context.require_viewer()
         channel = await context.loaders.channels.load(subject_id(channel_id, Kind.CHANNEL, "channelId"))
         if channel is None:
@@ -260,12 +260,6 @@ def _presence_changed(begins: bool, people: Sequence[tuple[Id, Presence]]) -> Pr
 
 def _typing_changed(typists: Sequence[Id]) -> TypingChanged:
     return TypingChanged(typists=typists)
-
-
-def _watching(info: Info) -> SubscriptionContext:
-    context = info.context
-    assert isinstance(context, SubscriptionContext)
-    return context
 
 
 def _device(given: DeviceInput) -> str:
