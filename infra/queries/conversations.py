@@ -61,6 +61,19 @@ async def viewers(connection: Connection, conversation_id: Id, account_ids: Coll
     return set(await fetch(connection, sql, {"id": conversation_id, "ids": list(account_ids)}, lambda one: one))
 
 
+async def apart(connection: Connection, conversation_id: Id, account_ids: Collection[Id]) -> set[tuple[Id, Id]]:
+    """Each member of the conversation with each of those accounts such that one of the two blocks the other.
+
+    Primary keys.
+    """
+    sql = """SELECT m.account_id, a.account_id
+        FROM views.conversation_members m CROSS JOIN unnest(%(ids)s::uuid[]) AS a (account_id)
+        WHERE m.conversation_id = %(id)s::uuid AND EXISTS (SELECT FROM views.blocks b
+            WHERE b.blocker_id = m.account_id AND b.blocked_id = a.account_id
+            OR b.blocker_id = a.account_id AND b.blocked_id = m.account_id)"""
+    return set(await fetch(connection, sql, {"id": conversation_id, "ids": list(account_ids)}, lambda *pair: pair))
+
+
 async def mine(connection: Connection, viewer_id: Id, where: Slice) -> Page[Joined]:
     """The conversations that the viewer is in, last joined first. Index (account_id, position)."""
     condition, order, parameters = by_position(where, "m.position")

@@ -10,9 +10,10 @@ from domain.event import Id
 from infra.queries.rows import Connection, fetch
 
 
-def standing_channel(server_id: Id) -> str:
-    """Signalled when who is in a server changed, or what its roles allow, a channel of its, or the server itself."""
-    return f"standing:{server_id}"
+def standing_channel(place_id: Id) -> str:
+    """Signalled when who is in a server changed, or what its roles allow, a channel of its, or the server itself; and
+    when who is in a conversation changed, or who of them blocks whom."""
+    return f"standing:{place_id}"
 
 
 def overrides_channel(channel_id: Id) -> str:
