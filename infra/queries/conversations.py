@@ -61,6 +61,24 @@ async def viewers(connection: Connection, conversation_id: Id, account_ids: Coll
     return set(await fetch(connection, sql, {"id": conversation_id, "ids": list(account_ids)}, lambda one: one))
 
 
+async def company(connection: Connection, viewer_id: Id, conversation_id: Id | None, limit: int) -> list[Id]:
+    """With whom the viewer is in that conversation, or in any; himself included, but for whom he or who him blocks.
+
+    At most ``limit``, of that many conversations, those of the ones that he came to last. Index (account_id, position),
+    primary keys.
+    """
+    sql = """WITH mine AS (SELECT m.conversation_id, m.position FROM views.conversation_members m
+            WHERE m.account_id = %(viewer)s::uuid
+            AND (%(id)s::uuid IS NULL OR m.conversation_id = %(id)s::uuid) ORDER BY m.position DESC LIMIT %(limit)s)
+        SELECT o.account_id FROM mine JOIN views.conversation_members o USING (conversation_id)
+        WHERE NOT EXISTS (SELECT FROM views.blocks b
+            WHERE b.blocker_id = %(viewer)s::uuid AND b.blocked_id = o.account_id
+            OR b.blocker_id = o.account_id AND b.blocked_id = %(viewer)s::uuid)
+        GROUP BY o.account_id ORDER BY max(mine.position) DESC, o.account_id LIMIT %(limit)s"""
+    given = {"viewer": viewer_id, "id": conversation_id, "limit": limit}
+    return await fetch(connection, sql, given, lambda account_id: account_id)
+
+
 async def apart(connection: Connection, conversation_id: Id, account_ids: Collection[Id]) -> set[tuple[Id, Id]]:
     """Each member of the conversation with each of those accounts such that one of the two blocks the other.
 
@@ -132,7 +150,7 @@ async def _with_members(connection: Connection, viewer_id: Id, found: Sequence[C
         for member in members[row.conversation_id]
         if member.account_id != viewer_id
     }
-    blocks = await _blocks(connection, viewer_id, list(others.values()))
+    blocks = await blocks_between(connection, viewer_id, list(others.values()))
     made = []
     for row in found:
         there = members[row.conversation_id]
@@ -141,7 +159,7 @@ async def _with_members(connection: Connection, viewer_id: Id, found: Sequence[C
     return made
 
 
-async def _blocks(connection: Connection, viewer_id: Id, others: Sequence[Id]) -> dict[Id, Blocks]:
+async def blocks_between(connection: Connection, viewer_id: Id, others: Sequence[Id]) -> dict[Id, Blocks]:
     """The blocks between the viewer and each of these others, if there are any. Primary keys."""
     if not others:
         return {}

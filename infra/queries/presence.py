@@ -1,7 +1,7 @@
 """Where people see each other: which places an account is in, and who of some accounts is in a place.
 
-A place is a server. Once there are others, such as conversations, each of these functions asks for them, too: nothing
-else knows what a place is.
+A place is a server, which has any number of members. In conversations people are followed one by one
+(``conversations.company``).
 """
 
 from collections.abc import Collection, Sequence

@@ -35,6 +35,7 @@ class PresenceSceneLimits(Struct, frozen=True):
     coalesce_large_seconds: float = 2.0
     large_people_min: int = 1_000
     people_max: int = 20_000
+    company_max: int = 500
     page_size: int = 500
     check_seconds: float = 0.5
     refresh_seconds: float = 60.0
@@ -71,19 +72,49 @@ class PresenceScene(Scene):
         return PresenceTopic(self, signals, pool)
 
 
-class PresenceTopic(SceneTopic[People]):
+class PeopleTopic(SceneTopic[People]):
+    """How some people are, and how that is told."""
+
+    def __init__(
+        self,
+        channel: str,
+        standing: Sequence[str],
+        signals: Signals,
+        pool: Pool,
+        limits: PresenceSceneLimits,
+        made: MadePresence,
+    ) -> None:
+        self._presence_limits = limits
+        self._made = made
+        self._view = {}
+        super().__init__(channel, standing, signals, pool, limits.scene)
+
+    def _payloads(self, before: People | None, after: People, viewer: Viewer) -> Sequence[Any]:
+        size = self._presence_limits.page_size
+        if before is None:
+            people, begins = list(after.items()), True
+        else:
+            people = [(one, after.get(one, Presence.OFFLINE)) for one in before if after.get(one) != before[one]]
+            people += [(one, state) for one, state in after.items() if one not in before]
+            begins = False
+        pages = range(0, max(len(people), 1 if begins else 0), size)
+        return [self._made(begins and at == 0, people[at : at + size]) for at in pages]
+
+    def _pace(self) -> float:
+        limits = self._presence_limits
+        return limits.coalesce_large_seconds if len(self._view) >= limits.large_people_min else limits.coalesce_seconds
+
+
+class PresenceTopic(PeopleTopic):
     """Who is present in one place, while that is watched."""
 
     def __init__(self, scene: PresenceScene, signals: Signals, pool: Pool) -> None:
-        self._place_id = scene.place_id
+        self._place_id = place_id = scene.place_id
         self._presences = scene.presences
-        self._presence_limits = scene.limits
-        self._made = scene.made
         self._number = 0
         self._joined = 0
-        self._view = {}
-        standing = [standing_channel(scene.place_id)]
-        super().__init__(presence_channel(scene.place_id), standing, signals, pool, scene.limits.scene)
+        channel, standing = presence_channel(place_id), [standing_channel(place_id)]
+        super().__init__(channel, standing, signals, pool, scene.limits, scene.made)
 
     async def _read(self, *, whole: bool) -> People:
         place_id = self._place_id
@@ -116,21 +147,6 @@ class PresenceTopic(SceneTopic[People]):
 
     async def _admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer]:
         return await members_among(connection, self._place_id, _known(viewers))
-
-    def _payloads(self, before: People | None, after: People, viewer: Viewer) -> Sequence[Any]:
-        size = self._presence_limits.page_size
-        if before is None:
-            people, begins = list(after.items()), True
-        else:
-            people = [(one, after.get(one, Presence.OFFLINE)) for one in before if after.get(one) != before[one]]
-            people += [(one, state) for one, state in after.items() if one not in before]
-            begins = False
-        pages = range(0, max(len(people), 1 if begins else 0), size)
-        return [self._made(begins and at == 0, people[at : at + size]) for at in pages]
-
-    def _pace(self) -> float:
-        limits = self._presence_limits
-        return limits.coalesce_large_seconds if len(self._view) >= limits.large_people_min else limits.coalesce_seconds
 
     async def _in_place(self, shown: People) -> People:
         """Those of the people who are in the place: the index in Redis knows of those who left a heartbeat later."""

@@ -21,9 +21,10 @@ from infra.queries import presence as presence_queries
 from read_api.errors import ApiCode, BadInput
 from read_api.execution import UNAVAILABLE
 from read_api.ids import Kind, global_id, place_id, subject_id
+from read_api.live.company import CompanyScene
 from read_api.live.presence import PresenceScene, TypingScene, scene_limits
 from read_api.live.streams import Stream, watching
-from read_api.live.topics import NOW, gone
+from read_api.live.topics import NOW, Scene, gone
 from read_api.schema.accounts import Account
 from read_api.schema.common import Info
 from read_api.schema.payloads import Input, Payload, refused, word
@@ -209,21 +210,33 @@ class PresenceSubscriptions:
     """Who is there, and who types, as it changes."""
 
     @strawberry.subscription(
-        description="Who is present in a server that you are in: first everybody, then what changes. You are in it as "
-        "others see you. There is no cursor: after a lost connection you are told everybody anew."
+        description="Who is present in a server, or in a conversation, that you are in; or, given neither, among all "
+        "with whom you are in conversations (of very many, not the oldest): first everybody, then what changes. You "
+        "are among them as others see you. In conversations you are told of nobody whom you block, or who blocks you. "
+        "There is no cursor: after a lost connection you are told everybody anew."
     )
     async def presence_changed(
         self,
         info: Info,
-        server_id: Annotated[strawberry.ID, strawberry.argument(description="Of the server.")],
+        server_id: Annotated[strawberry.ID | None, strawberry.argument(description="Of the server.")] = None,
+        conversation_id: Annotated[
+            strawberry.ID | None, strawberry.argument(description="Of the conversation; without `serverId`.")
+        ] = None,
     ) -> AsyncIterable[PresenceChanged]:
-        """Who is present in a server."""
+        """Who is present in a server, in a conversation, or in all of the viewer's conversations."""
         context = watching(info.context)
-        context.require_viewer()
-        place_id = subject_id(server_id, Kind.SERVER, "serverId")
-        limits = scene_limits(context.moot.settings)
-        scene = PresenceScene(place_id, context.moot.presences, limits, _presence_changed)
-        stream: Stream[PresenceChanged] = Stream(context.topics, scene, context.viewer_id, NOW)
+        viewer = context.require_viewer()
+        presences, limits = context.moot.presences, scene_limits(context.moot.settings)
+        scene: Scene
+        if server_id is None:
+            talk = None if conversation_id is None else subject_id(conversation_id, Kind.CONVERSATION, "conversationId")
+            scene = CompanyScene(viewer, talk, presences, limits, _presence_changed)
+        elif conversation_id is None:
+            scene = PresenceScene(subject_id(server_id, Kind.SERVER, "serverId"), presences, limits, _presence_changed)
+        else:
+            message = "Give a server, a conversation, or neither, not both."
+            raise BadInput(ApiCode.BAD_REQUEST, message, "conversationId")
+        stream: Stream[PresenceChanged] = Stream(context.topics, scene, viewer, NOW)
         return stream
 
     @strawberry.subscription(
