@@ -7,9 +7,10 @@ the later one finds the earlier: nobody is passed over.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 from psycopg import Connection
+from psycopg.errors import UndefinedTable
 
 from domain.event import Id
 from infra.queries.presence import standing_channel
@@ -66,7 +67,7 @@ def _members(connection: Connection[Any], conversation_ids: Collection[Id]) -> l
         return []
     sql = """SELECT m.conversation_id, m.account_id FROM views.conversation_members m
         WHERE m.conversation_id = ANY(%s::uuid[])"""
-    return connection.execute(sql, (list(conversation_ids),)).fetchall()
+    return _found(connection, sql, list(conversation_ids))
 
 
 def _shared(connection: Connection[Any], pairs: Sequence[Block]) -> list[Id]:
@@ -78,4 +79,12 @@ def _shared(connection: Connection[Any], pairs: Sequence[Block]) -> list[Id]:
             JOIN views.conversation_members m ON m.account_id = p.one_id
             JOIN views.conversation_members o ON o.conversation_id = m.conversation_id AND o.account_id = p.other_id"""
     ones, others = [row.blocker_id for row in pairs], [row.blocked_id for row in pairs]
-    return [conversation_id for (conversation_id,) in connection.execute(sql, (ones, others)).fetchall()]
+    return [conversation_id for (conversation_id,) in _found(connection, sql, ones, others)]
+
+
+def _found(connection: Connection[Any], sql: LiteralString, *given: Sequence[Id]) -> list[Any]:
+    """What a statement finds. In a new fleet there may be no view of members yet: nobody is in anything, so far."""
+    try:
+        return connection.execute(sql, given).fetchall()
+    except UndefinedTable:
+        return []
