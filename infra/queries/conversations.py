@@ -67,14 +67,19 @@ async def company(connection: Connection, viewer_id: Id, conversation_id: Id | N
     At most ``limit``, of that many conversations, those of the ones that he came to last. Index (account_id, position),
     primary keys.
     """
-    sql = """WITH mine AS (SELECT m.conversation_id, m.position FROM views.conversation_members m
+    sql = """WITH mine AS MATERIALIZED (
+            SELECT m.conversation_id, m.position FROM views.conversation_members m
             WHERE m.account_id = %(viewer)s::uuid
-            AND (%(id)s::uuid IS NULL OR m.conversation_id = %(id)s::uuid) ORDER BY m.position DESC LIMIT %(limit)s)
-        SELECT o.account_id FROM mine JOIN views.conversation_members o USING (conversation_id)
+            AND (%(id)s::uuid IS NULL OR m.conversation_id = %(id)s::uuid) ORDER BY m.position DESC LIMIT %(limit)s),
+        met AS MATERIALIZED (
+            SELECT o.account_id, max(mine.position) AS last
+            FROM mine JOIN views.conversation_members o USING (conversation_id) GROUP BY o.account_id)
+        SELECT met.account_id FROM met
         WHERE NOT EXISTS (SELECT FROM views.blocks b
-            WHERE b.blocker_id = %(viewer)s::uuid AND b.blocked_id = o.account_id
-            OR b.blocker_id = o.account_id AND b.blocked_id = %(viewer)s::uuid)
-        GROUP BY o.account_id ORDER BY max(mine.position) DESC, o.account_id LIMIT %(limit)s"""
+            WHERE b.blocker_id = %(viewer)s::uuid AND b.blocked_id = met.account_id)
+        AND NOT EXISTS (SELECT FROM views.blocks b
+            WHERE b.blocker_id = met.account_id AND b.blocked_id = %(viewer)s::uuid)
+        ORDER BY met.last DESC, met.account_id LIMIT %(limit)s"""
     given = {"viewer": viewer_id, "id": conversation_id, "limit": limit}
     return await fetch(connection, sql, given, lambda account_id: account_id)
 

@@ -22,7 +22,7 @@ from domain.message import MessageSent
 from domain.read_marker import MarkerMoved
 from infra.conversation_signals import concerned
 from infra.postgres import pool
-from infra.queries.conversations import stamps
+from infra.queries.conversations import company, stamps
 from infra.rows import transaction
 from infra.signals import MemorySignals
 from infra.tables import Table
@@ -188,3 +188,24 @@ def test_a_stamp_is_another_after_anything_that_is_seen_of_a_conversation(site: 
         after = asyncio.run(seen())
         assert {one for one, stamp in after.items() if before[one] != stamp} == wanted, events
         before = after
+
+
+def test_company_is_of_the_conversations_that_one_came_to_last(site: Site) -> None:
+    def met(viewer: Id, where: Id | None, limit: int = 10) -> list[Id]:
+        async def asked() -> list[Id]:
+            return await site.ask(lambda connection: company(connection, viewer, where, limit))
+
+        return asyncio.run(asked())
+
+    joined = [GroupJoined(HERE, one, ADA) for one in (ADA, BOB, EVE)]
+    for event in happened(site, *joined, DirectOpened(THERE, BOB, CAT)):
+        fold(site, event)
+    last = sorted((BOB, CAT))
+    assert met(BOB, None) == [*last, *sorted((ADA, EVE))]
+    assert met(BOB, None, 2) == last
+    assert met(BOB, HERE) == sorted((ADA, BOB, EVE))
+    assert met(CAT, HERE) == []
+    for event in happened(site, AccountBlocked(EVE, BOB), AccountBlocked(BOB, ADA)):
+        fold(site, event)
+    assert met(BOB, None) == last
+    assert met(ADA, None) == sorted((ADA, EVE))
