@@ -191,7 +191,7 @@ def sent(
     limits: Limits,
 ) -> tuple[Event, ...]:
     """What somebody writes there."""
-    place = _writable(place)
+    place = writable(place)
     if command.attachments and Permission.ATTACH_FILES not in place.may:
         raise permissions.denied(Permission.ATTACH_FILES)
     if command.reply_to_id is not None:
@@ -250,7 +250,7 @@ def decide_own(
         raise Refusal(Code.NOT_THE_AUTHOR, "Only the author can edit a message. Reply to it instead.")
     if message.deleted:
         raise deleted()
-    _writable(place, "message_id")
+    writable(place, "message_id")
     body = _body(command.body, limits, required=not message.attached)
     if body == message.body:
         return ()
@@ -265,6 +265,19 @@ def decide_own(
             body=body,
         ),
     )
+
+
+def writable(place: Place | None, field: str = "channel_id") -> Place:
+    """The place, if somebody who stands so in it may write there.
+
+    Raises ``CHANNEL_NOT_FOUND``, ``BLOCKED``, ``PERMISSION_DENIED``.
+    """
+    if place is None or Permission.VIEW_CHANNELS not in place.may:
+        raise channel_not_found()
+    place.blocks.refuse("write to", field)
+    if place.writing not in place.may:
+        raise permissions.denied(place.writing)
+    return place
 
 
 def seen(message: Message | None, place: Place | None, field: str = "message_id") -> Message:
@@ -283,15 +296,6 @@ def not_found(field: str = "message_id") -> Refusal:
 def deleted(field: str = "message_id") -> Refusal:
     """The message is gone."""
     return Refusal(Code.MESSAGE_DELETED, "This message was deleted. Nothing can be done with it any more.", field)
-
-
-def _writable(place: Place | None, field: str = "channel_id") -> Place:
-    if place is None or Permission.VIEW_CHANNELS not in place.may:
-        raise channel_not_found()
-    place.blocks.refuse("write to", field)
-    if place.writing not in place.may:
-        raise permissions.denied(place.writing)
-    return place
 
 
 def _body(body: str, limits: Limits, *, required: bool) -> str:

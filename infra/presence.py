@@ -6,9 +6,10 @@ that is new, or was silent for too long, repeats what holds, or held last; but w
 lost that, what the client was answered last holds: nobody becomes visible by it. Who is invisible is offline to
 everybody else, in states, in counts, and in when anything is told.
 
-People see each other in places: today in the servers that both are in (``infra.queries.presence`` says which). A place
-has an index of who is present, and a log of whose state changed last, so that whoever follows it reads what is new
-and nothing else. A signal on ``presence_channel`` says when.
+People see each other in places, the servers that both are in (``infra.queries.presence`` says which), and in the
+conversations that they share. A place has an index of who is present, and a log of whose state changed last, so that
+whoever follows it reads what is new and nothing else. Those in conversations are few and are followed one by one: of
+them nothing is kept but how each is. A signal on ``presence_channel``, of the place or the account, says when.
 
 Redis knows the time, so clocks of processes do not matter, and each step is one script: any number of processes may
 do the same, ``sweep`` among it.
@@ -89,9 +90,9 @@ def _setting(name: str) -> str:
     return name if name.startswith("typing_") else f"presence_{name}"
 
 
-def presence_channel(place_id: Id) -> str:
-    """Signalled with the number of each change of who is present there."""
-    return f"presence:{place_id}"
+def presence_channel(subject_id: Id) -> str:
+    """Signalled at each change of who is present in a place; or of how an account is shown, wherever that is."""
+    return f"presence:{subject_id}"
 
 
 def typing_channel(channel_id: Id) -> str:

@@ -106,6 +106,7 @@ local function write(account, found, places)
   redis.call('HSET', key, 'shown', public, 'since', ms(found.since), 'changes', found.changes)
   if found.kept then redis.call('HSET', key, 'kept', found.kept) end
   redis.call('PEXPIRE', key, kept_ms)
+  if public ~= found.shown then redis.call('PUBLISH', 'presence:' .. account, ms(now)) end
   if public == 'OFFLINE' then
     redis.call('DEL', 'presence:now:' .. account)
   else

@@ -73,6 +73,13 @@ class PresenceSettings(BaseModel):
         "Present in one server that are told of; more are taken as offline until others leave.",
         ge=1,
     )
+    presence_company_max: int = setting(
+        500,
+        "accounts",
+        "Of those with whom somebody is in conversations whose presence he is told of, and as many conversations: each "
+        "is listened to. Of more, those in the conversations that he came to last.",
+        ge=1,
+    )
     presence_page_size: int = setting(
         500, "accounts", "In one message; a snapshot of more comes in several, each when the one before has left.", ge=1
     )

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, SecretStr, ValidationError, ValidationInfo, fie
 
 from domain.limits import Limits
 from infra.cassandra_settings import CassandraSettings
+from infra.chat_settings import ChatSettings
 from infra.engine_urls import check_cassandra_url, check_postgres_url, check_redis_url
 from infra.failures import Failure
 from infra.fleet_settings import FleetSettings
@@ -35,7 +36,9 @@ class SettingsError(Failure):
     """One or more settings cannot be used. The message names each variable, its value and what would be accepted."""
 
 
-class Settings(FleetSettings, WorkerSettings, KafkaSettings, CassandraSettings, ViewSettings, PresenceSettings):
+class Settings(
+    FleetSettings, WorkerSettings, KafkaSettings, CassandraSettings, ViewSettings, PresenceSettings, ChatSettings
+):
     """The settings of one process. Built by ``load_settings``; does not change afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
@@ -305,12 +308,6 @@ class Settings(FleetSettings, WorkerSettings, KafkaSettings, CassandraSettings, 
         "How long what somebody has not read in a server is not counted again for who follows it: in a busy server "
         "each count is of many messages.",
         ge=0,
-    )
-    pace_redis_seconds_max: float = setting(
-        0.5,
-        "seconds",
-        "How long Redis may take to count a message; without an answer its author is not held back.",
-        gt=0,
     )
     sign_ins_per_account_max: int = setting(
         10, "attempts", "In a row with one name or address, known or not; a success starts afresh.", ge=1

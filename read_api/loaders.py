@@ -164,6 +164,7 @@ class Loaders:
         self.presences: Batches[Id, PresenceState | None] = Batches(self._presences, PresenceState.OFFLINE)
         self.followed: Loader[Id, bool] = Loader(reading, self._followed, False)
         self.blocked: Loader[Id, bool] = Loader(reading, self._blocked, False)
+        self.apart: Loader[Id, bool] = Loader(reading, self._apart, False)
 
     def siblings(self, which: str, sort: CommentSort, size: int, *, backward: bool) -> Loader[Id, Page[CommentItem]]:
         """First pages of comments directly below posts (``top_level``) or comments (``replies``), by what is above."""
@@ -357,6 +358,11 @@ class Loaders:
     async def _blocked(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
         assert self._viewer_id is not None
         return {row.blocked_id: True for row in await accounts.blocked_by(connection, self._viewer_id, ids)}
+
+    async def _apart(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, bool]:
+        assert self._viewer_id is not None
+        found = await conversations.blocks_between(connection, self._viewer_id, ids)
+        return {account_id: blocks.by_actor or blocks.of_actor for account_id, blocks in found.items()}
 
 
 def _visible(placed: Sequence[Placed], found: Mapping[Id, Inside]) -> list[Channel]:

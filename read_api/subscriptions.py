@@ -30,7 +30,7 @@ from read_api.live.sources import (
     ScoreSource,
     UnreadSource,
 )
-from read_api.live.streams import Stream, SubscriptionContext
+from read_api.live.streams import Stream, SubscriptionContext, watching
 from read_api.live.topics import NOW, Source, gone
 from read_api.schema.comments import Comment
 from read_api.schema.common import Info, Node, Score
@@ -274,9 +274,7 @@ def _notification_added(row: NotificationRow) -> NotificationAdded:
 
 
 def _context(info: Info) -> SubscriptionContext:
-    context = info.context
-    assert isinstance(context, SubscriptionContext)
-    return context
+    return watching(info.context)
 
 
 async def _community_of(context: SubscriptionContext, kind: Kind, identity: Id) -> Id | None:

@@ -1,9 +1,12 @@
 """What is to be said of a batch once it is committed: which channels to wake, and what was parked."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
+from psycopg import Connection
 
+from infra.conversation_signals import concerned
 from infra.telemetry import metrics
 from projections.core import Projection
 from projections.stepping import Stepped
@@ -13,11 +16,18 @@ from streams.observing import trace_of
 _log = structlog.get_logger(__name__)
 
 
-def channels_of(projections: Mapping[str, Projection], done: Mapping[str, Stepped], to: int) -> dict[str, int]:
-    """The live channels of the rows that changed, each with the position that the batch led to.
+def to_wake(
+    connection: Connection[Any], projections: Mapping[str, Projection], done: Mapping[str, Stepped], to: int
+) -> dict[str, int]:
+    """All live channels to signal of a batch, each with the position that it led to. To be asked after its commit.
 
-    A row that is gone names its channel by its key.
+    Raises what psycopg does; nobody has been told of the batch then.
     """
+    return dict.fromkeys(concerned(connection, done), to) | channels_of(projections, done, to)
+
+
+def channels_of(projections: Mapping[str, Projection], done: Mapping[str, Stepped], to: int) -> dict[str, int]:
+    """Those that the rows name which changed. A row that is gone names its channel by its key."""
     channels: dict[str, int] = {}
     for name, stepped in done.items():
         signal = projections[name].signal

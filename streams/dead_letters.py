@@ -20,7 +20,7 @@ from infra.rows import Transaction, key_of, key_text, lock_checkpoints
 from projections.core import Key, Projection, Row, Rows, View, fold, narrowed, touched_keys, touching
 from projections.stepping import Stepped
 from schemas.envelope import Recorded
-from streams.announcing import channels_of
+from streams.announcing import to_wake
 from streams.batches import UNSTORABLE
 from streams.runner import Publisher
 
@@ -172,7 +172,7 @@ def retry(
     _log.info("views.retried", projection=projection.name, key=key, applied=outcome.applied, left=outcome.left)
     if publisher is not None and changed:
         done = {projection.name: Stepped(changed, ())}
-        publisher.publish(channels_of({projection.name: projection}, done, waiting[-1]), None)
+        publisher.publish(to_wake(connection, {projection.name: projection}, done, waiting[-1]), None)
     return outcome
 
 

@@ -24,7 +24,7 @@ from infra.rows import Checkpoint, create_missing, prepare_for_folding, read_che
 from projections.core import Projection, StaleCheckpoint
 from projections.stepping import Stepped
 from schemas.envelope import Recorded
-from streams.announcing import channels_of, log_parked
+from streams.announcing import log_parked, to_wake
 from streams.batches import Batch, fold_batch
 
 if TYPE_CHECKING:
@@ -282,12 +282,12 @@ class Runner:
         done = fold_batch(connection, self._tables, together, Batch(page, after, to))
         self._reached({projection.name: to for projection in together})
         log_parked(done, page)
-        self._announce(done, to)
+        self._announce(connection, done, to)
 
-    def _announce(self, done: Mapping[str, Stepped], to: int) -> None:
+    def _announce(self, connection: Connection[Any], done: Mapping[str, Stepped], to: int) -> None:
         if self._publisher is None:
             return
-        channels = channels_of(self._projections, done, to)
+        channels = to_wake(connection, self._projections, done, to)
         try:
             self._publisher.publish(channels, min(self._positions.values()))
         except Exception as error:  # noqa: BLE001 - recorded; a view that is right must not wait for its signal

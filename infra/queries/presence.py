@@ -1,7 +1,7 @@
 """Where people see each other: which places an account is in, and who of some accounts is in a place.
 
-A place is a server. Once there are others, such as conversations, each of these functions asks for them, too: nothing
-else knows what a place is.
+A place is a server, which has any number of members. In conversations people are followed one by one
+(``conversations.company``).
 """
 
 from collections.abc import Collection, Sequence
@@ -10,9 +10,10 @@ from domain.event import Id
 from infra.queries.rows import Connection, fetch
 
 
-def standing_channel(server_id: Id) -> str:
-    """Signalled when who is in a server changed, or what its roles allow, a channel of its, or the server itself."""
-    return f"standing:{server_id}"
+def standing_channel(place_id: Id) -> str:
+    """Signalled when who is in a server changed, or what its roles allow, a channel of its, or the server itself; and
+    when who is in a conversation changed, or who of them blocks whom."""
+    return f"standing:{place_id}"
 
 
 def overrides_channel(channel_id: Id) -> str:

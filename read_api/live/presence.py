@@ -1,4 +1,4 @@
-"""Who is present in a place, and who types in a channel, as scenes that are watched."""
+"""Who is present in a server, and who types in a channel or conversation, as scenes that are watched."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from domain.event import Id
 from infra.presence import Presence, Presences, presence_channel, typing_channel
+from infra.queries import conversations
 from infra.queries.channel_viewers import viewers_of_channel
 from infra.queries.presence import joined_since, last_joined, members_among, overrides_channel, standing_channel
 from infra.queries.rows import Connection
@@ -34,6 +35,7 @@ class PresenceSceneLimits(Struct, frozen=True):
     coalesce_large_seconds: float = 2.0
     large_people_min: int = 1_000
     people_max: int = 20_000
+    company_max: int = 500
     page_size: int = 500
     check_seconds: float = 0.5
     refresh_seconds: float = 60.0
@@ -70,19 +72,49 @@ class PresenceScene(Scene):
         return PresenceTopic(self, signals, pool)
 
 
-class PresenceTopic(SceneTopic[People]):
+class PeopleTopic(SceneTopic[People]):
+    """How some people are, and how that is told."""
+
+    def __init__(
+        self,
+        channel: str,
+        standing: Sequence[str],
+        signals: Signals,
+        pool: Pool,
+        limits: PresenceSceneLimits,
+        made: MadePresence,
+    ) -> None:
+        self._presence_limits = limits
+        self._made = made
+        self._view = {}
+        super().__init__(channel, standing, signals, pool, limits.scene)
+
+    def _payloads(self, before: People | None, after: People, viewer: Viewer) -> Sequence[Any]:
+        size = self._presence_limits.page_size
+        if before is None:
+            people, begins = list(after.items()), True
+        else:
+            people = [(one, after.get(one, Presence.OFFLINE)) for one in before if after.get(one) != before[one]]
+            people += [(one, state) for one, state in after.items() if one not in before]
+            begins = False
+        pages = range(0, max(len(people), 1 if begins else 0), size)
+        return [self._made(begins and at == 0, people[at : at + size]) for at in pages]
+
+    def _pace(self) -> float:
+        limits = self._presence_limits
+        return limits.coalesce_large_seconds if len(self._view) >= limits.large_people_min else limits.coalesce_seconds
+
+
+class PresenceTopic(PeopleTopic):
     """Who is present in one place, while that is watched."""
 
     def __init__(self, scene: PresenceScene, signals: Signals, pool: Pool) -> None:
-        self._place_id = scene.place_id
+        self._place_id = place_id = scene.place_id
         self._presences = scene.presences
-        self._presence_limits = scene.limits
-        self._made = scene.made
         self._number = 0
         self._joined = 0
-        self._view = {}
-        standing = [standing_channel(scene.place_id)]
-        super().__init__(presence_channel(scene.place_id), standing, signals, pool, scene.limits.scene)
+        channel, standing = presence_channel(place_id), [standing_channel(place_id)]
+        super().__init__(channel, standing, signals, pool, scene.limits, scene.made)
 
     async def _read(self, *, whole: bool) -> People:
         place_id = self._place_id
@@ -116,21 +148,6 @@ class PresenceTopic(SceneTopic[People]):
     async def _admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer]:
         return await members_among(connection, self._place_id, _known(viewers))
 
-    def _payloads(self, before: People | None, after: People, viewer: Viewer) -> Sequence[Any]:
-        size = self._presence_limits.page_size
-        if before is None:
-            people, begins = list(after.items()), True
-        else:
-            people = [(one, after.get(one, Presence.OFFLINE)) for one in before if after.get(one) != before[one]]
-            people += [(one, state) for one, state in after.items() if one not in before]
-            begins = False
-        pages = range(0, max(len(people), 1 if begins else 0), size)
-        return [self._made(begins and at == 0, people[at : at + size]) for at in pages]
-
-    def _pace(self) -> float:
-        limits = self._presence_limits
-        return limits.coalesce_large_seconds if len(self._view) >= limits.large_people_min else limits.coalesce_seconds
-
     async def _in_place(self, shown: People) -> People:
         """Those of the people who are in the place: the index in Redis knows of those who left a heartbeat later."""
         if not shown:
@@ -152,13 +169,16 @@ class PresenceTopic(SceneTopic[People]):
 
 
 class TypingScene(Scene):
-    """Who types in one channel, for those who see it. Nobody is told of himself."""
+    """Who types in one channel or conversation, for those who see it. Nobody is told of himself.
+
+    ``server_id`` is ``None`` for a conversation. In one, two of whom one blocks the other are not told of each other.
+    """
 
     def __init__(
-        self, server_id: Id, channel_id: Id, presences: Presences, limits: PresenceSceneLimits, made: MadeTyping
+        self, channel_id: Id, server_id: Id | None, presences: Presences, limits: PresenceSceneLimits, made: MadeTyping
     ) -> None:
-        self.server_id = server_id
         self.channel_id = channel_id
+        self.server_id = server_id
         self.presences = presences
         self.limits = limits
         self.made = made
@@ -174,42 +194,70 @@ class TypingScene(Scene):
         return TypingTopic(self, signals, pool)
 
 
-class TypingTopic(SceneTopic[tuple[Id, ...]]):
-    """Who types in one channel, while that is watched; who began first comes first."""
+class Typing(Struct, frozen=True):
+    """Who types, and who of those who may watch is not told of whom."""
+
+    typists: tuple[Id, ...] = ()
+    apart: frozenset[tuple[Id, Id]] = frozenset()
+
+    def seen_by(self, viewer: Viewer) -> list[Id]:
+        """Of whom that one is told; ``None``: of all."""
+        return [one for one in self.typists if one != viewer and (viewer, one) not in self.apart]
+
+
+class TypingTopic(SceneTopic[Typing]):
+    """Who types in one channel or conversation, while that is watched; who began first comes first."""
 
     def __init__(self, scene: TypingScene, signals: Signals, pool: Pool) -> None:
         self._channel_id = scene.channel_id
+        self._server_id = scene.server_id
         self._presences = scene.presences
         self._coalesce_seconds = scene.limits.coalesce_seconds
         self._made = scene.made
         self._ends_in = scene.limits.refresh_seconds
-        self._view = ()
-        standing = [standing_channel(scene.server_id), overrides_channel(scene.channel_id)]
+        self._view = Typing()
+        if scene.server_id is None:
+            standing = [standing_channel(scene.channel_id)]
+        else:
+            standing = [standing_channel(scene.server_id), overrides_channel(scene.channel_id)]
         super().__init__(typing_channel(scene.channel_id), standing, signals, pool, scene.limits.scene)
 
-    async def _after_standing(self) -> tuple[Id, ...]:
+    async def _after_standing(self) -> Typing:
         return await self._read(whole=True)
 
-    async def _read(self, *, whole: bool) -> tuple[Id, ...]:
+    async def _read(self, *, whole: bool) -> Typing:
         typists = dict(await self._presences.typists(self._channel_id))
         self._ends_in = min(typists.values(), default=self._limits.refresh_seconds)
-        if typists:
-            async with self._pool.connection() as connection:
-                seeing = await viewers_of_channel(connection, self._channel_id, typists)
-            typists = {account_id: left for account_id, left in typists.items() if account_id in seeing}
-        view = tuple(one for one in self._view if one in typists)
-        view += tuple(one for one in typists if one not in view)
-        return self._view if view == self._view else view
+        if not typists:
+            return Typing()
+        async with self._pool.connection() as connection:
+            seeing = await self._seeing(connection, typists)
+            apart = await self._apart(connection, typists)
+        known = [one for one in self._view.typists if one in typists]
+        return Typing(
+            tuple(one for one in dict.fromkeys([*known, *typists]) if one in seeing),
+            frozenset(apart),
+        )
+
+    async def _seeing(self, connection: Connection, account_ids: Collection[Id]) -> Collection[Id]:
+        if self._server_id is None:
+            return await conversations.viewers(connection, self._channel_id, account_ids)
+        return await viewers_of_channel(connection, self._channel_id, account_ids)
+
+    async def _apart(self, connection: Connection, account_ids: Collection[Id]) -> Collection[tuple[Id, Id]]:
+        if self._server_id is None:
+            return await conversations.apart(connection, self._channel_id, account_ids)
+        return ()
 
     async def _admitted(self, connection: Connection, viewers: Collection[Viewer]) -> Collection[Viewer]:
-        return await viewers_of_channel(connection, self._channel_id, _known(viewers))
+        return await self._seeing(connection, _known(viewers))
 
-    def _is_particular(self, viewer: Viewer, before: tuple[Id, ...] | None, after: tuple[Id, ...]) -> bool:
-        return viewer in after or viewer in (before or ())
+    def _is_particular(self, viewer: Viewer, before: Typing | None, after: Typing) -> bool:
+        return any(view.seen_by(viewer) != view.seen_by(None) for view in (before or after, after))
 
-    def _payloads(self, before: tuple[Id, ...] | None, after: tuple[Id, ...], viewer: Viewer) -> Sequence[Any]:
-        others = [one for one in after if one != viewer]
-        if before is not None and others == [one for one in before if one != viewer]:
+    def _payloads(self, before: Typing | None, after: Typing, viewer: Viewer) -> Sequence[Any]:
+        others = after.seen_by(viewer)
+        if before is not None and others == before.seen_by(viewer):
             return ()
         return (self._made(others),)
 

@@ -27,6 +27,12 @@ class SubscriptionContext(Context):
         self.topics = topics
 
 
+def watching(context: Context) -> SubscriptionContext:
+    """The context of a resolver of a subscription, as what it is."""
+    assert isinstance(context, SubscriptionContext)
+    return context
+
+
 class Sink(Protocol):
     """Where a stream is pumped into: first what was missed, at the pace of ``ready``, then what happens."""
 

@@ -7,6 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 from read_api.schema.channel_mutations import ChannelMutations
 from read_api.schema.comments import Comment
 from read_api.schema.conversation_mutations import ConversationMutations
+from read_api.schema.conversation_subscriptions import ConversationSubscriptions
 from read_api.schema.message_mutations import MessageMutations
 from read_api.schema.mutations import AccountAndCommunityMutations, PostAndCommentMutations
 from read_api.schema.presence import PresenceMutations, PresenceSubscriptions
@@ -31,7 +32,7 @@ class Mutation(
 
 
 @strawberry.type(name="Subscription", description="What is told as it happens, over WebSocket.")
-class EverySubscription(Subscription, PresenceSubscriptions):
+class EverySubscription(Subscription, ConversationSubscriptions, PresenceSubscriptions):
     """All subscriptions."""
 
 

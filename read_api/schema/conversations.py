@@ -13,6 +13,7 @@ from read_api.schema.accounts import Account
 from read_api.schema.common import After, Before, Connection, First, Info, Last, Node, counted
 from read_api.schema.messages import HISTORY, Around, Message, Unread, history, unread_in
 from read_api.schema.permissions import Permission, permissions_of
+from read_api.schema.presence_states import PresenceState
 
 
 @strawberry.type(description="Somebody in a conversation.")
@@ -30,6 +31,17 @@ class ConversationMember:
     def added_by(self, info: Info) -> Account | None:
         """Who put them there."""
         return None if self.row.adder_id is None else info.context.loaders.accounts.get(self.row.adder_id)
+
+    @strawberry.field(
+        description="How they are now, as you may see it: offline if one of you blocks the other; null while that "
+        "cannot be told."
+    )
+    async def presence(self, info: Info) -> PresenceState | None:
+        """How they are now."""
+        loaders = info.context.loaders
+        if await loaders.apart.load(self.row.account_id):
+            return PresenceState.OFFLINE
+        return await loaders.presences.load(self.row.account_id)
 
     @strawberry.field(description="Since when.")
     def joined_at(self) -> datetime | None:

@@ -12,18 +12,19 @@ from typing import Annotated, TypeVar
 
 import strawberry
 
-import domain.channel
-from domain import permissions
+from domain.channel import writing
 from domain.event import Id
+from domain.message import Place, writable
 from domain.refusal import Code, Refusal
 from infra.presence import Presence
 from infra.queries import presence as presence_queries
 from read_api.errors import ApiCode, BadInput
 from read_api.execution import UNAVAILABLE
-from read_api.ids import Kind, global_id, subject_id
+from read_api.ids import Kind, global_id, place_id, subject_id
+from read_api.live.company import CompanyScene
 from read_api.live.presence import PresenceScene, TypingScene, scene_limits
-from read_api.live.streams import Stream, SubscriptionContext
-from read_api.live.topics import NOW, gone
+from read_api.live.streams import Stream, watching
+from read_api.live.topics import NOW, Scene, gone
 from read_api.schema.accounts import Account
 from read_api.schema.common import Info
 from read_api.schema.payloads import Input, Payload, refused, word
@@ -67,7 +68,7 @@ class HeartbeatInput(DeviceInput):
 class TypingInput(Input):
     """Where the viewer types."""
 
-    channel_id: strawberry.ID = strawberry.field(description="The channel.")
+    channel_id: strawberry.ID = strawberry.field(description="The channel or conversation.")
 
 
 @strawberry.type(description="How you are now.")
@@ -177,15 +178,15 @@ class PresenceMutations:
         return await _done(info, input, PresencePayload, work)
 
     @strawberry.mutation(
-        description="Say that you type in a channel. Needs SEND_MESSAGES there, or ANNOUNCE in one for announcements. "
-        "While you are invisible, nobody is told."
+        description="Say that you type in a channel or conversation. Needs what writing there needs. While you are "
+        "invisible, nobody is told."
     )
     async def start_typing(self, info: Info, input: TypingInput) -> TypingPayload:
         """``Presences.start_typing``."""
 
         async def work(account_id: Id) -> TypingPayload:
-            channel_id = subject_id(input.channel_id, Kind.CHANNEL, "channelId")
-            await _refuse_without_writing(info, channel_id)
+            kind, channel_id = place_id(input.channel_id, "channelId")
+            writable(await _place(info, kind, channel_id))
             await info.context.moot.presences.start_typing(account_id, channel_id)
             seconds = info.context.moot.settings.typing_repeat_seconds
             return TypingPayload(errors=[], position=None, client_mutation_id=None, repeat_seconds=seconds)
@@ -197,7 +198,7 @@ class PresenceMutations:
         """``Presences.stop_typing``."""
 
         async def work(account_id: Id) -> TypingPayload:
-            channel_id = subject_id(input.channel_id, Kind.CHANNEL, "channelId")
+            _, channel_id = place_id(input.channel_id, "channelId")
             await info.context.moot.presences.stop_typing(account_id, channel_id)
             return TypingPayload(errors=[], position=None, client_mutation_id=None)
 
@@ -209,45 +210,53 @@ class PresenceSubscriptions:
     """Who is there, and who types, as it changes."""
 
     @strawberry.subscription(
-        description="Who is present in a server that you are in: first everybody, then what changes. You are in it as "
-        "others see you. There is no cursor: after a lost connection you are told everybody anew."
+        description="Who is present in a server, or in a conversation, that you are in; or, given neither, among all "
+        "with whom you are in conversations (of very many, not the oldest): first everybody, then what changes. You "
+        "are among them as others see you. In conversations you are told of nobody whom you block, or who blocks you. "
+        "There is no cursor: after a lost connection you are told everybody anew."
     )
     async def presence_changed(
         self,
         info: Info,
-        server_id: Annotated[strawberry.ID, strawberry.argument(description="Of the server.")],
+        server_id: Annotated[strawberry.ID | None, strawberry.argument(description="Of the server.")] = None,
+        conversation_id: Annotated[
+            strawberry.ID | None, strawberry.argument(description="Of the conversation; without `serverId`.")
+        ] = None,
     ) -> AsyncIterable[PresenceChanged]:
-        """Who is present in a server."""
-        context = _watching(info)
-        context.require_viewer()
-        place_id = subject_id(server_id, Kind.SERVER, "serverId")
-        limits = scene_limits(context.moot.settings)
-        scene = PresenceScene(place_id, context.moot.presences, limits, _presence_changed)
-        stream: Stream[PresenceChanged] = Stream(context.topics, scene, context.viewer_id, NOW)
+        """Who is present in a server, in a conversation, or in all of the viewer's conversations."""
+        context = watching(info.context)
+        viewer = context.require_viewer()
+        presences, limits = context.moot.presences, scene_limits(context.moot.settings)
+        scene: Scene
+        if server_id is None:
+            talk = None if conversation_id is None else subject_id(conversation_id, Kind.CONVERSATION, "conversationId")
+            scene = CompanyScene(viewer, talk, presences, limits, _presence_changed)
+        elif conversation_id is None:
+            scene = PresenceScene(subject_id(server_id, Kind.SERVER, "serverId"), presences, limits, _presence_changed)
+        else:
+            message = "Give a server, a conversation, or neither, not both."
+            raise BadInput(ApiCode.BAD_REQUEST, message, "conversationId")
+        stream: Stream[PresenceChanged] = Stream(context.topics, scene, viewer, NOW)
         return stream
 
     @strawberry.subscription(
-        description="Who types in a channel that you see: first how it is, then whenever it changes, also by somebody "
-        "just stopping. You are not told of yourself."
+        description="Who types in a channel or conversation that you see: first how it is, then whenever it changes, "
+        "also by somebody just stopping. You are not told of yourself, nor in a conversation of whom you block or who "
+        "blocks you."
     )
     async def typing_changed(
         self,
         info: Info,
-        channel_id: Annotated[strawberry.ID, strawberry.argument(description="Of the channel.")],
+        channel_id: Annotated[strawberry.ID, strawberry.argument(description="Of the channel or conversation.")],
     ) -> AsyncIterable[TypingChanged]:
-        """Who types in a channel."""
-        context = _watching(info)
+        """Who types in a channel or conversation."""
+        context = watching(info.context)
         context.require_viewer()
-        channel = await context.loaders.channels.load(subject_id(channel_id, Kind.CHANNEL, "channelId"))
-        if channel is None:
+        place = await _place(info, *place_id(channel_id, "channelId"))
+        if place is None:
             raise gone()
-        scene = TypingScene(
-            channel.inside.server.server_id,
-            channel.channel_id,
-            context.moot.presences,
-            scene_limits(context.moot.settings),
-            _typing_changed,
-        )
+        limits = scene_limits(context.moot.settings)
+        scene = TypingScene(place.channel_id, place.server_id, context.moot.presences, limits, _typing_changed)
         stream: Stream[TypingChanged] = Stream(context.topics, scene, context.viewer_id, NOW)
         return stream
 
@@ -260,12 +269,6 @@ def _presence_changed(begins: bool, people: Sequence[tuple[Id, Presence]]) -> Pr
 
 def _typing_changed(typists: Sequence[Id]) -> TypingChanged:
     return TypingChanged(typists=typists)
-
-
-def _watching(info: Info) -> SubscriptionContext:
-    context = info.context
-    assert isinstance(context, SubscriptionContext)
-    return context
 
 
 def _device(given: DeviceInput) -> str:
@@ -283,13 +286,19 @@ async def _places(info: Info, account_id: Id) -> Sequence[Id] | None:
     return found[account_id]
 
 
-async def _refuse_without_writing(info: Info, channel_id: Id) -> None:
-    channel = await info.context.loaders.channels.load(channel_id)
+async def _place(info: Info, kind: Kind, channel_id: Id) -> Place | None:
+    """That channel or conversation, as the viewer stands there; ``None`` if he does not see it."""
+    loaders = info.context.loaders
+    if kind is Kind.CONVERSATION:
+        talk = await loaders.conversations.load(channel_id)
+        if talk is None:
+            return None
+        return Place(channel_id, None, talk.joined.party.may(), blocks=talk.joined.party.blocks)
+    channel = await loaders.channels.load(channel_id)
     if channel is None:
-        raise domain.channel.not_found("channelId")
-    needed = domain.channel.writing(channel.placed.channel.kind)
-    if needed not in channel.inside.standing.may(channel.placed.said):
-        raise permissions.denied(needed)
+        return None
+    row, standing = channel.placed.channel, channel.inside.standing
+    return Place(channel_id, row.server_id, standing.may(channel.placed.said), writing=writing(row.kind))
 
 
 def _present(info: Info, holds: Presence) -> PresencePayload:

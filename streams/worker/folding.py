@@ -26,7 +26,7 @@ from infra.rows import prepare_for_folding
 from projections.core import Projection, StaleCheckpoint
 from schemas.envelope import Recorded
 from schemas.registry import WIRE
-from streams.announcing import channels_of, log_parked
+from streams.announcing import log_parked, to_wake
 from streams.partitions import Delivery, PartitionFolder, Start, join_fleet
 from streams.runner import Publisher
 
@@ -183,7 +183,8 @@ class Folding:
                 commits += 1
                 log_parked(done, [event for delivery in deliveries for event in delivery.events])
                 if self._publisher is not None:
-                    self._publisher.publish(channels_of(self._folder.projections, done, to), None)
+                    channels = to_wake(self._connected(), self._folder.projections, done, to)
+                    self._publisher.publish(channels, None)
             events += sum(len(delivery.events) for delivery in deliveries)
         return Folded(events, commits)
 

@@ -160,7 +160,8 @@ def test_bad_input_is_refused(world: World, what: str, kind: str, fields: dict[s
 
 
 def test_a_page_of_conversations_takes_a_few_statements(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    query = f"{{ viewer {{ conversations(first: 10) {{ nodes {{ {FIELDS} }} }} }} }}"
+    fields = FIELDS.replace("members {", "members { presence")
+    query = f"{{ viewer {{ conversations(first: 10) {{ nodes {{ {fields} }} }} }} }}"
     world.open(world.ada, world.bob)
     world.group(world.bob)
     with counted(monkeypatch) as few:
@@ -171,4 +172,35 @@ def test_a_page_of_conversations_takes_a_few_statements(world: World, monkeypatc
     with counted(monkeypatch) as many:
         found = world.ada.ask(query)["viewer"]["conversations"]["nodes"]
     assert len(found) == 9
-    assert len(many) == len(few) <= 9, many
+    assert len(many) == len(few) <= 10, many
+
+
+UNREAD = "unread { count mentions first { body } readUpTo { body } }"
+
+
+def test_what_is_unread_takes_as_many_statements_in_any_number_of_conversations(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = f"{{ viewer {{ conversations(first: 30) {{ nodes {{ id {UNREAD} }} }} }} }}"
+    ada, bob = world.ada, world.bob
+
+    def write(place: str) -> None:
+        said = [
+            done(ada, "sendMessage", "message { id }", "SendMessageInput", channelId=place, body=body)["message"]
+            for body in ("One", f"Two @{bob.name}")
+        ]
+        bob.position = ada.position
+        done(bob, "markRead", "position", "MarkReadInput", channelId=place, messageId=said[0]["id"])
+        ada.position = bob.position
+
+    write(world.open(ada, bob)["id"])
+    write(world.group(bob)["id"])
+    with counted(monkeypatch) as few:
+        bob.ask(query)
+    for _ in range(10):
+        write(world.group(bob)["id"])
+    with counted(monkeypatch) as many:
+        found = bob.ask(query)["viewer"]["conversations"]["nodes"]
+    unread = {"count": 1, "mentions": 1, "first": {"body": f"Two @{bob.name}"}, "readUpTo": {"body": "One"}}
+    assert [one["unread"] for one in found] == [unread] * 12
+    assert len(many) == len(few), many

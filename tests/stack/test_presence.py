@@ -14,6 +14,8 @@ from infra.tasks import end
 from tests.api.stack import Client
 from tests.live.chat import TYPING, Den, done, types
 from tests.live.socket import signed_in
+from tests.live.test_company import Watcher as Company
+from tests.live.test_conversations import MADE, Watcher
 from tests.live.test_presence import becomes, watching
 from tests.live.watching import refused, told
 from tests.stack.roles import Role, Roles, until
@@ -136,5 +138,34 @@ def test_who_is_present_is_unknown_while_redis_cannot_be_reached_and_known_after
             await becomes(socket, known, {})
             await socket.subscribe("x", TYPING, variables={"id": den.id})
             await refused(socket, "ID_OF_ANOTHER_TYPE")
+
+    asyncio.run(scene())
+
+
+def test_a_conversation_is_told_of_live_in_every_process(fleet: Fleet) -> None:
+    """Members, messages and blocks come through three groups of workers, each at its own pace."""
+    ada, bob = fleet.ada, fleet.bob
+
+    async def scene() -> None:
+        heart = asyncio.create_task(fleet.beating())
+        async with signed_in(at(fleet.there), bob) as there, signed_in(at(fleet.here), bob) as here:
+            for watcher in (his := [Watcher(there, bob), Watcher(here, bob)]):
+                await watcher.begin()
+                assert watcher.known == {}
+            async with signed_in(at(fleet.there), ada) as hers:
+                company = Company(hers, ada, None)
+                assert await company.begin() == {}
+                opened = await told(lambda: done(ada, "openDirect", "OpenDirectInput", MADE, accountId=bob.id))
+                direct = opened["conversation"]["id"]
+                await company.until({bob.id: "IDLE"})
+                said = {"channelId": direct, "body": f"Hi @{bob.name}"}
+                await told(lambda: done(ada, "sendMessage", "SendMessageInput", **said))
+                for watcher in his:
+                    await watcher.until({direct: (1, 1)})
+                await told(lambda: done(bob, "blockAccount", "AccountInput", accountId=ada.id))
+                for watcher in his:
+                    await watcher.until({direct: (0, 0)})
+                await company.until({})
+        await end(heart)
 
     asyncio.run(scene())
