@@ -14,7 +14,7 @@ _log = structlog.get_logger(__name__)
 
 
 def channels_of(projections: Mapping[str, Projection], done: Mapping[str, Stepped], to: int) -> dict[str, int]:
-    """The live channels of the rows that changed, each with the position that the batch led to.
+    """The live channels of the rows that changed, each with what is to be signalled: the position that it led ``to``.
 
     A row that is gone names its channel by its key.
     """
