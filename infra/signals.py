@@ -54,10 +54,19 @@ CONFIRM_SECONDS_MAX = 2.0
 _log = structlog.get_logger(__name__)
 
 Wake = Callable[[int | None], None]
-"""Called in the event loop with the position that was signalled, or ``None``: anything may have happened.
-
-Must return at once and not raise.
+"""Called in the event loop with what was signalled: a position, one as ``late`` writes it, or ``None``: anything may
+have happened. Must return at once and not raise.
 """
+
+
+def late(position: int) -> int:
+    """What is signalled in place of a position when what is there can be read only now: readers may be past it."""
+    return -position
+
+
+def since_late(signalled: int | None) -> int | None:
+    """The position that was signalled so; ``None`` for any other signal."""
+    return -signalled if signalled is not None and signalled < 0 else None
 
 
 class Signals(Protocol):
@@ -291,7 +300,7 @@ class RedisSignals:
         elif channel == TRACES:
             tracing.heard(value)
         else:
-            self._watchers.wake(channel, int(value) if value.isdigit() else None)
+            self._watchers.wake(channel, int(value) if value.removeprefix(b"-").isdigit() else None)
 
     async def _write(self, connection: AbstractConnection) -> None:
         while True:
@@ -329,7 +338,7 @@ class RedisPublisher:
         self.failures = 0
 
     def publish(self, channels: Mapping[str, int], position: int | None) -> None:
-        """Wake each channel with its position, and say that all views reached ``position``.
+        """Wake each channel with its position (or as ``late`` has it), and say that all views reached ``position``.
 
         ``None``: some came further, and how far all have is for the checkpoints to say.
         """

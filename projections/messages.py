@@ -43,7 +43,15 @@ class Message(Row, frozen=True, gc=False):
         return snowflake.as_id(self.message_id)
 
 
-messages = Projection("messages", version=1, row=Message, local=True, message_log=True)
+messages = Projection(
+    "messages",
+    version=1,
+    row=Message,
+    # As that of channel_messages, which is of the same batch: it is for what comes late into this view alone.
+    signal=lambda row: f"messages:{row.channel_id}",
+    local=True,
+    message_log=True,
+)
 
 
 def _key(e: Any) -> tuple[Id, int, int]:

@@ -19,9 +19,9 @@ _log = structlog.get_logger(__name__)
 def to_wake(
     connection: Connection[Any], projections: Mapping[str, Projection], done: Mapping[str, Stepped], to: int
 ) -> dict[str, int]:
-    """All live channels to signal of a batch, each with the position that it led to. To be asked after its commit.
+    """All live channels to signal of a batch, each with what is to be signalled: the position that it led ``to``.
 
-    Raises what psycopg does; nobody has been told of the batch then.
+    To be asked after its commit. Raises what psycopg does; nobody has been told of the batch then.
     """
     return dict.fromkeys(concerned(connection, done), to) | channels_of(projections, done, to)
 

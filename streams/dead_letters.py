@@ -17,6 +17,7 @@ from psycopg.errors import LockNotAvailable
 
 from infra.cassandra.log import LogStore, table_of
 from infra.rows import Transaction, key_of, key_text, lock_checkpoints
+from infra.signals import late
 from projections.core import Key, Projection, Row, Rows, View, fold, narrowed, touched_keys, touching
 from projections.stepping import Stepped
 from schemas.envelope import Recorded
@@ -151,7 +152,8 @@ def retry(
     """Fold the dead letters of a key into the view, in order, up to the first that still fails.
 
     Rows and dead letters change together, while the runner and all workers wait; what changed is signalled after the
-    commit. Raises ``NotParked``, ``OtherVersion`` and ``ViewHeld``.
+    commit, as of the first event: what it led to bears positions that readers may be past. Raises ``NotParked``,
+    ``OtherVersion`` and ``ViewHeld``.
     """
     # Most of them are read before anybody has to wait.
     read = _events(log, positions(connection, projection.name, key))
@@ -172,7 +174,7 @@ def retry(
     _log.info("views.retried", projection=projection.name, key=key, applied=outcome.applied, left=outcome.left)
     if publisher is not None and changed:
         done = {projection.name: Stepped(changed, ())}
-        publisher.publish(to_wake(connection, {projection.name: projection}, done, waiting[-1]), None)
+        publisher.publish(to_wake(connection, {projection.name: projection}, done, late(waiting[0])), None)
     return outcome
 
 

@@ -26,7 +26,7 @@ from domain.event import Id
 from infra.cassandra.errors import CassandraError
 from infra.queries import live
 from infra.queries.rows import Connection
-from infra.signals import PROGRESS, Signals
+from infra.signals import PROGRESS, Signals, since_late
 from infra.tasks import end
 from infra.telemetry import metrics, tracing
 from read_api.errors import ApiCode, ApiError, BadInput
@@ -148,6 +148,10 @@ class Source(Protocol):
         ...
 
 
+def _too_old(why: str) -> BadInput:
+    return BadInput(ApiCode.CURSOR_TOO_OLD, f"{why}: read the list anew, then subscribe.", "after")
+
+
 def gone() -> ApiError:
     """What was never there, is deleted, or is no longer to be seen: a follower is not told which."""
     return ApiError(ApiCode.NOT_FOUND, "There is nothing here that you may follow.")
@@ -235,6 +239,7 @@ class Topic:
         self._asked: asyncio.Future[None] | None = None
         self._reading = asyncio.Lock()
         self._held = False
+        self._late: int | None = None
         self._guards = tuple(source.guards)
         self._doubts = self._settled = 0
         self._looked = float("-inf")
@@ -308,11 +313,7 @@ class Topic:
                 self._hold()
             events = reading.events
             if len(events) > limit:
-                raise BadInput(
-                    ApiCode.CURSOR_TOO_OLD,
-                    f"More than {limit} events have happened since this cursor: read the list anew, then subscribe.",
-                    "after",
-                )
+                raise _too_old(f"More than {limit} events have happened since this cursor")
             hidden = await self._hidden(connection, {follower.viewer}, events)
         for number, event in enumerate(events):
             if ready is not None and number and number % self._limits.page == 0:
@@ -388,8 +389,20 @@ class Topic:
         authors = {event.author_id for event in events if event.author_id is not None}
         return await live.blocks(connection, viewers, authors)
 
-    def _wake(self, _: int | None) -> None:
+    def _wake(self, signalled: int | None) -> None:
+        if (position := since_late(signalled)) is not None:
+            self._late = position if self._late is None else min(position, self._late)
         self._wanted.set()
+
+    def _end_past(self) -> None:
+        """End those who are past what came late, and those who may be: what they have lacks it."""
+        position, self._late = self._late, None
+        if position is None or self._source.is_value:
+            return
+        arriving = [follower for follower in self._arriving if follower.position != NOW]
+        for follower in (*arriving, *(one for one in self._followers if one.position > position)):
+            follower.end(_too_old("Something came late that belongs before this cursor"))
+            self._followers.discard(follower)
 
     def _doubt(self, _: int | None) -> None:
         """Somebody may have lost the right to follow: look at all of them, whether anything happens or not."""
@@ -453,6 +466,7 @@ class Topic:
         started = time.perf_counter()
         try:
             async with self._reading:
+                self._end_past()
                 await self._read()
         except (psycopg.OperationalError, PoolTimeout, CassandraError) as error:
             _log.warning("topic.unread", channel=self._source.channel, error=f"{type(error).__name__}: {error}")

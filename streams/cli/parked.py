@@ -106,7 +106,7 @@ def retry_parked(
     data_dir: DataDir = None,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Fold parked events into a view, in order, once the cause is gone; who follows it is told.
+    """Fold parked events into a view, in order, once the cause is gone. Who follows it is told, or reads it anew.
 
     All that is parked under a key is one transaction, beside the workers that run. Exit code 2 when an event still
     cannot be folded: it and all behind it stay where they are.
@@ -222,9 +222,7 @@ def _show_retried(projection: Projection, done: dict[Key, dead_letters.Retried],
     if not done:
         words.print("Nothing is parked.")
     if not told:
-        words.print(
-            "Redis did not answer: who follows these live sees it with the next change, or when connected anew."
-        )
+        words.print("Redis did not answer: who follows these live has it only when he reads them anew.")
     if any(one.moved for one in done.values()):
         words.print("Events that were moved wait under the keys of their rows now.")
 

@@ -21,7 +21,7 @@ from infra.event_store import postgres_store
 from infra.postgres import connect
 from infra.secrets import load_secrets
 from infra.settings import ROOT, Settings
-from infra.signals import RedisPublisher
+from infra.signals import RedisPublisher, late
 from projections.catalogue import ALL
 from streams import dead_letters
 from streams.cli import doctor_fleet
@@ -167,7 +167,7 @@ def test_a_retry_applies_them_in_order_and_whoever_follows_is_told(site: Site) -
             "told": True,
         }
         said = [message["data"] for _ in range(20) if (message := heard.get_message(timeout=0.5))]
-        assert str(parked[-1]).encode() in said, "nobody was told"
+        assert str(late(parked[0])).encode() in said, "nobody was told"
     site.folded(voted(6, SICK))
     assert all_rows(site.variables["MOOT_DATABASE_URL"]) == straight(recorded(site.happened))
     assert site.json("retry", "scores", "--all")["retried"] == []

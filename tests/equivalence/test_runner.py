@@ -16,6 +16,7 @@ from infra import migrate
 from infra.event_store import GroupCommitStore, postgres_store
 from infra.postgres import connect
 from infra.rows import read_checkpoints
+from infra.signals import late
 from infra.tables import Table
 from projections.catalogue import ALL
 from projections.core import Key, Projection, Row
@@ -242,7 +243,7 @@ def test_events_of_a_stream_that_cannot_be_folded_either_wait_under_their_row(wi
     done = dead_letters.retry(log.connection, log.store, named(fixed=True), ANN, heard)
     assert (done.applied, done.left, done.moved) == (2, 0, 0)
     assert log.rows(named(fixed=True))[ANN] == Named(ANN, f"/1/{BROKEN}/3")
-    assert heard.channels == {f"named:{ANN}": 4}
+    assert heard.channels == {f"named:{ANN}": late(3)}, "who follows may be past where it begins"
 
 
 def test_a_view_of_another_version_is_rebuilt_at_start(with_named: Log, monkeypatch: pytest.MonkeyPatch) -> None:

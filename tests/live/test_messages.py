@@ -2,15 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+from psycopg import Connection
 
 from commands.handling import Caller
 from domain import snowflake
 from domain.ids import derived
 from domain.message import SendMessage
+from infra.postgres import connect
+from projections.catalogue import ALL
 from read_api.ids import Kind, parse_id
+from streams import dead_letters
 from tests.api.stack import Client, Stack
 from tests.api.test_messages import Talk, Unheld
 from tests.api.test_servers import CHANNEL, SERVER, done
@@ -203,6 +208,40 @@ def test_a_cursor_too_old_is_told_so(stack: Stack, talk: Talk) -> None:
             await refused(socket, "CURSOR_TOO_OLD")
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("view", "poison", "mutation", "fields"),
+    [
+        ("messages", "body <> 'Poison'", "editMessage", {"body": "Poison"}),
+        ("channel_messages", "NOT deleted", "deleteMessage", {}),
+    ],
+)
+def test_whoever_is_past_what_was_parked_reads_anew_once_it_is_retried(
+    stack: Stack, talk: Talk, view: str, poison: str, mutation: str, fields: dict[str, str]
+) -> None:
+    kind = "EditMessageInput" if fields else "MessageInput"
+
+    async def scene(connection: Connection[Any]) -> None:
+        async with signed_in(stack, talk.bob) as socket:
+            await follow(socket, talk)
+            await followers(stack, 1)
+            said = await told(talk.say, talk.ada, "One")
+            assert (await changed(socket))["body"] == "One"
+            connection.execute(f"ALTER TABLE views.{view} ADD CONSTRAINT planted CHECK ({poison}) NOT VALID".encode())
+            try:
+                await told(talk.act, talk.ada, mutation, kind, messageId=said["id"], **fields)
+                await told(talk.say, talk.ada, "Two")
+                assert (await changed(socket))["body"] == "Two"
+            finally:
+                connection.execute(f"ALTER TABLE views.{view} DROP CONSTRAINT planted".encode())
+            (key,) = dead_letters.parked_keys(connection, view)
+            retry = partial(dead_letters.retry, connection, stack.moot.store, ALL[view], key, stack.moot.publisher)
+            assert (await asyncio.to_thread(retry)).applied == 1
+            await refused(socket, "CURSOR_TOO_OLD")
+
+    with connect(stack.moot.database_url) as opened:
+        asyncio.run(scene(opened))
 
 
 UNREAD = """subscription($id: ID!) { unreadChanged(serverId: $id) { cursor server { name channels {
