@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from commands import standing
 from commands.ports import Acts, Written
 from commands.use_case import Act, Decision, Streams, UseCases
-from domain import message, name, reaction, read_marker, role, snowflake
+from domain import emoji_list, message, name, reaction, read_marker, role, snowflake
 from domain.event import Id
-from domain.ids import reactions_id, roles_id
+from domain.ids import emoji_id, reactions_id, roles_id
 from domain.message import DeleteMessage, EditMessage, Mentionable, Message, Place, SendMessage
 from domain.name import claim_id
 from domain.nonce import NonceUsed
@@ -81,16 +81,19 @@ def _reaction(command: AddReaction | RemoveReaction, act: Act) -> Id:
     RemoveReaction,
     stream=_reaction,
     subject=lambda c, _: c.message_id,
-    reads=lambda c, _: (c.message_id,),
+    reads=lambda c, _: (c.message_id, emoji_id(c.message_id) if isinstance(c, AddReaction) else None),
 )
 async def _(command: AddReaction | RemoveReaction, act: Act, streams: Streams) -> Decision:
     state = streams.state(message, command.message_id)
     place = await _place_of(streams, state, act)
     reacts = streams.state(reaction, _reaction(command, act))
     events = reaction.decide(command, reacts, state, place, account_id=act.actor_id, limits=act.limits)
-    if events and isinstance(command, AddReaction):
-        await _paced(act, state, "reactions")
-    return Decision(events)
+    if not events or isinstance(command, RemoveReaction):
+        return Decision(events)
+    list_id = emoji_id(command.message_id)
+    listed = emoji_list.listed(streams.state(emoji_list, list_id), events, limits=act.limits)
+    await _paced(act, state, "reactions")
+    return Decision(events, others=((list_id, listed),))
 
 
 def _marker(_command: MarkRead, act: Act) -> Id:

@@ -95,3 +95,8 @@ def invite_use_id(invite_id: Id, account_id: Id) -> Id:
 def reactions_id(message_id: Id, account_id: Id) -> Id:
     """The stream of one account's reactions to one message."""
     return derived("reactions", message_id, account_id)
+
+
+def emoji_id(message_id: Id) -> Id:
+    """The stream of the list of one message's emoji."""
+    return derived("emoji", message_id)

@@ -8,6 +8,8 @@ Positive = Annotated[int, Meta(ge=1)]
 
 LEADING_POSTS_MAX: Final = 4
 """Sticky posts that lead a feed: more would push what is new off the first screen."""
+EMOJI_TOLD_MAX: Final = 20
+"""Emoji that are told of one message: more would be longer than what it says."""
 
 
 class Limits(Struct, frozen=True):
@@ -68,6 +70,9 @@ class Limits(Struct, frozen=True):
     """People and roles that one message mentions: each is looked up with it, and told."""
     reactions_max: Positive = 20
     """Different emoji with which one account reacts to one message."""
+    emoji_max: Annotated[int, Meta(ge=1, le=EMOJI_TOLD_MAX)] = EMOJI_TOLD_MAX
+    """Different emoji with which all together ever react to one message: as many as are told of it. One that somebody
+    brought stays among them when it is taken back, and everybody may join in with those."""
     attachments_max: Positive = 10
     """Files that one message refers to; they are shown below it, all at once."""
     attachment_name_length_max: Positive = 255

@@ -44,7 +44,7 @@ class ReactionRemoved(Event, frozen=True):
 
 
 class AddReaction(Command, frozen=True):
-    """React to a message with an emoji. Needs ``ADD_REACTIONS``."""
+    """React to a message with an emoji. Needs ``ADD_REACTIONS``; ``domain.emoji_list`` says how many it takes."""
 
     message_id: Id
     emoji: str

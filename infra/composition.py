@@ -19,6 +19,7 @@ from infra.cassandra.log import LogStore
 from infra.cassandra.opening import cassandra_client
 from infra.credentials import Credentials
 from infra.event_store import GroupCommitStore, postgres_store
+from infra.failures import Failure
 from infra.guarded_pool import GuardedPool, PostgresAway, guarded_pool
 from infra.guarded_redis import RedisAway, guarded_redis
 from infra.keyring import Keyring
@@ -36,7 +37,7 @@ from infra.sessions import SessionLimits, Sessions
 from infra.settings import Settings
 from infra.sign_in import SignIn, SignInLimits
 from infra.signals import RedisPublisher, RedisSignals, publishing_client
-from infra.snowflakes import Snowflakes
+from infra.snowflakes import NoIds, Snowflakes
 from infra.tokens import AccessTokens
 from projections.messages import messages
 
@@ -67,6 +68,10 @@ class Moot(Struct, frozen=True, kw_only=True, weakref=True):
     sign_in: SignIn
     mailbox: Mailbox
     secrets: Secrets
+
+
+class NumbersTaken(Failure):
+    """All numbers under which ids are made are held by other processes."""
 
 
 def utc_now() -> datetime:
@@ -125,7 +130,14 @@ async def open_moot(settings: Settings, clock: Callable[[], datetime] = utc_now)
             log = LogStore(cassandra)
             history = CassandraHistory(log, messages, month_of=snowflake.month, months_of=months)
         message_ids = Snowflakes(pool)
-        await message_ids.open()
+        try:
+            await message_ids.open()
+        except NoIds as error:
+            raise NumbersTaken(
+                "This process cannot make ids of messages.",
+                str(error),
+                "Stop other processes of moot api; each number is free 30 s after its holder has ended.",
+            ) from error
         stack.push_async_callback(message_ids.close)
         commands = MeasuredCommands(
             store,

@@ -106,6 +106,11 @@ class Reading:
         self._on_replica = False
         return self
 
+    @property
+    def server(self) -> str:
+        """Which server is read, unless it fails."""
+        return "replica" if self._on_replica else "primary"
+
     async def see(self, position: int) -> None:
         """Read where everything up to that position is to be seen, if it is anywhere."""
         if self._on_replica and not await self._reads.replica_has(position):

@@ -19,11 +19,13 @@ from typing import Any, Final
 import psycopg
 import structlog
 from msgspec import Struct
+from psycopg import Connection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from commands.ports import IdsUnavailable
 from domain.snowflake import EPOCH_MS, SEQUENCE_BITS, made
 from infra.tasks import end
+from infra.telemetry import metrics
 
 LEASE_SECONDS: Final = 30.0
 """How long ids are made without hearing from PostgreSQL, and how long a number is taken after a crash."""
@@ -44,6 +46,7 @@ UPDATE log.id_workers w SET until_ms = greatest(w.until_ms, c.ms + %(lease_ms)s)
 WHERE w.worker = %(worker)s AND w.until_ms = %(until_ms)s
 RETURNING w.worker, c.ms, w.until_ms
 """
+_HELD: Final = "SELECT count(*) FILTER (WHERE until_ms >= log.id_clock_ms()), count(*) FROM log.id_workers"
 _GIVE_BACK: Final = (
     b"UPDATE log.id_workers SET until_ms = %(last_ms)s WHERE worker = %(worker)s AND until_ms = %(until_ms)s"
 )
@@ -63,6 +66,12 @@ class Lease(Struct, frozen=True):
     until_ms: int
 
 
+def numbers_held(connection: Connection[Any]) -> tuple[int, int]:
+    """How many numbers are under a lease, those of who just ended without a word included; of all."""
+    row = connection.execute(_HELD).fetchone()
+    return (row[0], row[1]) if row is not None else (0, 0)
+
+
 class Clock:
     """Makes ids under a lease, all after ``after_ms``. ``steady`` gives seconds that only grow, from any beginning."""
 
@@ -79,7 +88,7 @@ class Clock:
 
     def next(self) -> int:
         """An id larger than all before. Raises ``NoIds`` when the lease has ended."""
-        now = self.lease.now_ms + int(1000 * (self._steady() - self._began))
+        now = self._now_ms()
         if now > self.last_ms:
             ms, sequence = now, 0
         elif self._sequence < _SEQUENCE_MAX:
@@ -90,6 +99,13 @@ class Clock:
             raise NoIds("no ids can be made: PostgreSQL has not prolonged the lease. Try again")
         self.last_ms, self._sequence = ms, sequence
         return made(ms + EPOCH_MS, self.lease.worker, sequence)
+
+    def lacking_seconds(self) -> float:
+        """How long ago the lease ended; 0 while it lasts."""
+        return max(0, self._now_ms() - self.lease.until_ms) / 1000
+
+    def _now_ms(self) -> int:
+        return self.lease.now_ms + int(1000 * (self._steady() - self._began))
 
 
 class PastIds:
@@ -141,10 +157,12 @@ class Snowflakes:
         """Take a lease and keep it. Raises ``NoIds``, ``psycopg.Error`` and ``PoolTimeout``."""
         await self.renew()
         self._renewing = asyncio.create_task(self._keep())
+        metrics.IDS_LACKING_SECONDS.set_function(self.lacking_seconds)
 
     async def close(self) -> None:
         """Give the number back."""
         if self._renewing is not None:
+            metrics.IDS_LACKING_SECONDS.set_function(lambda: 0.0)
             await end(self._renewing)
         clock, self._clock = self._clock, None
         if clock is not None:
@@ -163,6 +181,11 @@ class Snowflakes:
         except NoIds:
             self._wanted.set()
             raise
+
+    def lacking_seconds(self) -> float:
+        """For how long no ids could be made; 0 while they can. For any thread."""
+        clock = self._clock
+        return 0.0 if clock is None else clock.lacking_seconds()
 
     async def renew(self) -> None:
         """Have the lease prolonged, or take another number where somebody else has this one by now."""

@@ -24,6 +24,7 @@ from domain.conversation import (
     GroupMemberRemoved,
     GroupRenamed,
 )
+from domain.emoji_list import EmojiListed
 from domain.event import Event, Id
 from domain.follow import AccountFollowed, AccountUnfollowed
 from domain.invite import InviteCounted, InviteCreated, InviteRevoked, InviteUsed
@@ -143,6 +144,7 @@ TOUCHED: dict[type[Event], tuple[str, ...]] = {
     NonceUsed: ("message_id", "channel_id", "author_id"),
     ReactionAdded: ("message_id", "channel_id", "account_id"),
     ReactionRemoved: ("message_id", "channel_id", "account_id"),
+    EmojiListed: ("message_id", "channel_id", "account_id"),
     MarkerMoved: ("account_id", "channel_id", "message_id"),
 }
 """Which fields of each kind of event name a subject that it touches: every field that holds the id of one."""

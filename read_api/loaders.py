@@ -183,6 +183,21 @@ class Loaders:
         """Run one of the functions of ``infra.queries`` on a connection of its own."""
         return self._reading.run(lambda connection: query(connection, *arguments, **named))
 
+    async def blocks(self, account_id: Id) -> bool:
+        """Whether the viewer blocks the account."""
+        return self._viewer_id is not None and await self.blocked.load(account_id)
+
+    async def reacted_with(self, message_id: int) -> Collection[str]:
+        """The emoji with which the viewer reacts to the message."""
+        return () if self._viewer_id is None else await self.reacted.load(message_id)
+
+    async def is_mentioned(self, channel_id: Id, mentioned: Collection[Id]) -> bool:
+        """Whether a message there that mentions these accounts and roles mentions the viewer."""
+        if self._viewer_id is None or self._viewer_id in mentioned:
+            return self._viewer_id is not None
+        channel = await self.channels.load(channel_id)
+        return channel is not None and not channel.inside.targets.isdisjoint(mentioned)
+
     def account(self, row: Profile) -> Account:
         """The account of a row that came with something else; it is not looked up again."""
         account = Account(row=row)

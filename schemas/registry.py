@@ -21,6 +21,7 @@ from domain import (
     comment,
     community,
     conversation,
+    emoji_list,
     follow,
     invite,
     membership,
@@ -115,6 +116,7 @@ WIRE: dict[str, type[Event]] = {
     "nonce.used@1": nonce.NonceUsed,
     "reaction.added@1": reaction.ReactionAdded,
     "reaction.removed@1": reaction.ReactionRemoved,
+    "emoji.listed@1": emoji_list.EmojiListed,
     "read_marker.moved@1": read_marker.MarkerMoved,
 }
 """Every event that may be written, under its newest wire name."""

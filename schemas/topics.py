@@ -22,6 +22,7 @@ from domain import (
     comment,
     community,
     conversation,
+    emoji_list,
     follow,
     invite,
     membership,
@@ -157,6 +158,7 @@ KEYS: Final[dict[type[Event], tuple[Topic, str | None]]] = {
     nonce.NonceUsed: (MESSAGES, "channel_id"),
     reaction.ReactionAdded: (MESSAGES, "channel_id"),
     reaction.ReactionRemoved: (MESSAGES, "channel_id"),
+    emoji_list.EmojiListed: (MESSAGES, "channel_id"),
     read_marker.MarkerMoved: (MESSAGES, "channel_id"),
 }
 """For each kind of event its topic and the field that is its key; ``None``: the id of its stream, as of a pair."""

@@ -16,8 +16,9 @@ from projections.core import Projection
 class ViewStatus(Struct, frozen=True):
     """One view. ``version`` is declared, ``built_version`` is what the table was built by (``None``: no table yet).
 
-    ``rows`` and ``bytes`` (indexes included) are PostgreSQL's own estimate and measure. ``previous_version`` is of the
-    table kept to go back to.
+    ``rows`` and ``bytes`` (indexes included) are PostgreSQL's own estimate and measure; ``None`` of a view that is
+    ``in_cassandra``, which could tell only by reading all of it. ``previous_version`` is of the table kept to go back
+    to.
     """
 
     name: str
@@ -25,8 +26,9 @@ class ViewStatus(Struct, frozen=True):
     built_version: int | None
     position: int
     lag_events: int
-    rows: int
-    bytes: int
+    in_cassandra: bool
+    rows: int | None
+    bytes: int | None
     parked: int
     previous_version: int | None
     built_at: datetime | None
@@ -47,10 +49,12 @@ def list_views(connection: Connection[Any], projections: Iterable[Projection], h
         row[0]: row[1:]
         for row in connection.execute(
             "SELECT p.projection, p.version, p.position, c.previous_version, c.built_at,"
-            " greatest(t.reltuples, s.n_live_tup, 0)::bigint, coalesce(pg_total_relation_size(t.oid), 0),"
+            " l.projection IS NOT NULL, greatest(t.reltuples, s.n_live_tup, 0)::bigint,"
+            " coalesce(pg_total_relation_size(t.oid), 0),"
             " (SELECT count(*) FROM views.dead_letters d WHERE d.projection = p.projection)"
             " FROM views.progress p JOIN (SELECT projection, min(previous_version) AS previous_version,"
             " min(built_at) AS built_at FROM views.checkpoints GROUP BY projection) c USING (projection)"
+            " LEFT JOIN views.logs l USING (projection)"
             " LEFT JOIN pg_class t ON t.oid = to_regclass(%s || '.' || p.projection)"
             " LEFT JOIN pg_stat_user_tables s ON s.relid = t.oid",
             (SCHEMA,),
@@ -60,11 +64,13 @@ def list_views(connection: Connection[Any], projections: Iterable[Projection], h
     for projection in projections:
         name, declared = projection.name, projection.version
         if name not in found:
-            states.append(ViewStatus(name, declared, None, 0, head, 0, 0, 0, None, None))
+            states.append(ViewStatus(name, declared, None, 0, head, False, 0, 0, 0, None, None))
             continue
-        built, position, previous, built_at, rows, size, parked = found[name]
+        built, position, previous, built_at, outside, rows, size, parked = found[name]
+        if outside:
+            rows = size = None
         lag = max(head - position, 0)
-        states.append(ViewStatus(name, declared, built, position, lag, rows, size, parked, previous, built_at))
+        states.append(ViewStatus(name, declared, built, position, lag, outside, rows, size, parked, previous, built_at))
     return states
 
 

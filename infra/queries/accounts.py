@@ -1,6 +1,6 @@
 """People: who they are, whom they follow and block, what they earned, and what they were told."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -72,6 +72,21 @@ async def blocked_by(connection: Connection, viewer_id: Id, account_ids: Sequenc
     sql = f"""SELECT {columns(Block, "b")} FROM views.blocks b
         WHERE b.blocker_id = %(viewer)s::uuid AND b.blocked_id = ANY(%(ids)s::uuid[])"""
     return await fetch(connection, sql, {"viewer": viewer_id, "ids": list(account_ids)}, Block)
+
+
+async def blockers(
+    connection: Connection, account_ids: Collection[Id], limit: int
+) -> Mapping[Id, Collection[Id]] | None:
+    """Who blocks each of the accounts; ``None`` where these are more than ``limit``. Index (blocked_id, blocker_id)."""
+    sql = """SELECT b.blocked_id, b.blocker_id FROM views.blocks b
+        WHERE b.blocked_id = ANY(%(ids)s::uuid[]) LIMIT %(limit)s"""
+    found = await fetch(connection, sql, {"ids": list(account_ids), "limit": limit + 1}, lambda *row: row)
+    if len(found) > limit:
+        return None
+    of: dict[Id, set[Id]] = {}
+    for blocked_id, blocker_id in found:
+        of.setdefault(blocked_id, set()).add(blocker_id)
+    return of
 
 
 async def followers(connection: Connection, account_id: Id, where: Slice) -> Page[Related]:

@@ -78,10 +78,16 @@ async def admitted(
 async def blocks(
     connection: Connection, viewers: Collection[Id | None], authors: Collection[Id]
 ) -> Collection[tuple[Id | None, Id]]:
-    """Which of the viewers blocks which of the authors. Primary key."""
+    """Which of the viewers blocks which of the authors; of others it may tell too.
+
+    Who blocks these authors or, where those are more than the viewers, which of the viewers do. Index, or primary key.
+    """
     known = [viewer for viewer in viewers if viewer is not None]
     if not known or not authors:
         return ()
+    blockers = await accounts.blockers(connection, authors, len(known))
+    if blockers is not None:
+        return {(one, author_id) for author_id, ids in blockers.items() for one in ids}
     sql = """SELECT b.blocker_id, b.blocked_id FROM views.blocks b
         WHERE b.blocker_id = ANY(%(viewers)s::uuid[]) AND b.blocked_id = ANY(%(authors)s::uuid[])"""
     return set(await fetch(connection, sql, {"viewers": array(known), "authors": list(authors)}, lambda *row: row))

@@ -5,13 +5,15 @@ PostgreSQL says in any case.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from msgspec import Struct
 
 from domain import snowflake
 from domain.event import Id
+from domain.limits import EMOJI_TOLD_MAX
 from infra.queries.rows import Connection, Page, Slice, columns, fetch, sliced
+from infra.single_flight import SingleFlight
 from projections.message_counts import MONTH
 from projections.messages import Message
 from projections.reaction_counts import ReactionCount
@@ -20,12 +22,15 @@ T = TypeVar("T")
 
 _MESSAGE = columns(Message, "m")
 _NEWEST = 2**63 - 1
-REACTIONS_TOLD_MAX = 20
-"""Emoji that are told of one message: more would be longer than what it says."""
 
 
 class Reader(Protocol):
     """How PostgreSQL is read: ``infra.reads.Reading``, or one connection (``On``)."""
+
+    @property
+    def server(self) -> str | None:
+        """Which server is read. Whoever reads the same one may share a read; ``None``: with nobody."""
+        ...
 
     async def run(self, read: Callable[[Connection], Awaitable[T]]) -> T:
         """What ``read`` gives, on a connection."""
@@ -36,6 +41,7 @@ class On(Struct, frozen=True):
     """A ``Reader`` on one connection."""
 
     connection: Connection
+    server: ClassVar[None] = None
 
     async def run(self, read: Callable[[Connection], Awaitable[T]]) -> T:
         """See ``Reader``."""
@@ -65,11 +71,40 @@ async def around(log: MessageLog, reader: Reader, channel_id: Id, message_id: in
     return Page([*newer.items, *older.items], older.has_next, newer.has_previous)
 
 
+class _Asked(Struct, frozen=True):
+    """A page that several may ask for, of the same server; by which of them it is read makes no difference."""
+
+    server: str
+    channel_id: Id
+    where: Slice
+    reader: Reader
+
+    def __hash__(self) -> int:
+        return hash((self.server, self.channel_id, self.where))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Asked):
+            return NotImplemented
+        return (self.server, self.channel_id, self.where) == (other.server, other.channel_id, other.where)
+
+
 class PostgresMessages:
-    """``MessageLog`` in a view of PostgreSQL."""
+    """``MessageLog`` in a view of PostgreSQL. For one event loop."""
+
+    def __init__(self) -> None:
+        self._pages: SingleFlight[_Asked, Page[Message]] = SingleFlight(
+            lambda asked: self._page(asked.reader, asked.channel_id, asked.where)
+        )
 
     async def page(self, reader: Reader, channel_id: Id, where: Slice) -> Page[Message]:
-        """See ``MessageLog``. Primary key: a month is a part of the id."""
+        """See ``MessageLog``. Those who ask for the same page at the same time share one read."""
+        server = reader.server
+        if server is None:
+            return await self._page(reader, channel_id, where)
+        return await self._pages.ask(_Asked(server, channel_id, where, reader))
+
+    async def _page(self, reader: Reader, channel_id: Id, where: Slice) -> Page[Message]:
+        """Primary key: a month is a part of the id."""
         cursor = where.cursor
         if cursor is None:
             cursor = -1 if where.backward else _NEWEST
@@ -130,11 +165,26 @@ async def reactions(connection: Connection, message_ids: Collection[int]) -> dic
     """The most frequent reactions to each of the messages, these first. Primary key."""
     sql = f"""SELECT {columns(ReactionCount, "r")} FROM unnest(%(ids)s::bigint[]) AS m(id) CROSS JOIN LATERAL (
         SELECT * FROM views.reaction_counts c WHERE c.message_id = m.id
-        ORDER BY c.count DESC, c.emoji LIMIT {REACTIONS_TOLD_MAX}) r ORDER BY r.message_id, r.count DESC, r.emoji"""
+        ORDER BY c.count DESC, c.emoji LIMIT {EMOJI_TOLD_MAX}) r ORDER BY r.message_id, r.count DESC, r.emoji"""
     by_message: dict[int, list[ReactionCount]] = {}
     for one in await fetch(connection, sql, {"ids": list(message_ids)}, ReactionCount):
         by_message.setdefault(one.message_id, []).append(one)
     return by_message
+
+
+async def reactors(
+    connection: Connection, message_ids: Collection[int], limit: int
+) -> Mapping[int, Mapping[str, Collection[Id]]] | None:
+    """Who reacts to each of the messages, by emoji; ``None`` where these are more than ``limit``. Index."""
+    sql = """SELECT r.message_id, r.emoji, r.account_id FROM views.reactions r
+        WHERE r.message_id = ANY(%(ids)s::bigint[]) LIMIT %(limit)s"""
+    found = await fetch(connection, sql, {"ids": list(message_ids), "limit": limit + 1}, lambda *row: row)
+    if len(found) > limit:
+        return None
+    of: dict[int, dict[str, set[Id]]] = {}
+    for message_id, emoji, account_id in found:
+        of.setdefault(message_id, {}).setdefault(emoji, set()).add(account_id)
+    return of
 
 
 async def reacted(connection: Connection, viewer_id: Id, message_ids: Collection[int]) -> dict[int, set[str]]:

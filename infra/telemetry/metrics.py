@@ -57,6 +57,10 @@ POSITION_WAITS: Final = _counter("moot_position_waits_total", "Reads that named 
 POSITION_WAIT_SECONDS: Final = _histogram("moot_position_wait_seconds", "How long such a read waited for the views.")
 READS: Final = _counter("moot_reads_total", "Reads of views, by the server that answered.", "server")
 
+IDS_LACKING_SECONDS: Final = _gauge(
+    "moot_ids_lacking_seconds", "For how long this process could make no ids of messages; 0 while it can."
+)
+
 # The event store, in whatever process appends.
 STORE_EVENTS: Final = _counter("moot_store_events_total", "Events appended.")
 STORE_CONFLICTS: Final = _counter("moot_store_conflicts_total", "Commands that met another writer on their stream.")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from infra.signals import Signals
 from infra.telemetry import metrics
-from read_api.live.topics import Followed, Follower, FollowLimits, Pool, Ready, Scene, Source, Topic
+from read_api.live.topics import PATIENT_AT_ONCE, Followed, Follower, FollowLimits, Pool, Ready, Scene, Source, Topic
 
 
 class _Shared:
@@ -27,6 +27,7 @@ class Topics:
         self._signals = signals
         self._pool = pool
         self.limits = limits
+        self._turns = asyncio.Semaphore(PATIENT_AT_ONCE)
         self._shared: dict[Source | Scene, _Shared] = {}
 
     def __len__(self) -> int:
@@ -35,7 +36,7 @@ class Topics:
     def _topic(self, source: Source | Scene) -> Followed:
         if isinstance(source, Scene):
             return source.topic(self._signals, self._pool)
-        return Topic(source, self._signals, self._pool, self.limits)
+        return Topic(source, self._signals, self._pool, self.limits, self._turns)
 
     @asynccontextmanager
     async def following(self, source: Source | Scene, follower: Follower, ready: Ready) -> AsyncIterator[None]:

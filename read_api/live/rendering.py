@@ -1,42 +1,61 @@
 """What an event looks like to those who asked for it: executed and serialised once per distinct selection.
 
 A selection is a document, its operation and its variables. Whether the answer also depends on who asks is not
-declared anywhere but observed: an execution that never looked at the viewer is good for everybody, any other for that
-viewer alone.
+declared anywhere but observed: an execution that never looked at the viewer is good for everybody. One that asked only
+whether he is among some accounts (those who block the author, those who reacted) is good for all of whom the same is
+true. Any other is good for that viewer alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
 
 import orjson
 from graphql import ExecutionResult, OperationDefinitionNode, VariableNode, execute
 
 from domain.event import Id
-from infra.queries import communities, items
+from infra.queries import accounts, communities, items, servers
+from infra.queries import messages as message_queries
 from read_api.context import Context
 from read_api.execution import Engine, Prepared
 from read_api.live.messages import json_text
 from read_api.live.topics import Event, Viewer
-from read_api.loaders import Connection, Loaders
+from read_api.loaders import Connection, Loader, Loaders
 from read_api.schema.comments import Comment
 from read_api.schema.communities import Community
 from read_api.schema.posts import Post
 
 T = TypeVar("T")
 
+ACCOUNTS_MAX: Final = 1_000
+"""Who blocks somebody, or reacted to a message, is read whole up to so many; beyond, it is asked for each viewer."""
+
+VARIANTS_MAX: Final = 16
+"""Of one event in one selection: each viewer is compared with so many. Beyond, it is made for each viewer."""
+
 
 class EventContext(Context):
-    """The context of one event's execution. ``personal`` once anything was looked up that depends on the viewer."""
+    """The context of one event's execution.
+
+    ``answers`` are what was asked about the viewer: whether he is among these accounts. ``personal`` once anything else
+    was looked up that depends on him.
+    """
 
     def __init__(self, caller: Context) -> None:
         self.personal = False
+        self.answers: list[tuple[Collection[Viewer], bool]] = []
         super().__init__(caller.moot, caller.sealer, request_id=caller.request_id)
         self._viewer_id = caller.viewer_id
         self._session_id = caller.session_id
+
+    def among(self, account_ids: Collection[Viewer]) -> bool:
+        """Whether the viewer is one of them."""
+        found = self._viewer_id in account_ids
+        self.answers.append((account_ids, found))
+        return found
 
     @property
     def viewer_id(self) -> Viewer:
@@ -72,7 +91,32 @@ class _EventLoaders(Loaders):
     def __init__(self, context: EventContext, viewer_id: Viewer) -> None:
         self._context = context
         moot = context.moot
-        super().__init__(moot.reads.begin().on_primary(), viewer_id, moot.messages, moot.presences)
+        reading = moot.reads.begin().on_primary()
+        super().__init__(reading, viewer_id, moot.messages, moot.presences)
+        self._blockers: Loader[Id, Collection[Viewer] | None] = Loader(reading, _blockers, ())
+        self._reactors: Loader[int, Mapping[str, Collection[Viewer]] | None] = Loader(reading, _reactors, {})
+        self._servers_of_roles: Loader[Id, Id | None] = Loader(reading, servers.servers_of_roles, None)
+
+    async def blocks(self, account_id: Id) -> bool:
+        """See ``Loaders``."""
+        blockers = await self._blockers.load(account_id)
+        return await super().blocks(account_id) if blockers is None else self._context.among(blockers)
+
+    async def reacted_with(self, message_id: int) -> Collection[str]:
+        """See ``Loaders``."""
+        reactors = await self._reactors.load(message_id)
+        if reactors is None:
+            return await super().reacted_with(message_id)
+        return [emoji for emoji, account_ids in reactors.items() if self._context.among(account_ids)]
+
+    async def is_mentioned(self, channel_id: Id, mentioned: Collection[Id]) -> bool:
+        """See ``Loaders``. Whoever is told of a message is in its server: everyone is he."""
+        roles = dict(zip(mentioned, await self._servers_of_roles.load_many([*mentioned]), strict=True))
+        if any(role_id == server_id for role_id, server_id in roles.items()):
+            return True
+        if any(server_id is not None for server_id in roles.values()):
+            return await super().is_mentioned(channel_id, mentioned)
+        return self._context.among(mentioned)
 
     @property
     def _viewer_id(self) -> Viewer:
@@ -104,6 +148,18 @@ class _EventLoaders(Loaders):
     ) -> dict[Id, T | None]:
         missing = [identity for identity in ids if identity not in found]
         return {**found, **(await personally(connection, missing) if missing else {})}
+
+
+async def _blockers(connection: Connection, ids: Sequence[Id]) -> dict[Id, Collection[Viewer] | None]:
+    """Who blocks each of them; ``None`` where these are too many."""
+    found = await accounts.blockers(connection, ids, ACCOUNTS_MAX)
+    return dict.fromkeys(ids) if found is None else {**found}
+
+
+async def _reactors(connection: Connection, ids: Sequence[int]) -> dict[int, Mapping[str, Collection[Viewer]] | None]:
+    """Who reacts to each of the messages, by emoji; ``None`` where these are too many."""
+    found = await message_queries.reactors(connection, ids, ACCOUNTS_MAX)
+    return dict.fromkeys(ids) if found is None else {**found}
 
 
 Rendered: TypeAlias = str | asyncio.Future[str] | asyncio.Future[str | None]
@@ -142,18 +198,46 @@ def _cursor_variable(text: str, operation: OperationDefinitionNode) -> str | Non
 
 
 class _Renderings:
-    """One event in one selection: for everybody, or by viewer.
+    """One event in one selection: for all of whom the same is true, or by viewer.
 
-    ``first`` is there while and after the first execution had to wait for something; it gives what turned out to be
-    good for everybody, or ``None``.
+    ``making`` is there while and after an execution had to wait for something; it gives what turned out to be good for
+    everybody, or ``None``. As long as none was ``personal``, there is one at a time.
     """
 
-    __slots__ = ("first", "own", "shared")
+    __slots__ = ("making", "own", "personal", "variants")
 
     def __init__(self) -> None:
-        self.shared: str | None = None
+        self.variants: list[tuple[Sequence[tuple[Collection[Viewer], bool]], str]] = []
         self.own: dict[Viewer, str | asyncio.Future[str]] = {}
-        self.first: asyncio.Future[str | None] | None = None
+        self.making: asyncio.Future[str | None] | None = None
+        self.personal = False
+
+    def of(self, viewer: Viewer) -> str | asyncio.Future[str] | None:
+        """What was, or is being, made that is good for him."""
+        for answers, text in self.variants:
+            for account_ids, found in answers:
+                if (viewer in account_ids) is not found:
+                    break
+            else:
+                return text
+        return self.own.get(viewer)
+
+    @property
+    def for_all(self) -> str | None:
+        """What was made that is good for everybody."""
+        return next((text for answers, text in self.variants if not answers), None)
+
+    def add(self, viewer: Viewer, context: EventContext, text: str) -> None:
+        """That came of an execution for this viewer."""
+        if context.personal or len(self.variants) == VARIANTS_MAX:
+            self.personal = True
+            self.own[viewer] = text
+            return
+        self.variants.append((context.answers, text))
+        if not context.answers:
+            self.own.clear()
+        else:
+            self.own.pop(viewer, None)
 
 
 class Renderer:
@@ -166,20 +250,18 @@ class Renderer:
     def render(self, event: Event, selection: Selection, caller: Context) -> Rendered:
         """The payload of a ``next`` message as JSON, now or later. ``caller`` is who asks.
 
-        All who come while the first is executed get one future: it gives ``None`` if what came of that is not good for
-        them, and they ask again.
+        Those who come while it is executed for another get one future: it gives ``None`` if what came of that may not
+        be good for them, and they ask again.
         """
-        made = event.renderings.get(selection.key)
+        made: _Renderings | None = event.renderings.get(selection.key)
         if made is None:
             made = event.renderings[selection.key] = _Renderings()
-        if made.shared is not None:
-            return made.shared
-        known = made.own.get(caller.viewer_id)
+        known = made.of(caller.viewer_id)
         if known is not None:
             return known
-        if made.first is None or made.first.done():
+        if made.personal or made.making is None or made.making.done():
             return self._execute(made, event, selection, caller)
-        return made.first
+        return made.making
 
     def _execute(
         self, made: _Renderings, event: Event, selection: Selection, caller: Context
@@ -198,9 +280,9 @@ class Renderer:
             return self._made(made, result, context, caller)
         rendering = asyncio.ensure_future(self._finish(made, result, context, caller))
         made.own[caller.viewer_id] = rendering
-        if made.first is None:
-            first = made.first = asyncio.get_running_loop().create_future()
-            rendering.add_done_callback(lambda _: first.set_result(made.shared))
+        if not made.personal:
+            making = made.making = event.making = asyncio.get_running_loop().create_future()
+            rendering.add_done_callback(lambda _: making.set_result(made.for_all))
         return rendering
 
     async def _finish(
@@ -210,9 +292,5 @@ class Renderer:
 
     def _made(self, made: _Renderings, result: ExecutionResult, context: EventContext, caller: Context) -> str:
         text = json_text(self._engine.answer(result, context))
-        if context.personal:
-            made.own[caller.viewer_id] = text
-        else:
-            made.shared = text
-            made.own.clear()
+        made.add(caller.viewer_id, context, text)
         return text

@@ -45,10 +45,30 @@ NOW: Final = -1
 RETRY_SECONDS = 1.0
 """Until a topic whose read failed reads again."""
 
+ADMISSION_SECONDS = 5.0
+"""So long it is relied on that whoever was admitted still is, where guards tell when that changes. It says how long a
+signal that was lost with its publisher can matter; ten thousand followers are then not looked at for each message."""
+
 FOLLOWERS_AT_ONCE = 100
 """Followers served before others in this process get a turn."""
 
+FOLLOWERS_FIRST = 8
+"""Followers of whom each is waited for, if he is the first to have something made of an event: most of the others want
+just that, and are spared to wait for it one by one."""
+
+MAKING_SECONDS_MAX = 0.5
+"""How long they are waited for."""
+
+REST_SECONDS_MAX = 0.1
+"""Of a topic with many followers and many changes: it takes half of the process's time for so long, and more of it
+beyond. What happens meanwhile is read together, and goes to each follower in one piece."""
+
 _log = structlog.get_logger(__name__)
+
+
+PATIENT_AT_ONCE = 2
+"""Of the topics that rest, so many are read at the same time, and for as long again none in their place: thousands may
+be woken by one message, of which the others of the process are to feel nothing."""
 
 
 class FollowLimits(Struct, frozen=True):
@@ -62,16 +82,18 @@ class Event:
     """Something that happened in a topic: ``payload`` for whoever follows, at ``position`` of the log.
 
     ``author_id`` is who did it, for those who block him. ``renderings`` holds what was made of the payload, by
-    selection: followers who asked for the same get the same bytes.
+    selection: followers who asked for the same get the same bytes. ``making`` is done when what is being made for the
+    first of them is.
     """
 
-    __slots__ = ("author_id", "payload", "position", "renderings")
+    __slots__ = ("author_id", "making", "payload", "position", "renderings")
 
     def __init__(self, position: int, payload: Any, author_id: Id | None = None) -> None:
         self.position = position
         self.payload = payload
         self.author_id = author_id
         self.renderings: dict[Any, Any] = {}
+        self.making: asyncio.Future[Any] | None = None
 
 
 class Reading(Struct, frozen=True):
@@ -99,12 +121,18 @@ class Source(Protocol):
 
     @property
     def guards(self) -> Collection[str]:
-        """Further channels: on a signal of theirs it is asked anew who may follow, and read."""
+        """Further channels: on a signal of theirs it is asked anew who may follow, and read.
+
+        Where there are none, nothing says when that changes: it is asked for whatever happens.
+        """
         ...
 
     @property
     def rest_seconds(self) -> float:
-        """How long it is not read again after it was read: what happens meanwhile is told together."""
+        """How long it is not read again after it was read: what happens meanwhile is told together.
+
+        More than zero says that it can wait: it is read in turn with all others of which that is true.
+        """
         ...
 
     async def start(self, connection: Connection) -> int:
@@ -187,10 +215,14 @@ class Topic:
     """One source while it is followed.
 
     ``_reading`` is held while anything is read that moves ``_position``, and while a follower goes live. ``_doubts``
-    counts the signals that somebody may have lost the right to follow, ``_settled`` is how many of them were looked at.
+    counts the signals that somebody may have lost the right to follow, ``_settled`` is how many of them were looked at,
+    and ``_looked`` when.
     """
 
-    def __init__(self, source: Source, signals: Signals, pool: Pool, limits: FollowLimits) -> None:
+    def __init__(
+        self, source: Source, signals: Signals, pool: Pool, limits: FollowLimits, turns: asyncio.Semaphore
+    ) -> None:
+        self._turns = turns
         self._source = source
         self._signals = signals
         self._pool = pool
@@ -203,14 +235,16 @@ class Topic:
         self._asked: asyncio.Future[None] | None = None
         self._reading = asyncio.Lock()
         self._held = False
+        self._guards = tuple(source.guards)
         self._doubts = self._settled = 0
+        self._looked = float("-inf")
         self._stack = AsyncExitStack()
 
     async def open(self) -> None:
         """Listen, then take note of how far the view has come."""
         await self._stack.enter_async_context(self._signals.watch(self._source.channel, self._wake))
         try:
-            for guard in self._source.guards:
+            for guard in self._guards:
                 await self._stack.enter_async_context(self._signals.watch(guard, self._doubt))
             async with self._pool.connection() as connection:
                 self._position = await self._source.start(connection)
@@ -301,6 +335,7 @@ class Topic:
         more = True
         began_ns = time.time_ns()
         while more:
+            began = time.monotonic()
             followers, arriving = tuple(self._followers), tuple(self._arriving)
             viewers = {follower.viewer for follower in (*followers, *arriving)}
             async with self._pool.connection() as connection:
@@ -314,19 +349,17 @@ class Topic:
                 if not events and doubts == self._settled:
                     self._forget_renderings()
                     return
-                admitted = await self._source.admitted(connection, viewers)
+                looks = not self._guards or doubts != self._settled or began - self._looked >= ADMISSION_SECONDS
+                admitted = await self._source.admitted(connection, viewers) if looks else None
                 hidden = await self._hidden(connection, viewers, events)
             self._put_out(arriving, admitted)
             if events:
                 self._position, self._newest = events[-1].position, events[-1]
             else:
                 self._forget_renderings()
-            for number, follower in enumerate(self._put_out(followers, admitted), 1):
-                for event in events:
-                    follower.take(event, hidden)
-                if number % FOLLOWERS_AT_ONCE == 0:
-                    await asyncio.sleep(0)
-            self._settled = doubts  # not before: what failed is asked again, and what came meanwhile is another doubt
+            await _deliver(events, self._put_out(followers, admitted), hidden)
+            if looks:  # not before: what failed is asked again, and what came meanwhile is another doubt
+                self._settled, self._looked = doubts, began
             if not events:
                 return
             metrics.PUSHES.inc(len(events) * len(followers))
@@ -373,15 +406,47 @@ class Topic:
         while True:
             await self._wanted.wait()
             if not self._held:
-                await self._look()
+                await self._look_in_turn()
                 continue
             async with self._signals.watch(PROGRESS, self._wake):
                 while self._held:  # still wanted, so it looks first: progress may have been made unheard
                     await self._wanted.wait()
-                    await self._look()
+                    await self._look_in_turn()
 
-    async def _look(self) -> None:
-        """Read what is new, once; afterwards rest, or have it tried again. Whoever asks gets it read at once."""
+    async def _look_in_turn(self) -> None:
+        """Look, and rest. What can wait looks in its turn, or at once when somebody asks."""
+        if not self._source.rest_seconds or not await self._take_turn():
+            await self._rest(await self._look())
+            return
+        started = time.perf_counter()
+        try:
+            rest = await self._look()
+            await self._rest(time.perf_counter() - started)
+        finally:
+            self._turns.release()
+        await self._rest(rest)
+
+    async def _take_turn(self) -> bool:
+        """Wait for a turn, or until somebody asks. Whether it is one, to be given back."""
+        taking, hurry = asyncio.create_task(self._turns.acquire()), asyncio.create_task(self._hurry.wait())
+        try:
+            await asyncio.wait((taking, hurry), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await end(taking, hurry)
+            if not taking.cancelled():
+                self._turns.release()
+            raise
+        await end(taking, hurry)
+        return not taking.cancelled()
+
+    async def _rest(self, seconds: float) -> None:
+        """Whoever asks is not kept waiting."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+
+    async def _look(self) -> float:
+        """Read what is new, once, or have it tried again. How long to rest afterwards."""
         self._wanted.clear()
         self._hurry.clear()
         asked, self._asked = self._asked or asyncio.get_running_loop().create_future(), None
@@ -403,10 +468,24 @@ class Topic:
             rest = 0.0
         else:
             asked.set_result(None)
-            # A topic with many followers and many changes takes half of the process's time at most; what happens
-            # meanwhile is read together.
-            rest = max(time.perf_counter() - started, self._source.rest_seconds)
+            rest = max(min(time.perf_counter() - started, REST_SECONDS_MAX), self._source.rest_seconds)
         asked.exception()  # whoever waits for it raises it; nobody has to wait
-        with suppress(TimeoutError):
-            async with asyncio.timeout(rest):
-                await self._hurry.wait()
+        return rest
+
+
+async def _deliver(
+    events: Sequence[Event], followers: Collection[Follower], hidden: Collection[tuple[Viewer, Id]]
+) -> None:
+    for number, follower in enumerate(followers, 1):
+        for event in events:
+            follower.take(event, hidden)
+        if number % FOLLOWERS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        elif number <= FOLLOWERS_FIRST:
+            await _made(events)
+
+
+async def _made(events: Sequence[Event]) -> None:
+    """Wait for what is being made of them for the first who asked."""
+    if making := [event.making for event in events if event.making is not None and not event.making.done()]:
+        await asyncio.wait(making, timeout=MAKING_SECONDS_MAX)

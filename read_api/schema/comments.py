@@ -136,7 +136,6 @@ class Comment(Node):
         )
 
     async def _is_hidden(self, info: Info) -> bool:
-        row, context = self.row, info.context
-        if self.author_not_blocked or row.author_id is None or context.viewer_id is None:
+        if self.author_not_blocked or self.row.author_id is None:
             return False
-        return await context.loaders.blocked.load(row.author_id)
+        return await info.context.loaders.blocks(self.row.author_id)

@@ -164,7 +164,10 @@ class MessageMutations:
         """``DeleteMessage``."""
         return await answer(info, input, MessagePayload, lambda: DeleteMessage(message_id=_message(input.message_id)))
 
-    @strawberry.mutation(description="React to a message. Needs ADD_REACTIONS.")
+    @strawberry.mutation(
+        description="React to a message. Needs ADD_REACTIONS. Beyond 20 different emoji (it is a setting), "
+        "TOO_MANY_EMOJI: those that anybody ever brought can still be used."
+    )
     async def add_reaction(self, info: Info, input: ReactionInput) -> MessagePayload:
         """``AddReaction``."""
 

@@ -77,9 +77,7 @@ class Reaction:
     @strawberry.field(description="Whether you did.")
     async def viewer_reacted(self, info: Info) -> bool:
         """Whether the viewer did."""
-        if info.context.viewer_id is None:
-            return False
-        return self.row.emoji in await info.context.loaders.reacted.load(self.row.message_id)
+        return self.row.emoji in await info.context.loaders.reacted_with(self.row.message_id)
 
 
 @strawberry.type(description="What a message said at some time.")
@@ -185,13 +183,8 @@ class Message(Node):
     @strawberry.field(description="Whether it mentions you, by name, by a role that you hold now, or with everyone.")
     async def mentions_viewer(self, info: Info) -> bool:
         """Whether it mentions the viewer."""
-        if not self.row.mentions or info.context.viewer_id is None:
-            return False
-        mentioned = unpacked(self.row.mentions)
-        if info.context.viewer_id in mentioned:
-            return True
-        channel = await info.context.loaders.channels.load(self.row.channel_id)
-        return channel is not None and not channel.inside.targets.isdisjoint(mentioned)
+        row = self.row
+        return bool(row.mentions) and await info.context.loaders.is_mentioned(row.channel_id, unpacked(row.mentions))
 
     @strawberry.field(description="How people reacted: the 20 most frequent emoji, these first; none once deleted.")
     async def reactions(self, info: Info) -> list[Reaction]:
@@ -224,10 +217,9 @@ class Message(Node):
         return self.row.deleted_at is not None
 
     async def _is_hidden(self, info: Info) -> bool:
-        row, context = self.row, info.context
-        if self.author_not_blocked or row.author_id is None or context.viewer_id is None:
+        if self.author_not_blocked or self.row.author_id is None:
             return False
-        return await context.loaders.blocked.load(row.author_id)
+        return await info.context.loaders.blocks(self.row.author_id)
 
 
 @strawberry.type(

@@ -23,7 +23,7 @@ from infra.secrets import FILE_NAME
 from infra.settings import Settings, load_settings
 from streams.cli.console import DataDir, Output, OutputOption
 from streams.cli.events import open_log
-from streams.cli.findings import CLOCK_SECONDS_MAX, PARKED_FIX, Finding, show_findings
+from streams.cli.findings import CLOCK_SECONDS_MAX, PARKED_FIX, Finding, message_ids, show_findings
 from streams.cli.projections import standing
 from streams.cli.session import engines
 
@@ -125,6 +125,11 @@ def _secrets(settings: Settings, log: GroupCommitStore) -> Finding:
     return Finding("secrets", True, f"{FILE_NAME} belongs to this data")
 
 
+def _message_ids(settings: Settings, log: GroupCommitStore) -> Finding:
+    with connect(settings.engine_urls()[0]) as connection:
+        return message_ids(connection)
+
+
 def _log(settings: Settings, log: GroupCommitStore) -> Finding:
     head = log.head_sync()
     if head == 0:
@@ -187,6 +192,7 @@ CHECKS: dict[str, Callable[[Settings, GroupCommitStore], Finding]] = {
     "redis": _redis,
     "schema": _schema,
     "secrets": _secrets,
+    "message ids": _message_ids,
     "log": _log,
     "clock": _clock,
     "views": _views,

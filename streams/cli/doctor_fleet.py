@@ -26,7 +26,7 @@ from infra.telemetry.lag import read_lag
 from projections.catalogue import ALL
 from schemas.topics import TOPICS
 from streams.cli.console import counted
-from streams.cli.findings import CLOCK_SECONDS_MAX, PARKED_FIX, Finding
+from streams.cli.findings import CLOCK_SECONDS_MAX, PARKED_FIX, Finding, message_ids
 from streams.topic_plan import plan
 from streams.views import list_views
 
@@ -211,6 +211,11 @@ def _dead_letters(settings: Settings) -> Finding:
     return Finding("dead letters", True, "none")
 
 
+def _message_ids(settings: Settings) -> Finding:
+    with _primary(settings) as connection:
+        return message_ids(connection)
+
+
 _CLOCKS: Final = """
 WITH newest AS (
     SELECT notification_id, (convert_from(state, 'UTF8')::json -> 'meta' ->> 'recorded_at')::timestamptz AS at
@@ -271,6 +276,7 @@ CHECKS: Final[dict[str, Check]] = {
     "kafka": _kafka,
     "cassandra": _cassandra,
     "schema": _schema,
+    "message ids": _message_ids,
     "relay": _relay,
     "views": _views,
     "dead letters": _dead_letters,

@@ -1,12 +1,14 @@
 """What a doctor finds, and how it is shown."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from psycopg import Connection
 from rich.markup import escape
 
+from infra.snowflakes import numbers_held
 from streams.cli.console import ERROR, OK, Output, out, show_json
 
 CLOCK_SECONDS_MAX: Final = 5
@@ -23,6 +25,19 @@ class Finding(Struct, frozen=True):
     ok: bool
     found: str
     fix: str = ""
+
+
+def message_ids(connection: Connection[Any]) -> Finding:
+    """Whether one more process could make ids of messages."""
+    held, numbers = numbers_held(connection)
+    found = f"{held:,} of {numbers:,} numbers are held by processes that make ids"
+    if held >= numbers:
+        fix = (
+            "Stop processes of moot api. A number is free 30 s after who held it has ended, or, where the clock of"
+            " PostgreSQL was set back, once it has caught up."
+        )
+        return Finding("message ids", False, found, fix)
+    return Finding("message ids", True, found)
 
 
 def show_findings(findings: Sequence[Finding], output: Output) -> int:

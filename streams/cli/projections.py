@@ -1,6 +1,6 @@
 """``moot projections``: how far each view has come, and how to build one anew. Dead letters are in ``parked``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Any
 
@@ -64,14 +64,16 @@ def list_projections(data_dir: DataDir = None, output: OutputOption = Output.TAB
         show_json({"head": head, "projections": rows})
     else:
         columns = ("projection", "version", "built", "position", "lag", "rows", "parked", "state")
-        cells = [[row[column] for column in columns] for row in rows]
-        show_table(columns, cells, right=("version", "built", "position", "lag", "rows", "parked"))
+        show_table(columns, table_rows(rows, columns), right=("version", "built", "position", "lag", "rows", "parked"))
         words.print(f"The log ends at position {head:,}.")
     return OK if all(row["state"] == "in sync" for row in rows) else PENDING
 
 
 def standing(connection: psycopg.Connection[Any], head: int) -> list[dict[str, Any]]:
-    """Each projection: its version, the built one, position, lag in events, rows (estimated), dead letters, a word."""
+    """Each projection: its version, the built one, position, lag in events, rows, dead letters, a word.
+
+    The rows are estimated; those of a view that is kept in Cassandra are not known.
+    """
     return [
         {
             "projection": view.name,
@@ -80,11 +82,18 @@ def standing(connection: psycopg.Connection[Any], head: int) -> list[dict[str, A
             "position": view.position,
             "lag": view.lag_events,
             "rows": view.rows,
+            "kept_in": "Cassandra" if view.in_cassandra else "PostgreSQL",
             "parked": view.parked,
             "state": _state(view, head),
         }
         for view in list_views(connection, ALL.values(), head)
     ]
+
+
+def table_rows(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> list[list[Any]]:
+    """What ``standing`` says as a person reads it."""
+    read = [row if row["rows"] is not None else {**row, "rows": f"- ({row['kept_in']})"} for row in rows]
+    return [[row[column] for column in columns] for row in read]
 
 
 def _state(view: ViewStatus, head: int) -> str:

@@ -6,7 +6,7 @@ Nothing here waits for Kafka, and nothing else of a worker waits for PostgreSQL.
 import os
 import socket
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import psycopg
@@ -68,6 +68,7 @@ class Folding:
     After an exception it may be called again: what was committed is left out then. ``join_fleet`` comes with each
     connection, so it keeps the embedded runner out for as long as it is connected. ``breaker`` is one for all groups of
     a process: while PostgreSQL is away one of them looks whether it is back, and the others raise ``PostgresAway``.
+    These keep their connections: where only new ones are refused, theirs are whole.
     """
 
     def __init__(
@@ -95,6 +96,8 @@ class Folding:
         self._connection: Connection[Any] | None = None
         self._opened: Connection[Any] | None = None
         """The same, also while it is being prepared."""
+        self._doubted = False
+        """Whether the connection may have broken since it was last used."""
         self._looked_for: frozenset[int] = frozenset()
 
     @property
@@ -114,12 +117,8 @@ class Folding:
 
     def look(self, partitions: Collection[int]) -> dict[int, Start]:
         """Where to read those partitions from; all others are forgotten."""
-        try:
-            with self._breaker.guarding(_is_away):
-                starts = self._folder.look(self._connected(), partitions)
-        except AWAY:
-            self._disconnect()
-            raise
+        with self._asking():
+            starts = self._folder.look(self._connected(), partitions)
         if self._publisher is not None and not self._looked_for.issuperset(partitions):
             # Whoever had them may have been killed between a commit and its signals.
             self._publisher.say_lost()
@@ -129,10 +128,9 @@ class Folding:
     def looks_otherwise(self) -> bool:
         """Whether other views are stale by now than when it was looked."""
         try:
-            with self._breaker.guarding(_is_away):
+            with self._asking():
                 return self._folder.looks_otherwise(self._connected())
         except AWAY:
-            self._disconnect()
             return False
 
     def fold(self, reads: Sequence[Read], events_max: int) -> Folded:
@@ -141,11 +139,10 @@ class Folding:
         Raises ``StaleCheckpoint``: look again then; one of ``AWAY``: PostgreSQL does not answer; ``WrongMasterKey``.
         """
         try:
-            with self._breaker.guarding(_is_away):
+            with self._asking():
                 return self._fold(reads, events_max)
         except AWAY:
             self._looked_for = frozenset()  # what it was doing may have been committed, and its signals not sent
-            self._disconnect()
             raise
         except StaleCheckpoint:
             self._looked_for = frozenset()  # somebody else has it, or a rebuild, which signals nothing
@@ -161,6 +158,19 @@ class Folding:
     def close(self) -> None:
         """Let go of the connection."""
         self._disconnect()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Around what asks PostgreSQL: after one of ``AWAY`` the connection is given up, unless it was not asked."""
+        try:
+            with self._breaker.guarding(_is_away):
+                yield
+        except PostgresAway:
+            self._doubted = True
+            raise
+        except AWAY:
+            self._disconnect()
+            raise
 
     def _fold(self, reads: Sequence[Read], events_max: int) -> Folded:
         events = commits = 0
@@ -179,6 +189,11 @@ class Folding:
         return Folded(events, commits)
 
     def _connected(self) -> Connection[Any]:
+        if self._doubted and self._connection is not None:
+            # Were each group to fail once after an outage, these failures together would open the breaker anew.
+            with suppress(psycopg.OperationalError, psycopg.InterfaceError):
+                self._connection.execute("SELECT 1")
+        self._doubted = False
         if self._connection is None or self._connection.closed:
             self._opened = connection = connect(self._conninfo)
             try:

@@ -182,6 +182,17 @@ def test_reactions(talk: Talk) -> None:
     assert refused(talk.bob, "addReaction", "ReactionInput", messageId=said["id"], emoji="yes") == "INVALID_VALUE"
 
 
+def test_a_message_takes_twenty_different_emoji(talk: Talk) -> None:
+    said = talk.say(talk.ada, "One")["id"]
+    for number in range(20):
+        who = (talk.ada, talk.bob)[number % 2]
+        reacted = talk.act(who, "addReaction", "ReactionInput", messageId=said, emoji=chr(0x1F600 + number))
+    assert len(reacted["reactions"]) == 20
+    assert refused(talk.bob, "addReaction", "ReactionInput", messageId=said, emoji="🐘") == "TOO_MANY_EMOJI"
+    joined = talk.act(talk.bob, "addReaction", "ReactionInput", messageId=said, emoji=chr(0x1F600))
+    assert joined["reactions"][0] == {"emoji": chr(0x1F600), "count": 2, "viewerReacted": True}
+
+
 def test_unread_is_what_others_wrote_after_the_marker(talk: Talk) -> None:
     assert talk.unread(talk.bob) == (0, 0, None)
     first, second = talk.say(talk.ada, "One"), talk.say(talk.ada, f"Two @{talk.bob.name}")

@@ -7,23 +7,13 @@ documentation has it, over the same rows by the same statements (and without che
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from random import Random
 from typing import Any
-from uuid import uuid4
 
-import psutil
 import uvloop
 from msgspec import Struct
 
-from commands.handling import Caller
 from domain.account import Register
 from domain.ballot import CastVote
 from domain.comment import SubmitComment
@@ -31,12 +21,10 @@ from domain.community import CreateCommunity
 from domain.event import Id
 from domain.post import SubmitPost
 from infra.composition import Moot, open_moot
-from infra.embedded import start_engines
-from infra.migrate import migrate
-from infra.secrets import load_or_create_secrets
-from infra.settings import ROOT, Settings, load_settings
+from infra.settings import Settings
 from projections.catalogue import ALL
 from streams.runner import Runner
+from tests.bench.serving import Served, act, empty_site, said, served
 
 ACCOUNTS, COMMUNITIES, POSTS, VOTES, COMMENTS = 300, 40, 2_000, 6_000, 1_000
 CLIENTS = 4
@@ -63,15 +51,10 @@ class Measured(Struct):
 def run(long: bool) -> list[dict[str, Any]]:
     """The results ``rps_per_core``, ``queries_per_request`` and ``p99``."""
     seconds = SECONDS_LONG if long else SECONDS
-    with tempfile.TemporaryDirectory(prefix="moot-bench-") as folder:
-        settings = load_settings({}, data_dir=Path(folder))
-        with start_engines(settings, durable=False) as engines:
-            migrate(engines.database_url)
-            load_or_create_secrets(Path(folder), has_data=False)
-            settings = engines.settings
-            viewer_id, token = uvloop.run(_fill(settings))
-            stock = _measure("stock", settings, viewer_id, token, seconds)
-            ours = _measure("ours", settings, viewer_id, token, seconds)
+    with empty_site(durable=False) as settings:
+        viewer_id, token = uvloop.run(_fill(settings))
+        stock = _measure("stock", settings, viewer_id, token, seconds)
+        ours = _measure("ours", settings, viewer_id, token, seconds)
     return [
         {
             "name": "rps_per_core",
@@ -143,7 +126,7 @@ async def _fill(settings: Settings) -> tuple[Id, str]:
             ],
         )
         for post in posts:
-            await moot.commands.execute(CastVote(target_id=post, value=1), _caller(people[0]))
+            await act(moot, CastVote(target_id=post, value=1), people[0])
         runner = Runner(moot.database_url, moot.store, ALL.values(), moot.publisher)
         runner.start()
         caught_up = await asyncio.to_thread(runner.wait, await moot.store.head(), 120.0)
@@ -156,47 +139,12 @@ async def _fill(settings: Settings) -> tuple[Id, str]:
         return people[0], grant.access_token
 
 
-def _caller(account_id: Id | None) -> Caller:
-    return Caller(account_id, Id(str(uuid4())), str(uuid4()))
-
-
 async def _all(moot: Moot, commands: list[tuple[Any, Id | None]], at_once: int = 100) -> list[Id]:
     found: list[Id] = []
     for start in range(0, len(commands), at_once):
-        outcomes = await asyncio.gather(
-            *(
-                moot.commands.execute(command, _caller(account_id))
-                for command, account_id in commands[start : start + at_once]
-            )
-        )
-        found.extend(outcome.subject_id for outcome in outcomes)
+        some = commands[start : start + at_once]
+        found.extend(await asyncio.gather(*(act(moot, command, account_id) for command, account_id in some)))
     return found
-
-
-@contextmanager
-def _server(which: str, settings: Settings, viewer_id: Id) -> Iterator[tuple[psutil.Process, int]]:
-    """A server, with its process and port."""
-    database_url, redis_url = settings.engine_urls()
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "tests.bench.api_server", which, viewer_id],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "MOOT_DATA_DIR": str(settings.data_dir),
-            "MOOT_DATABASE_URL": database_url,
-            "MOOT_REDIS_URL": redis_url,
-            "MOOT_ACCESS_TOKEN_SECONDS": "900",
-        },
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield psutil.Process(process.pid), int(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def _measure(which: str, settings: Settings, viewer_id: Id, token: str, seconds: float) -> Measured:
@@ -206,18 +154,19 @@ def _measure(which: str, settings: Settings, viewer_id: Id, token: str, seconds:
         f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nAccept: application/json\r\n"
         f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode() + body
-    with _server(which, settings, viewer_id) as (process, port):
-        found = uvloop.run(_ask(process, port, request, seconds))
-    sys.stderr.write(
+    with served(settings, "api_server", which, viewer_id, MOOT_ACCESS_TOKEN_SECONDS="900") as server:
+        found = uvloop.run(_ask(server, request, seconds))
+    said(
         f"{which}: {found.rate:,.0f} requests/s a core, {found.queries:.2f} statements each, "
-        f"p99 {found.p99 * 1000:.1f} ms\n"
+        f"p99 {found.p99 * 1000:.1f} ms"
     )
     return found
 
 
-async def _ask(process: psutil.Process, port: int, request: bytes, seconds: float) -> Measured:
+async def _ask(server: Served, request: bytes, seconds: float) -> Measured:
+    port = server.port
     await _client(port, request, time.perf_counter() + WARM_UP_SECONDS)
-    before, sent = _processor_seconds(process), await _count(port)
+    before, sent = server.processor_seconds, await _count(port)
     taken = [
         latency
         for latencies in await asyncio.gather(
@@ -225,7 +174,7 @@ async def _ask(process: psutil.Process, port: int, request: bytes, seconds: floa
         )
         for latency in latencies
     ]
-    used, statements = _processor_seconds(process) - before, await _count(port) - sent
+    used, statements = server.processor_seconds - before, await _count(port) - sent
     taken.sort()
     return Measured(len(taken) / used, statements / len(taken), taken[int(len(taken) * 0.99)])
 
@@ -258,8 +207,3 @@ async def _count(port: int) -> int:
     writer.close()
     await writer.wait_closed()
     return int(answer.rsplit(b"\r\n", 1)[-1] if b"chunked" not in answer else answer.split(b"\r\n")[-4])
-
-
-def _processor_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)

@@ -1,21 +1,15 @@
 """What the benchmarks of the chat share: servers full of people, those who write, those who follow, and a gateway."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
-from typing import Any
 from uuid import uuid4
 
-import psutil
 from msgspec import Struct
 
-from commands.handling import Caller
 from commands.ports import Append
 from domain.account import Register
 from domain.channel import CreateChannel
@@ -24,11 +18,12 @@ from domain.ids import derived, server_member_id
 from domain.server import CreateServer
 from domain.server_member import ServerJoined
 from infra.composition import Moot, open_moot
-from infra.settings import ROOT, Settings
+from infra.settings import Settings
 from infra.tokens import AccessTokens
 from read_api.ids import Kind, global_id
 from schemas.envelope import Metadata
 from tests.bench.live import Asking, Subscriber
+from tests.bench.serving import Served, act, percentile, served
 
 SENDERS = 50
 """Accounts that write: nobody writes faster than people may."""
@@ -59,8 +54,7 @@ class Timed(Struct):
 
     def milliseconds(self, percent: int) -> float:
         """That percentile, over the messages."""
-        ordered = sorted(self.taken)
-        return max(1000 * ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 0.01)
+        return percentile([1000 * each for each in self.taken], percent)
 
     @property
     def per_delivery(self) -> float:
@@ -75,12 +69,9 @@ async def fill(settings: Settings, rooms: Sequence[tuple[int, int]]) -> list[Roo
 
 
 async def _room(moot: Moot, number: int, members: int, present: int) -> Room:
-    async def do(command: Any, by: Id | None = None) -> Id:
-        return (await moot.commands.execute(command, Caller(by, Id(str(uuid4())), str(uuid4())))).subject_id
-
-    senders = [await do(Register(name=f"sender_{number}_{each}")) for each in range(SENDERS)]
-    server = await do(CreateServer(f"Server {number}"), senders[0])
-    channel = await do(CreateChannel(server, "general"), senders[0])
+    senders = [await act(moot, Register(name=f"sender_{number}_{each}")) for each in range(SENDERS)]
+    server = await act(moot, CreateServer(f"Server {number}"), senders[0])
+    channel = await act(moot, CreateChannel(server, "general"), senders[0])
     others = [derived("member of a bench", str(number), str(each)) for each in range(members - SENDERS)]
     joining = senders[1:] + others
     for start in range(0, len(joining), MEMBERS_AT_ONCE):
@@ -116,54 +107,9 @@ async def _tokens(moot: Moot, accounts: Sequence[Id]) -> list[str]:
     return [tokens.issue(account_id, session_id) for account_id, session_id in sessions.items()]
 
 
-def said(words: str) -> None:
-    """Tell how far it is."""
-    sys.stderr.write(f"{datetime.now(UTC):%H:%M:%S} {words}\n")
-    sys.stderr.flush()
-
-
-class Served(Struct):
-    """A process that serves, and its port."""
-
-    port: int
-    process: psutil.Process
-
-    @property
-    def processor_seconds(self) -> float:
-        """Of the process, so far."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
-
-    @property
-    def memory_bytes(self) -> int:
-        """Of the process, as it resides now."""
-        return int(self.process.memory_info().rss)
-
-
-@contextmanager
-def served(settings: Settings, *words: str) -> Iterator[Served]:
-    """A server process; with the word ``gateway`` it keeps no views and only serves."""
-    database_url, redis_url = settings.engine_urls()
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "tests.bench.live_server", *words],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "MOOT_DATA_DIR": str(settings.data_dir),
-            "MOOT_DATABASE_URL": database_url,
-            "MOOT_REDIS_URL": redis_url,
-            "MOOT_MESSAGES_SECONDS_EACH": "0.001",
-        },
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield Served(int(process.stdout.readline()), psutil.Process(process.pid))
-    finally:
-        process.terminate()
-        process.wait(30)
+def chat_server(settings: Settings, *words: str) -> AbstractContextManager[Served]:
+    """A server process that lets people write as fast as they like; with the word ``gateway`` it keeps no views."""
+    return served(settings, "live_server", *words, MOOT_MESSAGES_SECONDS_EACH="0.001")
 
 
 class Followers:

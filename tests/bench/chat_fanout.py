@@ -6,17 +6,12 @@ them follow by Strawberry's own handler over the same topics, in a gateway of it
 serialisation for each client. Everything shares this machine's cores: gateway, API, views, database, clients.
 """
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from infra.embedded import start_engines
-from infra.migrate import migrate
-from infra.secrets import load_or_create_secrets
-from infra.settings import load_settings
-from tests.bench.chat import Followers, Room, Served, Timed, Writing, fill, said, served, timed
+from tests.bench.chat import Followers, Room, Timed, Writing, chat_server, fill, timed
+from tests.bench.serving import Served, empty_site, said
 
 SUBSCRIBERS = (1_000, 5_000, 10_000)
 PER_SECOND = 10.0
@@ -39,21 +34,16 @@ class _Found:
 def run(long: bool) -> list[dict[str, Any]]:
     """The results ``p99_1000`` to ``p99_10000``, with their ``p50``, ``cpu_per_delivery`` and ``memory_per_socket``."""
     messages = int(PER_SECOND * (SECONDS_LONG if long else SECONDS))
-    with tempfile.TemporaryDirectory(prefix="moot-bench-") as folder:
-        settings = load_settings({}, data_dir=Path(folder))
-        with start_engines(settings) as engines:
-            migrate(engines.database_url)
-            load_or_create_secrets(Path(folder), has_data=False)
-            settings = engines.settings
-            (room,) = uvloop.run(fill(settings, [(MEMBERS, SUBSCRIBERS[-1])]))
-            said(f"{MEMBERS:,} members have joined")
-            with served(settings) as api:
-                with served(settings, "gateway") as gateway:
-                    stock = uvloop.run(
-                        _measure(api, gateway, room, "/stock", SUBSCRIBERS[:1], STOCK_MESSAGES, STOCK_PER_SECOND)
-                    )
-                with served(settings, "gateway") as gateway:
-                    ours = uvloop.run(_measure(api, gateway, room, "/graphql", SUBSCRIBERS, messages, PER_SECOND))
+    with empty_site() as settings:
+        (room,) = uvloop.run(fill(settings, [(MEMBERS, SUBSCRIBERS[-1])]))
+        said(f"{MEMBERS:,} members have joined")
+        with chat_server(settings) as api:
+            with chat_server(settings, "gateway") as gateway:
+                stock = uvloop.run(
+                    _measure(api, gateway, room, "/stock", SUBSCRIBERS[:1], STOCK_MESSAGES, STOCK_PER_SECOND)
+                )
+            with chat_server(settings, "gateway") as gateway:
+                ours = uvloop.run(_measure(api, gateway, room, "/graphql", SUBSCRIBERS, messages, PER_SECOND))
     return list(_results(ours, stock))
 
 

@@ -6,17 +6,12 @@ channel, from its acknowledgement until the last of the 100 has it; the baseline
 """
 
 import asyncio
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from infra.embedded import start_engines
-from infra.migrate import migrate
-from infra.secrets import load_or_create_secrets
-from infra.settings import load_settings
-from tests.bench.chat import Followers, Room, Served, Timed, Writing, fill, said, served, timed
+from tests.bench.chat import Followers, Room, Timed, Writing, chat_server, fill, timed
+from tests.bench.serving import Served, empty_site, said
 
 MEMBERS = 50_000
 PRESENT, QUIET = 500, 100
@@ -28,16 +23,11 @@ GOAL_RATIO = 2.0
 def run(long: bool) -> list[dict[str, Any]]:
     """The result ``p99_quiet``."""
     seconds = SECONDS_LONG if long else SECONDS
-    with tempfile.TemporaryDirectory(prefix="moot-bench-") as folder:
-        settings = load_settings({}, data_dir=Path(folder))
-        with start_engines(settings) as engines:
-            migrate(engines.database_url)
-            load_or_create_secrets(Path(folder), has_data=False)
-            settings = engines.settings
-            large, small = uvloop.run(fill(settings, [(MEMBERS, PRESENT), (QUIET + 50, QUIET)]))
-            said(f"{MEMBERS:,} members have joined")
-            with served(settings) as api, served(settings, "gateway") as gateway:
-                idle, flooded = uvloop.run(_measure(api, gateway, large, small, seconds))
+    with empty_site() as settings:
+        large, small = uvloop.run(fill(settings, [(MEMBERS, PRESENT), (QUIET + 50, QUIET)]))
+        said(f"{MEMBERS:,} members have joined")
+        with chat_server(settings) as api, chat_server(settings, "gateway") as gateway:
+            idle, flooded = uvloop.run(_measure(api, gateway, large, small, seconds))
     value, before = flooded.milliseconds(99), idle.milliseconds(99)
     return [
         {

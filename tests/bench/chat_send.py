@@ -6,28 +6,21 @@ community, which is decided from two and paced by nobody.
 """
 
 import asyncio
-import tempfile
 import time
 from itertools import count
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import uvloop
 
-from commands.handling import Caller
 from domain.account import Register
 from domain.community import CreateCommunity
-from domain.event import Id
 from infra.composition import open_moot
-from infra.embedded import start_engines
-from infra.migrate import migrate
-from infra.secrets import load_or_create_secrets
-from infra.settings import Settings, load_settings
+from infra.settings import Settings
 from read_api.ids import Kind, global_id
 from tests.bench.append import Latencies
-from tests.bench.chat import BODY, SEND, Room, fill, said, served
+from tests.bench.chat import BODY, SEND, Room, chat_server, fill
 from tests.bench.live import Asking
+from tests.bench.serving import act, empty_site, said
 
 CLIENTS = 32
 SECONDS, SECONDS_LONG = 8.0, 30.0
@@ -38,20 +31,15 @@ POST = "mutation($input: SubmitPostInput!) { submitPost(input: $input) { positio
 def run(long: bool) -> list[dict[str, Any]]:
     """The results ``rate`` and ``p99``."""
     seconds = SECONDS_LONG if long else SECONDS
-    with tempfile.TemporaryDirectory(prefix="moot-bench-") as folder:
-        settings = load_settings({}, data_dir=Path(folder))
-        with start_engines(settings) as engines:
-            migrate(engines.database_url)
-            load_or_create_secrets(Path(folder), has_data=False)
-            settings = engines.settings
-            (room,) = uvloop.run(fill(settings, [(100, 0)]))
-            community = uvloop.run(_community(settings))
-            with served(settings) as views, served(settings, "gateway") as api:
-                assert views.port != api.port
-                message = {"channelId": room.channel_id, "body": BODY}
-                post = {"communityId": community, "title": "A title", "body": BODY}
-                posts = uvloop.run(_ask(api.port, room, POST, post, seconds / 2))
-                sent = uvloop.run(_ask(api.port, room, SEND, message, seconds))
+    with empty_site() as settings:
+        (room,) = uvloop.run(fill(settings, [(100, 0)]))
+        community = uvloop.run(_community(settings))
+        with chat_server(settings) as views, chat_server(settings, "gateway") as api:
+            assert views.port != api.port
+            message = {"channelId": room.channel_id, "body": BODY}
+            post = {"communityId": community, "title": "A title", "body": BODY}
+            posts = uvloop.run(_ask(api.port, room, POST, post, seconds / 2))
+            sent = uvloop.run(_ask(api.port, room, SEND, message, seconds))
     return [
         {
             "name": "rate",
@@ -76,11 +64,8 @@ def run(long: bool) -> list[dict[str, Any]]:
 
 async def _community(settings: Settings) -> str:
     async with open_moot(settings) as moot:
-        caller = Caller(None, Id(str(uuid4())), str(uuid4()))
-        owner = (await moot.commands.execute(Register(name="holder"), caller)).subject_id
-        caller = Caller(owner, Id(str(uuid4())), str(uuid4()))
-        made = await moot.commands.execute(CreateCommunity(name="place", title="A place"), caller)
-        return global_id(Kind.COMMUNITY, made.subject_id)
+        owner = await act(moot, Register(name="holder"))
+        return global_id(Kind.COMMUNITY, await act(moot, CreateCommunity(name="place", title="A place"), owner))
 
 
 async def _ask(port: int, room: Room, mutation: str, fields: dict[str, Any], seconds: float) -> Latencies:

@@ -10,31 +10,21 @@ import base64
 import json
 import os
 import struct
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from random import Random
 from typing import Any, cast
-from uuid import uuid4
 
 import uvloop
 from msgspec import Struct
 
-from commands.handling import Caller
 from domain.account import Register
 from domain.community import CreateCommunity
-from domain.event import Id
 from domain.post import SubmitPost
 from infra.composition import open_moot
-from infra.embedded import start_engines
-from infra.migrate import migrate
-from infra.secrets import load_or_create_secrets
-from infra.settings import ROOT, Settings, load_settings
+from infra.settings import Settings
 from read_api.ids import Kind, global_id
+from tests.bench.serving import act, empty_site, percentile, said, served
 
 VOTES = {1: 120, 100: 50, 1000: 20}
 LONG = 4
@@ -61,71 +51,32 @@ class Site(Struct):
 
 def run(long: bool) -> list[dict[str, Any]]:
     """The results ``p50_1``, ``p99_1``, ``p99_100`` and ``p99_1000``."""
-    with tempfile.TemporaryDirectory(prefix="moot-bench-") as folder:
-        settings = load_settings({}, data_dir=Path(folder))
-        with start_engines(settings) as engines:
-            migrate(engines.database_url)
-            load_or_create_secrets(Path(folder), has_data=False)
-            site = uvloop.run(_fill(engines.settings))
-            with server(engines.settings) as port:
-                ours, stock = uvloop.run(_measure(port, site, LONG if long else 1))
+    with empty_site() as settings:
+        site = uvloop.run(_fill(settings))
+        with served(settings, "live_server") as api:
+            ours, stock = uvloop.run(_measure(api.port, site, LONG if long else 1))
     wanted = (("p50_1", 1, 50), ("p99_1", 1, 99), ("p99_100", 100, 99), ("p99_1000", 1000, 99))
     return [
         {
             "name": name,
-            "value": round(_percentile(ours[subscribers], percent), 1),
+            "value": round(percentile(ours[subscribers], percent), 1),
             "unit": "ms",
-            "baseline": round(_percentile(stock[subscribers], percent), 1),
-            "ratio": round(_percentile(stock[subscribers], percent) / _percentile(ours[subscribers], percent), 2),
+            "baseline": round(percentile(stock[subscribers], percent), 1),
+            "ratio": round(percentile(stock[subscribers], percent) / percentile(ours[subscribers], percent), 2),
             "goal": f"under {GOAL_MS:.0f} ms at 100 subscribers",
-            "holds": subscribers > 100 or _percentile(ours[subscribers], percent) < GOAL_MS,
+            "holds": subscribers > 100 or percentile(ours[subscribers], percent) < GOAL_MS,
         }
         for name, subscribers, percent in wanted
     ]
 
 
-def _percentile(milliseconds: list[float], percent: int) -> float:
-    ordered = sorted(milliseconds)
-    return max(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 0.01)
-
-
 async def _fill(settings: Settings) -> Site:
     async with open_moot(settings) as moot:
-
-        async def do(command: Any, by: Id | None = None) -> Id:
-            return (await moot.commands.execute(command, Caller(by, Id(str(uuid4())), str(uuid4())))).subject_id
-
-        voters = [await do(Register(name=f"voter_{n}", display_name=f"Voter {n}")) for n in range(VOTERS)]
-        place = await do(CreateCommunity(name="place", title="A place"), voters[0])
-        post = await do(SubmitPost(community_id=place, kind="text", title="To vote on", body=""), voters[0])
+        voters = [await act(moot, Register(name=f"voter_{n}", display_name=f"Voter {n}")) for n in range(VOTERS)]
+        place = await act(moot, CreateCommunity(name="place", title="A place"), voters[0])
+        post = await act(moot, SubmitPost(community_id=place, kind="text", title="To vote on", body=""), voters[0])
         tokens = [(await moot.sessions.begin(voter, "bench")).access_token for voter in voters]
         return Site(global_id(Kind.POST, post), tokens)
-
-
-@contextmanager
-def server(settings: Settings) -> Iterator[int]:
-    """A process that answers and keeps the views; its port."""
-    database_url, redis_url = settings.engine_urls()
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "MOOT_DATA_DIR": str(settings.data_dir),
-        "MOOT_DATABASE_URL": database_url,
-        "MOOT_REDIS_URL": redis_url,
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "tests.bench.live_server"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield int(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 async def _measure(port: int, site: Site, times: int) -> tuple[dict[int, list[float]], dict[int, list[float]]]:
@@ -134,11 +85,10 @@ async def _measure(port: int, site: Site, times: int) -> tuple[dict[int, list[fl
     for subscribers, votes in VOTES.items():
         for path, taken in zip(("/graphql", "/stock"), found, strict=True):
             taken[subscribers] = await _with(port, path, site, voting, subscribers, votes * times)
-            sys.stderr.write(
-                f"{path:<9} {subscribers:>5} subscribers: p50 {_percentile(taken[subscribers], 50):7.1f} ms, "
-                f"p99 {_percentile(taken[subscribers], 99):7.1f} ms\n"
+            said(
+                f"{path:<9} {subscribers:>5} subscribers: p50 {percentile(taken[subscribers], 50):7.1f} ms, "
+                f"p99 {percentile(taken[subscribers], 99):7.1f} ms"
             )
-            sys.stderr.flush()
     return found
 
 

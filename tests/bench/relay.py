@@ -39,6 +39,7 @@ from schemas.topics import THREADS
 from streams.topic_plan import apply, plan
 from tests.bench.append import Latencies
 from tests.bench.rebuild import votes
+from tests.bench.serving import said
 from tests.equivalence.recording import Filler
 
 BACKLOG, BACKLOG_LONG = 200_000, 1_500_000
@@ -97,11 +98,6 @@ def run(long: bool) -> list[dict[str, Any]]:
             "holds": p99 < GOAL_MS,
         },
     ]
-
-
-def said(line: str) -> None:
-    """Progress."""
-    sys.stderr.write(f"{line}\n")
 
 
 def fill(url: str, events: int) -> int:

@@ -13,27 +13,22 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import uvloop
 from msgspec import Struct
 
-from commands.handling import Caller
 from domain.account import Register
 from domain.community import CreateCommunity
-from domain.event import Id
 from domain.post import SubmitPost
 from infra.composition import open_moot
-from infra.embedded import start_engines
-from infra.migrate import migrate
 from infra.postgres import connect
-from infra.secrets import load_or_create_secrets
 from infra.settings import Settings, load_settings
 from infra.stack import start_stack
 from projections.catalogue import ALL
 from read_api.ids import Kind, global_id
-from tests.bench.live import QUERY, VOTE, Asking, Subscriber, server
-from tests.bench.relay import quantile, said
+from tests.bench.live import QUERY, VOTE, Asking, Subscriber
+from tests.bench.relay import quantile
+from tests.bench.serving import act, empty_site, said, served
 from tests.stack.roles import Roles, until
 
 PACE = 50
@@ -60,8 +55,8 @@ class Site(Struct):
 def run(long: bool) -> list[dict[str, Any]]:
     """The results ``p50_push`` and ``p99_push``."""
     seconds = SECONDS_LONG if long else SECONDS
+    embedded = _embedded(seconds)
     with tempfile.TemporaryDirectory(prefix="moot-bench-") as folder:
-        embedded = _embedded(Path(folder) / "embedded", seconds)
         fleet = _fleet(Path(folder), seconds)
     return [
         _result("p50_push", quantile(fleet, 0.5), quantile(embedded, 0.5)),
@@ -69,14 +64,11 @@ def run(long: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _embedded(folder: Path, seconds: float) -> list[float]:
-    settings = load_settings({}, data_dir=folder)
-    with start_engines(settings) as engines:
-        migrate(engines.database_url)
-        load_or_create_secrets(folder, has_data=False)
-        site = uvloop.run(_fill(engines.settings))
-        with server(engines.settings) as port:
-            return _told("one process", uvloop.run(_paced(port, port, site, seconds)))
+def _embedded(seconds: float) -> list[float]:
+    with empty_site() as settings:
+        site = uvloop.run(_fill(settings))
+        with served(settings, "live_server") as server:
+            return _told("one process", uvloop.run(_paced(server.port, server.port, site, seconds)))
 
 
 def _fleet(folder: Path, seconds: float) -> list[float]:
@@ -95,15 +87,11 @@ def _fleet(folder: Path, seconds: float) -> list[float]:
 
 async def _fill(settings: Settings) -> Site:
     async with open_moot(settings) as moot:
-
-        async def do(command: Any, by: Id | None = None) -> Id:
-            return (await moot.commands.execute(command, Caller(by, Id(str(uuid4())), str(uuid4())))).subject_id
-
-        voters = [await do(Register(name=f"voter_{n}", display_name=f"Voter {n}")) for n in range(VOTERS)]
-        author = await do(Register(name="author", display_name="Author"))
-        place = await do(CreateCommunity(name="place", title="A place"), author)
+        voters = [await act(moot, Register(name=f"voter_{n}", display_name=f"Voter {n}")) for n in range(VOTERS)]
+        author = await act(moot, Register(name="author", display_name="Author"))
+        place = await act(moot, CreateCommunity(name="place", title="A place"), author)
         posts = [
-            await do(SubmitPost(community_id=place, kind="text", title=f"Number {n}", body=""), author)
+            await act(moot, SubmitPost(community_id=place, kind="text", title=f"Number {n}", body=""), author)
             for n in range(POSTS)
         ]
         tokens = [(await moot.sessions.begin(voter, "bench")).access_token for voter in voters]

@@ -28,7 +28,8 @@ from infra.stack import start_stack
 from projections.catalogue import GROUPS
 from schemas.topics import THREADS
 from streams.runner import LOCK
-from tests.bench.relay import MASTER_KEY, fill, said
+from tests.bench.relay import MASTER_KEY, fill
+from tests.bench.serving import said
 from tests.relay.world import declare, reached, relaying
 
 GROUP = "votes"

@@ -68,9 +68,13 @@ class InPostgres:
     def __init__(self, conninfo: str) -> None:
         migrate.migrate(conninfo)
         self.connection = connect(conninfo)
+        self.tables = {"everything": self.made()}
+
+    def made(self) -> Table:
+        """The table of the view, which is not there yet."""
         self.connection.execute(TABLE)
         create_missing(self.connection, [everything])
-        self.tables = {"everything": Table(everything)}
+        return Table(everything)
 
     def transaction(self) -> AbstractContextManager[Rows]:
         return self._transaction()

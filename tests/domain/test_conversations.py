@@ -1,6 +1,7 @@
 """Conversations between two people, and groups: who may open, enter, change and leave them."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,7 @@ from domain.conversation import (
     RemoveFromGroup,
     RenameGroup,
 )
+from domain.emoji_list import EmojiListed
 from domain.event import Event, Id
 from domain.ids import derived, direct_id, packed
 from domain.limits import Limits
@@ -301,8 +303,8 @@ def test_those_who_are_in_a_conversation_talk_there() -> None:
     given(*group(ALICE, BOB, CAROL), *NAMED).when(SendMessage(GROUP, "@carol @everyone"), by=BOB).then(
         wrote("@carol @everyone", BOB, at=GROUP, mentions=(CAROL,)), used
     )
-    added = ReactionAdded(message_id=MESSAGE, channel_id=DIRECT, account_id=ALICE, emoji="👍")
-    given(*TALK).when(AddReaction(MESSAGE, "👍")).then(added)
+    thumb: dict[str, Any] = {"message_id": MESSAGE, "channel_id": DIRECT, "account_id": ALICE, "emoji": "👍"}
+    given(*TALK).when(AddReaction(MESSAGE, "👍")).then(EmojiListed(**thumb), ReactionAdded(**thumb))
     given(*GROUP_TALK).when(DeleteMessage(MESSAGE)).then_refused(Code.PERMISSION_DENIED)
 
 

@@ -7,6 +7,7 @@ import pytest
 from domain import snowflake
 from domain.channel import ChannelDeleted, ChannelEdited, OverrideSet
 from domain.command import Command
+from domain.emoji_list import EmojiListed
 from domain.event import Event, Id
 from domain.ids import derived, packed, unpacked
 from domain.limits import Limits
@@ -233,7 +234,7 @@ def test_an_author_who_left_deletes_what_he_wrote() -> None:
 def test_reactions_are_one_of_each_emoji_and_account() -> None:
     there = given(*HERE, said())
     thumb: dict[str, Any] = {"message_id": MESSAGE, "channel_id": GENERAL, "account_id": ALICE, "emoji": "👍"}
-    there.when(AddReaction(MESSAGE, "👍")).then(ReactionAdded(**thumb))
+    there.when(AddReaction(MESSAGE, "👍")).then(EmojiListed(**thumb), ReactionAdded(**thumb))
     there.when(AddReaction(MESSAGE, "👍"), key="2").then_nothing()
     there.when(RemoveReaction(MESSAGE, "👍")).then(ReactionRemoved(**thumb))
     there.when(RemoveReaction(MESSAGE, "👍"), key="2").then_nothing()
@@ -262,11 +263,34 @@ def test_a_sign_and_its_picture_are_one_emoji() -> None:
 
 def test_one_reacts_with_so_many_emoji() -> None:
     there = given(*HERE, said())
-    for number in range(20):
-        assert there.when(AddReaction(MESSAGE, chr(0x1F600 + number)), key=str(number)).refusal is None
-    there.when(AddReaction(MESSAGE, "👍"), key="more").then_refused(Code.TOO_MANY_REACTIONS, "emoji")
-    assert there.when(RemoveReaction(MESSAGE, chr(0x1F600)), key="less").refusal is None
-    assert there.when(AddReaction(MESSAGE, "👍"), key="more").refusal is None
+    limits = Limits(reactions_max=2)
+    for emoji in ("🐘", "🐇"):
+        assert there.when(AddReaction(MESSAGE, emoji), key=emoji, limits=limits).refusal is None
+    more = AddReaction(MESSAGE, "👍")
+    there.when(more, key="more", limits=limits).then_refused(Code.TOO_MANY_REACTIONS, "emoji")
+    assert there.when(RemoveReaction(MESSAGE, "🐘"), key="less", limits=limits).refusal is None
+    assert there.when(more, key="more", limits=limits).refusal is None
+
+
+def test_a_message_takes_so_many_emoji_and_everybody_joins_in_with_those() -> None:
+    there = given(*HERE, said())
+    faces = [chr(0x1F600 + number) for number in range(20)]
+    for number, emoji in enumerate(faces):
+        assert there.when(AddReaction(MESSAGE, emoji), key=emoji, by=(ALICE, BOB)[number % 2]).refusal is None
+    for by in (ALICE, BOB):
+        there.when(AddReaction(MESSAGE, "👍"), by=by).then_refused(Code.TOO_MANY_EMOJI, "emoji")
+    also: dict[str, Any] = {"message_id": MESSAGE, "channel_id": GENERAL, "account_id": BOB, "emoji": faces[0]}
+    fewer = Limits(emoji_max=1)
+    there.when(AddReaction(MESSAGE, faces[0]), by=BOB, key="also", limits=fewer).then(ReactionAdded(**also))
+
+
+def test_an_emoji_that_was_taken_back_can_be_brought_again() -> None:
+    there, limits = given(*HERE, said()), Limits(emoji_max=1)
+    assert there.when(AddReaction(MESSAGE, "🐘"), limits=limits).refusal is None
+    assert there.when(RemoveReaction(MESSAGE, "🐘"), limits=limits).refusal is None
+    there.when(AddReaction(MESSAGE, "🐇"), key="2", limits=limits).then_refused(Code.TOO_MANY_EMOJI, "emoji")
+    again: dict[str, Any] = {"message_id": MESSAGE, "channel_id": GENERAL, "account_id": BOB, "emoji": "🐘"}
+    there.when(AddReaction(MESSAGE, "🐘"), by=BOB, limits=limits).then(ReactionAdded(**again))
 
 
 def test_the_marker_stands_at_a_message_of_the_channel() -> None:

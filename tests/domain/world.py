@@ -24,6 +24,7 @@ from domain import (
     comment,
     community,
     conversation,
+    emoji_list,
     follow,
     invite,
     membership,
@@ -48,6 +49,7 @@ from domain.ids import (
     channels_id,
     derived,
     direct_id,
+    emoji_id,
     invite_use_id,
     membership_id,
     moderators_id,
@@ -111,6 +113,7 @@ _STREAMS: dict[ModuleType, Callable[[Any], Id]] = {
     channel_list: lambda e: channels_id(e.server_id),
     conversation: lambda e: e.conversation_id,
     reaction: lambda e: reactions_id(e.message_id, e.account_id),
+    emoji_list: lambda e: emoji_id(e.message_id),
     nonce: lambda e: derived("nonce", derived("command", "SendMessage", e.author_id, "key")),
     read_marker: lambda e: derived("read marker", derived("command", "MarkRead", e.account_id, "key")),
 }

@@ -10,6 +10,7 @@ from domain import (
     channel,
     channel_list,
     conversation,
+    emoji_list,
     invite,
     message,
     nonce,
@@ -22,7 +23,17 @@ from domain import (
     snowflake,
 )
 from domain.event import Event, Id
-from domain.ids import channels_id, derived, direct_id, invite_use_id, packed, reactions_id, roles_id, server_member_id
+from domain.ids import (
+    channels_id,
+    derived,
+    direct_id,
+    emoji_id,
+    invite_use_id,
+    packed,
+    reactions_id,
+    roles_id,
+    server_member_id,
+)
 
 TALKED = 0.2
 """The part of conversations in what happens."""
@@ -37,6 +48,7 @@ class _Message(Struct):
     author_id: Id
     mentions: bytes
     reactions: set[tuple[Id, str]]
+    emoji: set[str]
 
 
 class _Server(Struct):
@@ -252,7 +264,7 @@ class Servers:
         here = [one for one in self._messages[-50:] if one.channel_id == which]
         reply_to = self._random.choice(here).id if here and self._random.random() < 0.3 else None
         mentions = self._mentioned(at)
-        self._messages.append(_Message(sent, at.id, which, who, mentions, set()))
+        self._messages.append(_Message(sent, at.id, which, who, mentions, set(), set()))
         attachments = '[{"url":"https://x.org/","name":"x","media_type":"image/png","size_bytes":1}]'
         attached = attachments if self._random.random() < 0.1 else ""
         yield sent, message.MessageSent(sent, which, at.id, who, reply_to, mentions, self._text(9), attached)
@@ -286,6 +298,9 @@ class Servers:
             yield stream_id, reaction.ReactionRemoved(one.id, one.channel_id, who, emoji)
         else:
             one.reactions.add((who, emoji))
+            if emoji not in one.emoji:
+                one.emoji.add(emoji)
+                yield emoji_id(one.id), emoji_list.EmojiListed(one.id, one.channel_id, who, emoji)
             yield stream_id, reaction.ReactionAdded(one.id, one.channel_id, who, emoji)
 
     def _read(self, _at: _Server, who: Id) -> Iterator[tuple[Id, Event]]:

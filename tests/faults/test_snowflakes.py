@@ -13,12 +13,21 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from domain.snowflake import EPOCH_MS, milliseconds
+from infra.composition import NumbersTaken, open_moot
 from infra.migrate import migrate
 from infra.postgres import connect, pool
+from infra.settings import Settings
 from infra.snowflakes import Clock, Lease, NoIds, Snowflakes
+from infra.telemetry import metrics
 
 BACK_SECONDS, FORWARD_SECONDS = -5, 3600
 LEASE_SECONDS = 2.0
+SECONDS_MAX = 30
+
+
+def lacking() -> float | None:
+    """What ``/metrics`` says of ids."""
+    return metrics.REGISTRY.get_sample_value("moot_ids_lacking_seconds")
 
 
 class Steady:
@@ -32,10 +41,29 @@ class Steady:
 
 
 class Wrong(AsyncConnectionPool[Any]):
-    """A pool that does not answer."""
+    """A pool that does not answer. ``asked`` is set once it was."""
+
+    def __init__(self) -> None:
+        super().__init__("", open=False)
+        self.asked = asyncio.Event()
 
     def connection(self, timeout: float | None = None) -> Any:
+        self.asked.set()
         raise psycopg.OperationalError("away")
+
+
+class Told:
+    """A pool of which it is told when a connection came back: ``used`` is set then."""
+
+    def __init__(self, pooled: AsyncConnectionPool[Any]) -> None:
+        self._pooled = pooled
+        self.used = asyncio.Event()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        async with self._pooled.connection() as connection:
+            yield connection
+        self.used.set()
 
 
 class Database:
@@ -165,7 +193,7 @@ def test_without_postgresql_ids_are_made_to_the_end_of_the_lease(site: Database)
         steady = Steady()
         ids = Snowflakes(pooled, lease_seconds=LEASE_SECONDS, steady=steady)
         await ids.renew()
-        ids._pool = Wrong("", open=False)
+        ids._pool = Wrong()
         with pytest.raises(psycopg.OperationalError):
             await ids.renew()
         first = ids.next()
@@ -186,20 +214,22 @@ def test_ids_are_made_again_soon_after_postgresql_is_back(site: Database) -> Non
         ids = Snowflakes(pooled, lease_seconds=300, steady=steady)
         await ids.open()
         first = ids.next()
-        ids._pool = Wrong("", open=False)
+        wrong, told = Wrong(), Told(pooled)
+        ids._pool = wrong
         steady.seconds += 301
         with pytest.raises(NoIds):
             ids.next()  # is asked for anew, in vain
-        await asyncio.sleep(0.1)
-        ids._pool = pooled
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    assert ids.next() > first
-                    break
-                except NoIds:
-                    await asyncio.sleep(0.01)
+        assert lacking() == pytest.approx(1.0, abs=0.01)
+        async with asyncio.timeout(SECONDS_MAX):
+            await wrong.asked.wait()
+            ids._pool = told  # type: ignore[assignment]  # has what is asked of it
+            await told.used.wait()
+        assert ids.next() > first
+        assert lacking() == 0.0
+        steady.seconds += 301
+        assert lacking() > 0.0
         await ids.close()
+        assert lacking() == 0.0
 
     site.run(use)
 
@@ -212,6 +242,18 @@ def test_every_number_taken_is_told(site: Database) -> None:
             await Snowflakes(pooled).open()
 
     site.run(use)
+
+
+def test_a_process_that_gets_no_number_does_not_start_and_says_why(settings: Settings) -> None:
+    with connect(settings.engine_urls()[0]) as connection:
+        connection.execute("UPDATE log.id_workers SET until_ms = log.id_clock_ms() + 60000")
+
+    async def start() -> None:
+        async with open_moot(settings):
+            raise AssertionError("it started")
+
+    with pytest.raises(NumbersTaken, match="1,024"):
+        asyncio.run(start())
 
 
 def test_a_number_is_nobody_elses_before_its_lease_has_ended(site: Database) -> None:

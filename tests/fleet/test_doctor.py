@@ -7,6 +7,7 @@ import pytest
 
 from infra.event_store import postgres_store
 from infra.migrate import migrate
+from infra.postgres import connect
 from infra.settings import load_settings
 from streams.cli.doctor_fleet import CHECKS
 from streams.cli.findings import CLOCK_SECONDS_MAX, Finding
@@ -40,3 +41,14 @@ def test_a_machine_that_writes_with_another_clock_is_named(database: str, off: l
 
 def test_a_machine_that_is_ahead_and_wrote_last(database: str) -> None:
     assert "before the newest event" in clock(database, [3_600.0]).found
+
+
+def test_numbers_of_who_makes_ids(database: str) -> None:
+    migrate(database)
+    check, settings = CHECKS["message ids"], load_settings({}, database_url=database)
+    assert check(settings) == Finding("message ids", True, "0 of 1,024 numbers are held by processes that make ids")
+    with connect(database) as connection:
+        connection.execute("UPDATE log.id_workers SET until_ms = log.id_clock_ms() + 60000")
+    found = check(settings)
+    assert (found.ok, found.found.split()[0]) == (False, "1,024")
+    assert found.fix

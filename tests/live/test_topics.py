@@ -2,125 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Collection
 from typing import Any
 
-import psycopg
 import pytest
 
-from infra.postgres import pool
 from infra.signals import MemorySignals
-from read_api.errors import ApiError
 from read_api.live.registry import Topics
-from read_api.live.topics import NOW, Event, Follower, FollowLimits, Reading, Source, Viewer
-
-CHANNEL = "happenings"
-
-
-class Happenings:
-    """A source in memory whose reading takes its time. What is in ``log`` is visible."""
-
-    channel = CHANNEL
-    guards = ()
-    rest_seconds = 0.0
-
-    def __init__(self, chance: random.Random, *, is_value: bool) -> None:
-        self.chance = chance
-        self.is_value = is_value
-        self.log: list[int] = []
-        self.outside: set[Viewer] = set()
-
-    async def start(self, _: Any) -> int:
-        await self.dawdle()
-        return NOW if self.is_value else self.newest()
-
-    async def read(self, _: Any, after: int, limit: int) -> Reading:
-        await self.dawdle()
-        if self.is_value:
-            found = [position for position in [self.newest()] if position > after]
-        else:
-            found = [position for position in self.log if position > after][:limit]
-        await self.dawdle()
-        return Reading([Event(position, position) for position in found])
-
-    async def admitted(self, _: Any, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
-        await self.dawdle()
-        return [viewer for viewer in viewers if viewer not in self.outside] if self.outside else None
-
-    def newest(self) -> int:
-        return max(self.log, default=0)
-
-    async def dawdle(self) -> None:
-        for _ in range(self.chance.randint(0, 3)):
-            await asyncio.sleep(0)
-
-
-class FromPartitions(Happenings):
-    """A source whose rows become visible in another order than that of the log. ``reached``: all up to it are there."""
-
-    def __init__(self, chance: random.Random) -> None:
-        super().__init__(chance, is_value=False)
-        self.reached = 0
-
-    async def start(self, _: Any) -> int:
-        await self.dawdle()
-        return self.reached
-
-    async def read(self, _: Any, after: int, limit: int) -> Reading:
-        await self.dawdle()
-        found, reached = sorted(position for position in self.log if position > after)[:limit], self.reached
-        await self.dawdle()
-        told = [Event(position, position) for position in found if position <= reached]
-        return Reading(told, held=len(told) < len(found))
-
-
-class Guarded(Happenings):
-    """A source that signals when somebody may have lost the right to follow it."""
-
-    guards = ("standing",)
-
-
-class Listener:
-    """A follower that comes at some time, from some position, and says what it heard."""
-
-    def __init__(self, after: int, viewer: Viewer = None) -> None:
-        self.after = after
-        self.heard: list[int] = []
-        self.live = asyncio.Event()
-        self.follower = Follower(viewer, after, lambda event: self.heard.append(event.position))
-
-    async def listen(self, topics: Topics, source: Source, chance: random.Random, until: asyncio.Event) -> None:
-        async def ready() -> None:
-            for _ in range(chance.randint(0, 5)):
-                await asyncio.sleep(0)
-
-        async with topics.following(source, self.follower, ready):
-            self.live.set()
-            await until.wait()
-
-
-def play(postgres: str, scene: Any) -> None:
-    async def run() -> None:
-        pooled = pool(postgres)
-        await pooled.open(wait=True)
-        signals = MemorySignals()
-        try:
-            await scene(Topics(signals, pooled, FollowLimits(page=3, backfill_max=1000)), signals)
-            assert signals.channels == []
-        finally:
-            await pooled.close()
-
-    asyncio.run(run())
-
-
-async def settled(topics: Topics, source: Source) -> None:
-    """Everything that has happened is read and delivered to those who are live."""
-
-    async def ready() -> None:
-        pass
-
-    async with topics.following(source, Follower("bystander", NOW, lambda _: None), ready):
-        pass
+from read_api.live.topics import NOW, PATIENT_AT_ONCE, Event, Reading
+from tests.live.happenings import CHANNEL, FromPartitions, Happenings, Listener, play, settled
 
 
 @pytest.mark.parametrize("is_value", [False, True])
@@ -273,23 +162,32 @@ def test_what_is_held_is_told_to_whoever_resumes_though_the_topic_is_past_it(pos
     play(postgres, scene)
 
 
-def test_who_is_no_longer_admitted_is_told_and_hears_nothing_more(postgres: str) -> None:
+def test_most_find_made_what_the_first_has_made(postgres: str) -> None:
     async def scene(topics: Topics, signals: MemorySignals) -> None:
-        source = Happenings(random.Random(1), is_value=False)
-        until, listener = asyncio.Event(), Listener(0)
-        task = asyncio.create_task(listener.listen(topics, source, random.Random(1), until))
-        await listener.live.wait()
+        source, until, making = Happenings(random.Random(1), is_value=False), asyncio.Event(), asyncio.Event()
+        crowd = [Listener(0) for _ in range(50)]
+        tasks = [asyncio.create_task(one.listen(topics, source, random.Random(1), until)) for one in crowd]
+
+        def deliver(one: Listener, event: Event) -> None:
+            if event.making is None:
+                event.making = asyncio.get_running_loop().create_future()
+                made.append(event.making)
+                making.set()
+            one.heard.append(event.position)
+
+        made: list[asyncio.Future[Any]] = []
+        for one in crowd:
+            await one.live.wait()
+            one.follower.deliver = lambda event, one=one: deliver(one, event)  # type: ignore[misc]
         source.log.append(1)
+        signals.publish({CHANNEL: 1}, 1)
+        await asyncio.wait_for(making.wait(), 10)
+        assert sum(len(one.heard) for one in crowd) == 1
+        made[0].set_result(None)
         await settled(topics, source)
-        assert listener.heard == [1]
-        source.outside = {None}
-        source.log.append(2)
-        await settled(topics, source)
-        assert listener.heard == [1]
-        with pytest.raises(ApiError, match="nothing here"):
-            await listener.follower.ended
+        assert [one.heard for one in crowd] == [[1]] * 50
         until.set()
-        await task
+        await asyncio.gather(*tasks)
 
     play(postgres, scene)
 
@@ -321,112 +219,6 @@ def test_whoever_goes_while_he_arrives_takes_nothing_from_others(postgres: str) 
     play(postgres, scene)
 
 
-def test_who_was_to_be_looked_at_is_looked_at_though_a_newcomers_reading_failed(postgres: str) -> None:
-    class Failing(Guarded):
-        gate, reading, failed = asyncio.Event(), asyncio.Event(), False
-
-        async def read(self, *arguments: Any) -> Reading:
-            self.reading.set()
-            await self.gate.wait()
-            return await super().read(*arguments)
-
-        async def admitted(self, connection: Any, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
-            if "bob" in self.outside and "bob" in viewers and not self.failed:
-                self.failed = True
-                raise psycopg.OperationalError("away")
-            return await super().admitted(connection, viewers)
-
-    async def scene(topics: Topics, signals: MemorySignals) -> None:
-        source, until, bob = Failing(random.Random(1), is_value=False), asyncio.Event(), Listener(0, "bob")
-        source.gate.set()
-        task = asyncio.create_task(bob.listen(topics, source, random.Random(1), until))
-        await bob.live.wait()
-        source.gate.clear()
-        source.reading.clear()
-        newcomer = asyncio.create_task(Listener(NOW, "ada").listen(topics, source, random.Random(1), until))
-        await asyncio.wait_for(source.reading.wait(), 10)
-        source.outside = {"bob"}
-        signals.publish({"standing": 1}, 1)
-        source.gate.set()
-        with pytest.raises(ApiError, match="nothing here"):
-            await asyncio.wait_for(bob.follower.ended, 10)
-        assert source.failed
-        until.set()
-        await asyncio.gather(task, newcomer, return_exceptions=True)
-
-    play(postgres, scene)
-
-
-@pytest.mark.parametrize(("after", "is_value"), [(0, False), (NOW, False), (NOW, True)])
-def test_who_may_not_follow_is_delivered_nothing_and_does_not_go_live(
-    postgres: str, after: int, is_value: bool
-) -> None:
-    async def scene(topics: Topics, signals: MemorySignals) -> None:
-        source, until, bob = Guarded(random.Random(1), is_value=is_value), asyncio.Event(), Listener(after, "bob")
-        source.log += [1, 2, 3]
-        source.outside = {"bob"}
-        with pytest.raises(ApiError, match="nothing here"):
-            await asyncio.wait_for(bob.listen(topics, source, random.Random(1), until), 10)
-        assert not bob.live.is_set()
-        assert bob.heard == []
-
-    play(postgres, scene)
-
-
-def test_who_loses_the_right_to_follow_while_he_catches_up_hears_nothing_more(postgres: str) -> None:
-    async def scene(topics: Topics, signals: MemorySignals) -> None:
-        source, bob = Guarded(random.Random(1), is_value=False), Listener(0, "bob")
-        source.log += [1, 2, 3, 4]
-
-        async def ready() -> None:
-            source.outside = {"bob"}
-            source.log.append(5)
-            signals.publish({"standing": 1}, 1)
-            with pytest.raises(ApiError, match="nothing here"):
-                await asyncio.wait_for(asyncio.shield(bob.follower.ended), 10)
-
-        with pytest.raises(ApiError, match="nothing here"):
-            async with topics.following(source, bob.follower, ready):
-                pytest.fail("he went live")
-        assert bob.heard == [1, 2, 3], "a page that was ready before"
-
-    play(postgres, scene)
-
-
-def test_who_is_doubted_does_not_go_live_before_he_was_looked_at(postgres: str) -> None:
-    class Kicking(Guarded):
-        signals: MemorySignals
-        arriving, asked = False, asyncio.Event()
-
-        async def read(self, *arguments: Any) -> Reading:
-            found = await super().read(*arguments)
-            if self.arriving and not self.outside:  # he was let in, and what he missed is being read
-                self.outside = {"bob"}
-                self.signals.publish({"standing": 1}, 1)
-                await self.asked.wait()
-            return found
-
-        async def admitted(self, connection: Any, viewers: Collection[Viewer]) -> Collection[Viewer] | None:
-            if self.outside and "ada" in viewers:
-                self.asked.set()
-                raise psycopg.OperationalError("away")  # so it is long until the topic has looked at everybody
-            return await super().admitted(connection, viewers)
-
-    async def scene(topics: Topics, signals: MemorySignals) -> None:
-        source, until, ada = Kicking(random.Random(1), is_value=False), asyncio.Event(), Listener(0, "ada")
-        source.signals = signals
-        task = asyncio.create_task(ada.listen(topics, source, random.Random(1), until))
-        await ada.live.wait()
-        source.arriving, bob = True, Listener(0, "bob")
-        with pytest.raises(ApiError, match="nothing here"):
-            await asyncio.wait_for(bob.listen(topics, source, random.Random(1), until), 10)
-        assert not bob.live.is_set()
-        until.set()
-        await task
-
-    play(postgres, scene)
-
-
 def test_a_source_that_fails_ends_its_followers_and_leaves_no_topic(postgres: str) -> None:
     class Failing(Happenings):
         async def read(self, *_: Any) -> Reading:
@@ -437,5 +229,66 @@ def test_a_source_that_fails_ends_its_followers_and_leaves_no_topic(postgres: st
         with pytest.raises(ValueError, match="of no use"):
             await Listener(NOW).listen(topics, source, random.Random(1), asyncio.Event())
         assert len(topics) == 0
+
+    play(postgres, scene)
+
+
+class Patient(Happenings):
+    """A source that can wait. ``reached`` is set when so many of them are being read that it was ``awaited``."""
+
+    rest_seconds = 0.001
+    reading, most, awaited = 0, 0, 0
+    gate, reached = asyncio.Event(), asyncio.Event()
+
+    async def read(self, *arguments: Any) -> Reading:
+        Patient.reading += 1
+        Patient.most = max(Patient.most, Patient.reading)
+        if Patient.reading == Patient.awaited:
+            Patient.reached.set()
+        await Patient.gate.wait()
+        Patient.reading -= 1
+        return await super().read(*arguments)
+
+
+def test_what_can_wait_is_read_in_turn_and_at_once_for_whoever_comes(postgres: str) -> None:
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        Patient.gate, Patient.reached, until = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        Patient.gate.set()
+        sources = [Patient(random.Random(n), is_value=False) for n in range(PATIENT_AT_ONCE + 1)]
+        listeners, all_heard = [Listener(0) for _ in sources], asyncio.Event()
+        tasks = [
+            asyncio.create_task(one.listen(topics, source, random.Random(1), until))
+            for one, source in zip(listeners, sources, strict=True)
+        ]
+
+        def hear(one: Listener, event: Event) -> None:
+            one.heard.append(event.position)
+            if all(each.heard for each in listeners):
+                all_heard.set()
+
+        for one in listeners:
+            await one.live.wait()
+            one.follower.deliver = lambda event, one=one: hear(one, event)  # type: ignore[misc]
+
+        Patient.gate.clear()
+        Patient.most, Patient.awaited = 0, PATIENT_AT_ONCE
+        Patient.reached.clear()
+        for source in sources:
+            source.log.append(1)
+        signals.publish({CHANNEL: 1}, 1)
+        await asyncio.wait_for(Patient.reached.wait(), 10)
+        for n in range(10):  # whoever waits for a connection has one by then
+            await settled(topics, Happenings(random.Random(n), is_value=False))
+        assert Patient.most == PATIENT_AT_ONCE
+        Patient.awaited = len(sources)
+        Patient.reached.clear()
+        newcomers = [asyncio.create_task(settled(topics, source)) for source in sources]
+        await asyncio.wait_for(Patient.reached.wait(), 10)
+        Patient.gate.set()
+        await asyncio.gather(*newcomers)
+        await asyncio.wait_for(all_heard.wait(), 10)
+        assert [one.heard for one in listeners] == [[1]] * len(sources)
+        until.set()
+        await asyncio.gather(*tasks)
 
     play(postgres, scene)

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from tests.api.stack import Stack
+from tests.live.chat import Den, done
 from tests.live.forum import a_community, comment, submit_post, vote
 from tests.live.socket import Socket, signed_in
 from tests.live.watching import COMMENTS, POSTS, REPLIES, SCORE, Somebody, followers, operations_of, refused, told
@@ -135,6 +136,58 @@ def test_what_depends_on_the_viewer_is_not_shared(stack: Stack, somebody: Somebo
             assert votes == ["NONE", "DOWN", "NONE"]
 
     asyncio.run(scene())
+
+
+def test_what_is_true_of_several_is_made_once_for_them(stack: Stack, somebody: Somebody) -> None:
+    """Who reacted, whom somebody blocks, whom a message mentions: all others see the same."""
+    ada, ben, eve, kim, lee = people = [somebody() for _ in range(5)]
+    den = Den(ada, *people[1:])
+    query = """subscription($id: ID!) { messageChanged(channelId: $id) { message {
+        body replyTo { body } mentionsViewer reactions { emoji viewerReacted } } } }"""
+    renderer = operations_of(stack).renderer
+
+    def say(body: str, **more: object) -> str:
+        message: str = done(
+            ada, "sendMessage", "SendMessageInput", "message { id }", channelId=den.channel, body=body, **more
+        )["message"]["id"]
+        return message
+
+    async def scene(sockets: list[Socket]) -> None:
+        kim.position = ada.position
+        done(kim, "blockAccount", "AccountInput", accountId=eve.id)
+        for socket in sockets:
+            await socket.subscribe("m", query, variables={"id": den.channel}, extensions={"position": kim.position})
+        await followers(stack, len(sockets))
+
+        async def seen(executions: int) -> list[dict[str, object]]:
+            told = [(await socket.next("m"))["messageChanged"]["message"] for socket in sockets]
+            nonlocal before
+            assert renderer.executions - before == executions
+            before = renderer.executions
+            return told
+
+        fields = {"channelId": den.channel, "body": "hers"}
+        hers = await told(done, eve, "sendMessage", "SendMessageInput", "message { id }", **fields)
+        for socket in sockets[:3] + sockets[4:]:  # Kim hears nothing of it
+            assert (await socket.next("m"))["messageChanged"]["message"]["body"] == "hers"
+        before = renderer.executions
+        ada.position = eve.position
+        said = await told(say, "look", replyToId=hers["message"]["id"])
+        assert [one["replyTo"] for one in await seen(2)] == [{"body": "hers"}] * 3 + [{"body": None}, {"body": "hers"}]
+        await told(done, lee, "addReaction", "ReactionInput", messageId=said, emoji="👍")
+        found = await seen(3)
+        assert [one["reactions"] for one in found] == [[{"emoji": "👍", "viewerReacted": who is lee}] for who in people]
+        assert found[3]["replyTo"] == {"body": None}
+        await told(say, f"@{ben.name}")
+        assert [one["mentionsViewer"] for one in await seen(2)] == [who is ben for who in people]
+        await told(say, "@everyone")
+        assert [one["mentionsViewer"] for one in await seen(1)] == [True] * 5
+
+    async def run() -> None:
+        async with AsyncExitStack() as opened:
+            await scene([await opened.enter_async_context(signed_in(stack, who)) for who in people])
+
+    asyncio.run(run())
 
 
 def test_one_execution_serves_all_who_ask_for_the_same(stack: Stack, somebody: Somebody) -> None:

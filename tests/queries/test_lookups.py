@@ -223,6 +223,25 @@ def test_who_is_admitted_to_what_happens_in_a_community(town: Town) -> None:
     assert admitted(unknown) == frozenset()
 
 
+def test_who_blocks_whom_is_told_however_many_do(site: Site) -> None:
+    star, troll = site.account("star"), site.account("troll")
+    fans = [site.account(n) for n in range(5)]
+    for fan in fans[:4]:
+        site.happen(AccountBlocked(fan, troll))
+    site.happen(AccountBlocked(fans[0], star))
+    site.fold()
+
+    def blocks(*viewers: Id | None) -> Collection[tuple[Id | None, Id]]:
+        told = run(site.ask(lambda c: live.blocks(c, viewers, [star, troll])))
+        return {(viewer, author_id) for viewer, author_id in told if viewer in viewers}
+
+    few, all_of_them = (None, fans[0], fans[4]), (*fans, star, troll)
+    assert blocks(*few) == {(fans[0], troll), (fans[0], star)}
+    assert blocks(*all_of_them) == {(fans[0], star), *((fan, troll) for fan in fans[:4])}
+    assert run(site.ask(lambda c: accounts.blockers(c, [star, troll], 4))) is None
+    assert run(site.ask(lambda c: accounts.blockers(c, [star, troll], 5))) == {star: {fans[0]}, troll: {*fans[:4]}}
+
+
 def test_lists_are_paged_both_ways(site: Site) -> None:
     star = site.account("star")
     fans = [site.account(n) for n in range(7)]

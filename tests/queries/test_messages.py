@@ -14,10 +14,12 @@ from domain.event import Id
 from domain.ids import packed
 from domain.message import MessageDeleted, MessageEdited, MessageSent
 from domain.read_marker import MarkerMoved
+from infra.postgres import pool
 from infra.queries import messages, unread
 from infra.queries.messages import On, PostgresMessages
 from infra.queries.rows import Slice
 from infra.queries.unread import Place, Unread
+from infra.reads import Reading, Reads
 from tests.queries.site import Site, ident
 
 T = TypeVar("T")
@@ -165,6 +167,46 @@ def test_history_in_both_directions_and_around(site: Site, seed: int) -> None:
         assert [one.message_id for one in page.items] == newer + every[at : at + 11 - len(newer)]
         assert page.has_previous == (at > 5)
         assert page.has_next == (at + 11 - len(newer) < len(every))
+
+
+def test_those_who_ask_for_the_same_page_at_the_same_time_share_one_read(site: Site) -> None:
+    chat = Chat(site, 1)
+    chat.happen(50)
+    log = PostgresMessages()
+
+    class Counted(Reading):
+        async def run(self, read: Callable[[Any], Awaitable[T]]) -> T:
+            nonlocal reads
+            reads += 1
+            return await super().run(read)
+
+    reads = 0
+
+    async def scene() -> None:
+        nonlocal reads
+        pooled = pool(site.conninfo)
+        await pooled.open(wait=True)
+        try:
+            every = Reads(pooled)
+            first = asyncio.create_task(log.page(Counted(every), HERE, Slice(5)))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert reads == 1
+            chat.happen(1)
+            site.fold()
+            pages = await asyncio.gather(*(log.page(Counted(every), HERE, Slice(5)) for _ in range(20)))
+            assert reads == 2, "the first had begun, and may have seen less than they know of"
+            assert len({id(page) for page in pages}) == 1
+            await first
+            others = [(HERE, Slice(6)), (HERE, Slice(5, 1)), (HERE, Slice(5, backward=True)), (THERE, Slice(5))]
+            await asyncio.gather(*(log.page(Counted(every), *each) for each in others))
+            assert reads == 6
+            elsewhere = Reading(Reads(pooled, pooled))
+            assert (elsewhere.server, elsewhere.on_primary().server) == ("replica", "primary")
+        finally:
+            await pooled.close()
+
+    asyncio.run(scene())
 
 
 def test_a_deleted_message_says_nothing_and_keeps_its_place(site: Site) -> None:

@@ -11,7 +11,7 @@ from domain.event import Event
 from domain.ids import packed
 from domain.message import MessageDeleted, MessageEdited, MessageSent
 from domain.reaction import ReactionAdded
-from infra.queries.messages import PostgresMessages
+from infra.queries.messages import PostgresMessages, reactors
 from infra.queries.rows import Connection
 from read_api.live.sources import MessagesSource
 from tests.queries.site import Site, ident
@@ -106,3 +106,16 @@ def test_what_is_parked_stops_nothing_that_comes_after_it(site: Site, limit: int
     assert read(site, 0, limit) == ([(1, "0"), (4, "3"), (5, "4")][:limit], False)
     assert read(site, 1, limit) == ([(4, "3"), (5, "4")][:limit], False)
     assert start(site) == 5
+
+
+def test_who_reacted_is_told_up_to_so_many(site: Site) -> None:
+    site.happen(sent(0))
+    for who, emoji in ((BOB, "👍"), (ADA, "👍"), (BOB, "🎉")):
+        site.happen(ReactionAdded(snowflake.as_id(NUMBERS[0]), HERE, who, emoji))
+    site.fold()
+
+    def told(limit: int) -> object:
+        return asyncio.run(site.ask(lambda c: reactors(c, NUMBERS[:2], limit)))
+
+    assert told(3) == {NUMBERS[0]: {"👍": {ADA, BOB}, "🎉": {BOB}}}
+    assert told(2) is None

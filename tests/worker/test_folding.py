@@ -257,6 +257,42 @@ def test_groups_of_one_process_ask_for_a_database_that_is_away_one_at_a_time(
         second.close()
 
 
+def test_a_group_that_is_refused_keeps_its_connection_while_it_is_whole(
+    database: str, store: GroupCommitStore, topics: Topics
+) -> None:
+    now = [0.0]
+    limits = BreakerLimits(failures_max=1, open_seconds_min=1.0, open_seconds_max=1.0)
+    breaker = Breaker("postgres", limits, refusal=PostgresAway, clock=lambda: now[0])
+    with Proxy(database) as proxy, connect(database) as watching:
+        unlucky = Folding(proxy.conninfo, GROUPS[GROUPS_TRIED[0]], store.codec, breaker=breaker)
+        whole = Folding(database, GROUPS[GROUPS_TRIED[1]], store.codec, breaker=breaker, name="whole")
+
+        def connection() -> int:
+            sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'whole'"
+            ((pid,),) = watching.execute(sql).fetchall()
+            return int(pid)
+
+        whole.look([NUMBER])
+        before = connection()
+        proxy.refuse()
+        for ended in (False, True):
+            with pytest.raises(AWAY):
+                unlucky.look([NUMBER])
+            with pytest.raises(PostgresAway):
+                whole.look([NUMBER])
+            with pytest.raises(PostgresAway):
+                whole.fold([read(topics[NUMBER][:30])], 1_000)
+            assert not whole.looks_otherwise()
+            if ended:
+                watching.execute("SELECT pg_terminate_backend(%s, 10000)", (before,))
+            now[0] += 1.0
+            whole.look([NUMBER])  # without a failure, which others would be refused for
+            assert breaker.state is State.CLOSED
+            assert (connection() == before) is not ended
+        whole.close()
+        unlucky.close()
+
+
 def test_a_checkpoint_that_was_moved_by_another_opens_no_breaker(
     database: str, store: GroupCommitStore, topics: Topics
 ) -> None:

@@ -7,3 +7,4 @@ CREATE TABLE {table} (
     PRIMARY KEY (blocker_id, blocked_id)
 );
 CREATE INDEX ON {table} (blocker_id, position);
+CREATE INDEX ON {table} (blocked_id, blocker_id);

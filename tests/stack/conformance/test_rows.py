@@ -1,53 +1,35 @@
 """Rows and checkpoints of views in a PostgreSQL server, and rows in Cassandra beside it."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing
 
 import pytest
 
 from domain.ids import derived
-from infra import migrate
 from infra.cassandra.address import parse
 from infra.cassandra.client import CassandraClient, CassandraLimits
 from infra.cassandra.log import LogStore, table_of
 from infra.cassandra.schema import make_missing
 from infra.cassandra.tables import LogTable
-from infra.postgres import connect
-from infra.rows import PARTITION, key_of, read_checkpoints, transaction
 from infra.stack import Stack
-from projections.core import Key, Projection, Rows
+from infra.tables import Table
+from projections.core import Projection
 from tests.conformance.test_rows import *
-from tests.conformance.test_rows import FULL, ROWS, Everything, Store, _opened, everything, keyed
+from tests.conformance.test_rows import FULL, ROWS, Everything, InPostgres, Store, _opened, everything, keyed
 from tests.stack.keyspaces import keyspace_on
 
 
-class InCassandra:
+class InCassandra(InPostgres):
     """Rows there; checkpoint and dead letters in PostgreSQL."""
 
     def __init__(self, conninfo: str, client: CassandraClient) -> None:
-        migrate.migrate(conninfo)
-        self.connection = connect(conninfo)
         self.log = LogStore(client)
+        super().__init__(conninfo)
+
+    def made(self) -> Table:
+        """The table of the view, which is not there yet."""
         make_missing(self.log, self.connection, [everything])
-        self.tables = {"everything": table_of(everything, self.log)}
-
-    def transaction(self) -> AbstractContextManager[Rows]:
-        return self._transaction()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Rows]:
-        with transaction(self.connection, self.tables) as opened:
-            yield opened.rows("everything")
-
-    def position(self) -> int:
-        return read_checkpoints(self.connection)["everything"].position
-
-    def parked(self) -> list[tuple[Key, int, str]]:
-        found = self.connection.execute(
-            "SELECT key, position, error FROM views.dead_letters WHERE partition = %s ORDER BY key, position",
-            (PARTITION,),
-        )
-        return [(key_of(key), position, error) for key, position, error in found]
+        return table_of(everything, self.log)
 
 
 @pytest.fixture
