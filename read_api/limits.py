@@ -38,7 +38,7 @@ CONNECTION_COST = 10
 """What a connection adds to the fields it gives: it is a query of its own."""
 LIST_LENGTH_ASSUMED = 10
 """For a list that is not paged: those are short, as user errors are."""
-_LENGTHS_ASSUMED = {"channels": 50, "roles": 20, "overrides": 20, "members": 20, "people": 100}
+_LENGTHS_ASSUMED = {"channels": 50, "conversations": 50, "roles": 20, "overrides": 20, "members": 20, "people": 100}
 """For those that are longer: a chat server may have hundreds of channels, a group fifty members."""
 RENDERED_COST = 20
 """Of a text as HTML: rendering takes as long as some dozens of plain fields."""

@@ -31,7 +31,7 @@ class ConversationSceneLimits(Struct, frozen=True):
     told_max: int = 1_000
     page_size: int = 50
     check_seconds: float = 0.5
-    refresh_seconds: float = 60.0
+    refresh_seconds: float = 300.0
 
 
 def conversation_limits(settings: Settings) -> ConversationSceneLimits:

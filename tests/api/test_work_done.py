@@ -189,6 +189,8 @@ def test_what_fields_cost() -> None:
     assert cost("fragment F on Query { viewer { account { id } } } { ...F ...F }") == 6
     assert cost("{ feed(first: 5) { nodes { bodyHtml } } }") == 1 + 10 + 5 * (1 + RENDERED_COST)
     assert cost('{ account(name: "a") { karmaByCommunity { total } } }') == 1 + 1 + 10 + 10 * 1
+    told = Settings.model_fields["conversations_page_size"].default
+    assert cost("subscription { conversationsChanged { conversations { id } } }") == 1 + 1 + told * 1
 
 
 NESTED_PAGES = """feed(%s) { nodes { comments(%s) { nodes { replies(%s) { nodes { body } } } } } }"""
