@@ -22,6 +22,7 @@ from read_api.cursors import POSITION_SCOPE, seal_position
 from read_api.errors import ApiCode
 from read_api.ids import Kind, place_id, subject_id
 from read_api.ids import target_id as parse_target
+from read_api.live.following import NOW, Source, gone
 from read_api.live.sources import (
     CommentsSource,
     MessagesSource,
@@ -31,7 +32,6 @@ from read_api.live.sources import (
     UnreadSource,
 )
 from read_api.live.streams import Stream, SubscriptionContext, watching
-from read_api.live.topics import NOW, Source, gone
 from read_api.schema.comments import Comment
 from read_api.schema.common import Info, Node, Score
 from read_api.schema.messages import Message

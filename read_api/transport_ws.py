@@ -19,11 +19,11 @@ from read_api.addresses import address_of
 from read_api.cursors import Sealer
 from read_api.execution import Engine
 from read_api.live.connection import Client, Connection, ConnectionLimits
+from read_api.live.following import FollowLimits
 from read_api.live.messages import PROTOCOL, CloseCode
 from read_api.live.operations import Operations
 from read_api.live.registry import Topics
 from read_api.live.sockets import ABORT, WRITE_NOW
-from read_api.live.topics import FollowLimits
 from read_api.request_ids import request_id_of
 
 

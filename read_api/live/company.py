@@ -16,8 +16,8 @@ from infra.presence import Presences, presence_channel
 from infra.queries import conversations
 from infra.queries.rows import Connection
 from infra.signals import Signals
+from read_api.live.following import Pool, Scene, Viewer
 from read_api.live.presence import MadePresence, People, PeopleTopic, PresenceSceneLimits
-from read_api.live.topics import Pool, Scene, Viewer
 
 
 class CompanyScene(Scene):

@@ -13,8 +13,8 @@ from infra.queries.conversations import Stamp, stamps, still_in
 from infra.queries.rows import Connection
 from infra.settings import Settings
 from infra.signals import Signals
+from read_api.live.following import Pool, Scene, Viewer
 from read_api.live.scenes import SceneLimits, SceneTopic
-from read_api.live.topics import Pool, Scene, Viewer
 
 Standing = Mapping[Id, Stamp]
 """The conversations that he is in, the last joined first, each with how it is."""

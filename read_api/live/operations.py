@@ -15,12 +15,12 @@ from read_api.cursors import open_position
 from read_api.errors import ApiCode, ApiError
 from read_api.execution import Engine, Prepared, Refused, Response, refused
 from read_api.live import messages
+from read_api.live.following import Event
 from read_api.live.messages import Subscribe, SubscribePayload
 from read_api.live.outbox import Outbox
 from read_api.live.registry import Topics
 from read_api.live.rendering import Rendered, Renderer, Selection
 from read_api.live.streams import Stream, SubscriptionContext
-from read_api.live.topics import Event
 from read_api.request_ids import correlation_id
 
 

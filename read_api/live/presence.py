@@ -15,8 +15,8 @@ from infra.queries.presence import joined_since, last_joined, members_among, ove
 from infra.queries.rows import Connection
 from infra.settings import Settings
 from infra.signals import Signals
+from read_api.live.following import Pool, Scene, Viewer
 from read_api.live.scenes import SceneLimits, SceneTopic
-from read_api.live.topics import Pool, Scene, Viewer
 
 People = Mapping[Id, Presence]
 """Who is present and how; nobody who is offline to others is in it."""

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 from infra.signals import Signals
 from infra.telemetry import metrics
-from read_api.live.topics import PATIENT_AT_ONCE, Followed, Follower, FollowLimits, Pool, Ready, Scene, Source, Topic
+from read_api.live.following import Followed, Follower, FollowLimits, Pool, Ready, Scene, Source
+from read_api.live.topics import PATIENT_AT_ONCE, Topic
 
 
 class _Shared:

@@ -21,8 +21,8 @@ from infra.queries import accounts, communities, items, servers
 from infra.queries import messages as message_queries
 from read_api.context import Context
 from read_api.execution import Engine, Prepared
+from read_api.live.following import Event, Viewer
 from read_api.live.messages import json_text
-from read_api.live.topics import Event, Viewer
 from read_api.loaders import Connection, Loader, Loaders
 from read_api.schema.comments import Comment
 from read_api.schema.communities import Community

@@ -23,7 +23,8 @@ from infra.signals import Signals
 from infra.tasks import end
 from infra.telemetry import metrics
 from read_api.errors import ApiCode, ApiError
-from read_api.live.topics import FOLLOWERS_AT_ONCE, RETRY_SECONDS, Event, Follower, Pool, Ready, Viewer, gone
+from read_api.live.following import Event, Follower, Pool, Ready, Viewer, gone
+from read_api.live.topics import FOLLOWERS_AT_ONCE, RETRY_SECONDS
 
 AWAY = (PresenceUnavailable, psycopg.OperationalError, PoolTimeout)
 """What is tried again."""

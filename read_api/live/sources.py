@@ -14,7 +14,7 @@ from infra.queries.messages import Changed, MessageLog, On
 from infra.queries.rows import Connection
 from projections.messages import Message
 from projections.scores import Score
-from read_api.live.topics import NOW, Event, Reading, Viewer
+from read_api.live.following import NOW, Event, Reading, Viewer
 
 Made = Callable[[Any], Any]
 """From a row to the payload of its event."""

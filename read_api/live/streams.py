@@ -4,8 +4,8 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import Generic, Protocol, TypeVar
 
 from read_api.context import Context
+from read_api.live.following import Event, Follower, Scene, Source, Viewer
 from read_api.live.registry import Topics
-from read_api.live.topics import Event, Follower, Scene, Source, Viewer
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ import strawberry
 from domain.event import Id
 from read_api.ids import Kind, global_id
 from read_api.live.conversations import ConversationsScene, conversation_limits
+from read_api.live.following import NOW
 from read_api.live.streams import Stream, watching
-from read_api.live.topics import NOW
 from read_api.schema.common import Info
 from read_api.schema.conversations import Conversation
 

@@ -22,9 +22,9 @@ from read_api.errors import ApiCode, BadInput
 from read_api.execution import UNAVAILABLE
 from read_api.ids import Kind, global_id, place_id, subject_id
 from read_api.live.company import CompanyScene
+from read_api.live.following import NOW, Scene, gone
 from read_api.live.presence import PresenceScene, TypingScene, scene_limits
 from read_api.live.streams import Stream, watching
-from read_api.live.topics import NOW, Scene, gone
 from read_api.schema.accounts import Account
 from read_api.schema.common import Info
 from read_api.schema.payloads import Input, Payload, refused, word

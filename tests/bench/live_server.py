@@ -30,10 +30,10 @@ from read_api.app import create_app
 from read_api.bearer import authenticated
 from read_api.context import Context
 from read_api.cursors import Sealer
+from read_api.live.following import Event
 from read_api.live.registry import Topics
 from read_api.live.sockets import socket_options
 from read_api.live.streams import Stream, SubscriptionContext
-from read_api.live.topics import Event
 from read_api.schema import strawberry_schema
 from read_api.transport_ws import WebSocketEndpoint
 from streams.runner import Runner

@@ -7,8 +7,8 @@ from typing import Any
 
 from infra.postgres import pool
 from infra.signals import MemorySignals
+from read_api.live.following import NOW, Event, Follower, FollowLimits, Reading, Source, Viewer
 from read_api.live.registry import Topics
-from read_api.live.topics import NOW, Event, Follower, FollowLimits, Reading, Source, Viewer
 
 CHANNEL = "happenings"
 

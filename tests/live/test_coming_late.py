@@ -7,8 +7,8 @@ import pytest
 
 from infra.signals import MemorySignals, late
 from read_api.errors import ApiCode, BadInput
+from read_api.live.following import NOW, Follower
 from read_api.live.registry import Topics
-from read_api.live.topics import NOW, Follower
 from tests.live.test_topics import CHANNEL, Happenings, Listener, play, settled
 
 

@@ -11,9 +11,9 @@ from domain.event import Id
 from infra import postgres
 from infra.signals import MemorySignals, Signals
 from read_api.errors import ApiError
+from read_api.live.following import NOW, Event, Follower, FollowLimits, Pool, Scene, Viewer
 from read_api.live.registry import Topics
 from read_api.live.scenes import SceneLimits, SceneTopic
-from read_api.live.topics import NOW, Event, Follower, FollowLimits, Pool, Scene, Viewer
 
 CHANNEL, STANDING = "scenery", "standing"
 PAGE = 2

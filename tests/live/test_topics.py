@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from infra.signals import MemorySignals
+from read_api.live.following import NOW, Event, Reading
 from read_api.live.registry import Topics
-from read_api.live.topics import NOW, PATIENT_AT_ONCE, Event, Reading
+from read_api.live.topics import PATIENT_AT_ONCE
 from tests.live.happenings import CHANNEL, FromPartitions, Happenings, Listener, play, settled
 
 

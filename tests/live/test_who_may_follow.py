@@ -10,8 +10,8 @@ import pytest
 
 from infra.signals import MemorySignals
 from read_api.errors import ApiError
+from read_api.live.following import NOW, Reading, Viewer
 from read_api.live.registry import Topics
-from read_api.live.topics import NOW, Reading, Viewer
 from tests.live.happenings import Guarded, Happenings, Listener, play, settled
 
 

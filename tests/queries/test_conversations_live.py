@@ -30,8 +30,8 @@ from projections.catalogue import ALL
 from projections.core import touched_keys
 from projections.stepping import fold_into
 from read_api.live.conversations import ConversationSceneLimits, ConversationsScene
+from read_api.live.following import NOW, Follower, FollowLimits
 from read_api.live.registry import Topics
-from read_api.live.topics import NOW, Follower, FollowLimits
 from read_api.live.topics import Event as Told
 from schemas.envelope import Recorded
 from streams.announcing import to_wake

@@ -12,9 +12,9 @@ from infra.tables import Table
 from projections.catalogue import ALL
 from projections.core import touched_keys
 from projections.stepping import fold_into
+from read_api.live.following import NOW, Event, Follower, FollowLimits
 from read_api.live.registry import Topics
 from read_api.live.sources import UnreadSource
-from read_api.live.topics import NOW, Event, Follower, FollowLimits
 from schemas.envelope import Recorded
 from tests.queries.site import Site, ident
 
