@@ -18,7 +18,7 @@ from read_api.ids import Kind, global_id, parse_id
 from tests.api.stack import Client
 from tests.live.socket import signed_in
 from tests.live.watching import COMMENTS, SCORE
-from tests.stack.crowd import Crowd
+from tests.stack.crowd import Forum
 from tests.stack.roles import until
 from tests.stack.whole import Whole, at
 
@@ -119,7 +119,7 @@ class Following:
 class Audience:
     """Those who follow what the crowd does to two of its posts: what they hear is what happened, once and in order."""
 
-    def __init__(self, whole: Whole, crowd: Crowd) -> None:
+    def __init__(self, whole: Whole, crowd: Forum) -> None:
         self._whole = whole
         self._talked, self._voted = crowd.posts[:2]
         ada = whole.people[0]
