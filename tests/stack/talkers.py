@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from domain.message import MessageSent
 from domain.snowflake import of_id
+from projections.catalogue import ALL
 from read_api.ids import Kind, global_id, parse_id
 from tests.api.stack import Client
 from tests.api.test_messages import Talk
@@ -17,6 +18,8 @@ from tests.stack.whole import Whole
 
 PAGE = 100
 """Messages, the most there are in one."""
+VIEWS = [name for name in ALL if name != "messages"]
+"""Those that PostgreSQL keeps in any case."""
 TOLD = (
     "subscription($id: ID!, $after: String) { messageChanged(channelId: $id, after: $after) { cursor message { id } } }"
 )
@@ -93,7 +96,8 @@ class Channel:
     def assert_told(self, talkers: Talkers) -> int:
         """What was acknowledged is in the log once, and that is what everybody was told and what the history is.
 
-        Gives how many messages there are.
+        All other views, such as the counts of what is unread, are that of the log, too. Gives how many messages
+        there are.
         """
         log = self._whole.log()
         talkers.assert_kept(log, self._before, self._whole.sealer)
@@ -107,6 +111,7 @@ class Channel:
         newest_first = sorted(ids, key=lambda each: of_id(parse_id(each)[1]), reverse=True)
         _assert_same(self._forward(), newest_first, "the history from its end")
         _assert_same(self._backward(), newest_first, "the history from its beginning")
+        self._whole.assert_views(log, VIEWS)
         return len(sent)
 
     def unavailable(self) -> bool:
