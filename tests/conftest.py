@@ -26,6 +26,7 @@ __all__ = ["pytest_addoption", "pytest_sessionfinish", "pytest_unconfigure"]
 STACK = Path(__file__).with_name("stack")
 """The tests in this folder run on the real servers of the native stack: ``./task test:stack``."""
 FAULTS = (
+    "test_chat_faults.py",
     "test_dependencies.py",
     "test_first_steps.py",
     "test_fleet_faults.py",

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
+from random import Random
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self
@@ -18,26 +19,48 @@ from read_api.ids import Kind, global_id, parse_id
 from tests.api.stack import Client
 from tests.live.socket import signed_in
 from tests.live.watching import COMMENTS, SCORE
-from tests.stack.crowd import Crowd
-from tests.stack.roles import until
+from tests.stack.crowd import Forum
+from tests.stack.roles import Role, until
 from tests.stack.whole import Whole, at
 
 RETRY_SECONDS = 0.2
+STAYS_SECONDS = 2.0
+"""For how long one who is restless stays at a process, on average."""
 BEGIN_SECONDS_MAX = 10.0
 TOLD_SECONDS_MAX = 30.0
 """Until followers have heard what is in the views; on a machine that is busy with other things."""
 
 
 class Follower:
-    """Hears ``messages`` at one process, is cut off without a word, and goes on at another; first at ``begins``."""
+    """Hears ``messages`` at one process, is cut off without a word, and goes on at another; first at ``begins``.
+
+    One who is ``restless`` is cut off at random moments, and goes on at any process.
+    """
 
     def __init__(
-        self, whole: Whole, query: str, who: Client, given: dict[str, Any], *, messages: int = 1, begins: int = 0
+        self,
+        whole: Whole,
+        query: str,
+        who: Client,
+        given: dict[str, Any],
+        *,
+        messages: int = 1,
+        begins: int = 0,
+        restless: Random | None = None,
     ) -> None:
         self._whole, self._query, self._who, self._given = whole, query, who, dict(given)
-        self._ways = cycle([*whole.apis[begins:], *whole.apis[:begins]])
+        self._restless = restless
+        self._ways = (
+            cycle([*whole.apis[begins:], *whole.apis[:begins]]) if restless is None else self._anywhere(restless)
+        )
         self._messages = messages
         self.heard: list[Any] = []
+        self.refusals: set[str] = set()
+        """Codes of what ended the following while it persevered."""
+
+    def _anywhere(self, random: Random) -> Iterator[Role]:
+        while True:
+            yield random.choice(self._whole.apis)
 
     async def follow(self, last: Callable[[Any], bool]) -> None:
         """Until it has heard the last that there is to hear."""
@@ -62,6 +85,9 @@ class Follower:
             try:
                 async with signed_in(at(next(self._ways)), self._who) as socket:
                     await socket.subscribe("f", self._query, variables=self._given)
+                    if self._restless is not None:
+                        stays = self._restless.expovariate(1 / STAYS_SECONDS)
+                        asyncio.get_running_loop().call_later(stays, socket.raw.transport.abort)
                     await self._listen(socket.raw)
             except (OSError, WebSocketException, AssertionError):
                 # Not reached, cut off, or not let in: its session cannot be asked for, say.
@@ -78,11 +104,15 @@ class Follower:
                 case "ping":
                     await socket.send(json.dumps({"type": "pong"}))
                 case _:
+                    errors = message["payload"]
+                    errors = errors["errors"] if isinstance(errors, dict) else errors
+                    self.refusals |= {error["extensions"]["code"] for error in errors}
+                    await asyncio.sleep(RETRY_SECONDS)
                     return
 
-    def places(self) -> list[int]:
-        """The positions of what it heard."""
-        return [open_position(self._whole.sealer, event["cursor"]) for event in self.heard]
+    def places(self, last: int = 0) -> list[int]:
+        """The positions of what it heard, or of so many that came last."""
+        return [open_position(self._whole.sealer, event["cursor"]) for event in self.heard[-last:]]
 
 
 class Following:
@@ -119,7 +149,7 @@ class Following:
 class Audience:
     """Those who follow what the crowd does to two of its posts: what they hear is what happened, once and in order."""
 
-    def __init__(self, whole: Whole, crowd: Crowd) -> None:
+    def __init__(self, whole: Whole, crowd: Forum) -> None:
         self._whole = whole
         self._talked, self._voted = crowd.posts[:2]
         ada = whole.people[0]

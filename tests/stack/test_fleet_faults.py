@@ -126,8 +126,7 @@ def test_an_api_process_is_killed_under_load(whole: Whole) -> None:
                 crowd.suffers()
             crowd.gets_on(BUSY)
             assert httpx.get(f"{other.url}/readyz", timeout=10).status_code == 200
-            whole.fleet.roles.remove(gone)
-            whole.apis[1] = whole.fleet.api(MOOT_PORT=gone.url.rpartition(":")[2])
+            whole.again(gone)
             crowd.gets_on(BUSY)
             until(whole.all_alive)
             whole.caught_up()

@@ -1,7 +1,7 @@
 """A whole fleet on real servers, and the question whether log, topics, views and answers say the same."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
@@ -20,7 +20,7 @@ from tests.api.stack import Client
 from tests.databases import new_database
 from tests.equivalence.test_equivalence import all_rows, straight
 from tests.live.forum import a_community, submit_post
-from tests.stack.crowd import Crowd
+from tests.stack.crowd import Crowd, Forum
 from tests.stack.roles import Role, Roles, proxied, until
 
 PEOPLE = 4
@@ -92,12 +92,17 @@ class Whole:
         client.http.headers["Authorization"] = who.http.headers["Authorization"]
         return client
 
-    def crowd(self, *, asks_again: bool = False) -> Crowd:
+    def crowd(self, *, asks_again: bool = False) -> Forum:
         """The people, about to be busy at all of the API processes, with posts that none of them has voted on."""
         urls, posts = [api.url for api in self.apis], [submit_post(self.people[0], self.community) for _ in range(6)]
-        return Crowd(
+        return Forum(
             urls, self.people, community=self.community, posts=posts, locked=self.locked, asks_again=asks_again
         )
+
+    def again(self, gone: Role) -> None:
+        """An API process that was killed comes back at the same port."""
+        self.fleet.roles.remove(gone)
+        self.apis[self.apis.index(gone)] = self.fleet.api(MOOT_PORT=gone.url.rpartition(":")[2])
 
     def head(self) -> int:
         """The position of the newest event."""
@@ -164,10 +169,10 @@ class Whole:
         found = json.loads(audited.stdout)
         assert (audited.returncode, found["perfect"], found["records"]) == (0, True, head), found
 
-    def assert_views(self, log: Sequence[Recorded]) -> None:
-        """Every row of every view is as if the log had been folded straight, and nothing is parked."""
-        expected, rows = straight(log), all_rows(self.conninfo)
-        for name in ALL:
+    def assert_views(self, log: Sequence[Recorded], names: Collection[str] = ALL) -> None:
+        """Every row of these views is as if the log had been folded straight, and nothing is parked."""
+        expected, rows = straight(log), all_rows(self.conninfo, names)
+        for name in names:
             assert rows[name] == expected[name], name
         with connect(self.conninfo) as connection:
             assert connection.execute("SELECT * FROM views.dead_letters LIMIT 3").fetchall() == []
