@@ -3,9 +3,9 @@
 The servers are started first, one by one: a required one that does not start fails the run, which says so in its last
 lines, and no test runs. A folder of its own is used and removed; it is kept when something failed.
 
-All tests run in two lanes, each with servers of its own, as most wait for something most of the time. Those of one file
-that share something stay in one lane; all others go where there is nothing to do. Those that are named in the arguments
-run in one.
+All tests run in three lanes, each with servers of its own, as most wait for something most of the time. Those of one
+file that share something stay in one lane; all others go where there is nothing to do. Those that are named in the
+arguments run in one.
 """
 
 import os
@@ -24,12 +24,12 @@ from infra.settings import ROOT
 from infra.stack import SERVICES, open_stack, start_stack
 from infra.stack.record import FILE_NAME
 
-LANES = ("gw0", "gw1")
+LANES = ("gw0", "gw1", "gw2")
 """Those of pytest-xdist, by its names for them."""
 INTERRUPTED_SECONDS_MAX = 30
 """How long tests may take to say how far they came after Ctrl-C."""
 SHARED = "stack"
-"""The folder of the servers that tests share, below the run's own; with a folder for each lane if there are two."""
+"""The folder of the servers that tests share, below the run's own; with a folder for each lane if there are several."""
 
 
 def main(arguments: list[str]) -> int:

@@ -36,7 +36,7 @@ from projections.message_counts import MONTH, MessageCount, message_counts
 from projections.messages import Message, messages
 from tests.bench.serving import said
 
-MESSAGES, MESSAGES_LONG = 50_000, 1_000_000
+MESSAGES = 1_000_000
 MONTHS = 60
 SPAN_MS = 157_766_400_000
 """Five years: the first message is of the first millisecond that an id can have."""
@@ -51,7 +51,7 @@ PLACES = ("newest", "middle", "oldest")
 
 def run(long: bool) -> list[dict[str, Any]]:
     """The results ``p99_newest``, ``p99_middle`` and ``p99_oldest``, in milliseconds."""
-    count, pages = (MESSAGES_LONG, PAGES_LONG) if long else (MESSAGES, PAGES)
+    count, pages = MESSAGES, PAGES_LONG if long else PAGES
     with servers() as (conninfo, client):
         log = LogStore(client)
         fill(log, conninfo, count)
