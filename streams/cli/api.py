@@ -11,6 +11,7 @@ from infra.logging import configure_logging
 from infra.settings import Settings, SettingsError, load_settings
 from infra.telemetry.serving import telemetry
 from streams.cli.console import OK, DataDir, Output, OutputOption, show_json, words
+from streams.cli.interruption import Interruption
 from streams.cli.preflight import listen
 from streams.cli.session import check_set_up
 from streams.cli.up import Port
@@ -67,11 +68,15 @@ def require_engines(settings: Settings) -> None:
 
 
 def _serve(settings: Settings, listener: socket.socket, on_serving: Callable[[], None]) -> None:
+    interruption = Interruption(signal.SIGINT, signal.SIGTERM)
     # Reading the API's modules takes a second; what is wrong with the settings is said before.
     import uvloop  # noqa: PLC0415
 
     from streams.serving import serve_api  # noqa: PLC0415
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the server has its own
+    def serving() -> None:
+        on_serving()
+        interruption.repeat()
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        loop.run(serve_api(settings, listener, on_serving))
+        loop.run(serve_api(settings, listener, serving))

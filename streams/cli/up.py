@@ -29,6 +29,7 @@ from infra.settings import ROOT, Settings, load_settings
 from infra.supervision import Supervisor
 from infra.telemetry.serving import telemetry
 from streams.cli.console import OK, DataDir, Output, OutputOption, show_json, words
+from streams.cli.interruption import Interruption
 from streams.cli.preflight import check_given_engines, check_machine, listen
 from streams.cli.session import make_secrets, set_up
 
@@ -57,8 +58,7 @@ def up(port: Port = None, data_dir: DataDir = None, output: OutputOption = Outpu
 
 def start_and_serve(port: int | None, data_dir: Path | None, output: Output, beside: Beside | None = None) -> None:
     """What ``up`` does; ``beside`` runs in the same process once it serves."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    interruption = Interruption(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     settings = load_settings(port=port, data_dir=data_dir)
     check_machine(settings)
     check_given_engines(settings)
@@ -66,10 +66,18 @@ def start_and_serve(port: int | None, data_dir: Path | None, output: Output, bes
     with claim(settings.data_dir) as held, listen(settings, exactly=exactly) as listener:
         make_secrets(settings)
         configure_logging(settings)
-        run(settings, held, listener, output, beside)
+        run(settings, held, listener, output, beside=beside, interruption=interruption)
 
 
-def run(settings: Settings, held: Claim, listener: socket.socket, output: Output, beside: Beside | None) -> None:
+def run(
+    settings: Settings,
+    held: Claim,
+    listener: socket.socket,
+    output: Output,
+    *,
+    beside: Beside | None,
+    interruption: Interruption,
+) -> None:
     """Start the engines and serve until told to stop; then stop both, whatever happened."""
     with ThreadPoolExecutor(1) as threads:
         starting = threads.submit(_start, settings)
@@ -87,12 +95,14 @@ def run(settings: Settings, held: Claim, listener: socket.socket, output: Output
         # What was imported stays for good: no collection needs to look at it again.
         gc.collect()
         gc.freeze()
+        interruption.check()
         instance = _instance(settings, listener)
 
         def on_serving() -> None:
             served = msgspec.structs.replace(instance, start_seconds=round(_age_seconds(), 2))
             held.publish(served)
             _tell(settings, served, engines, output)
+            interruption.repeat()  # whatever came is for those who serve to handle by now
 
         with (
             telemetry(engines.settings, "up"),
@@ -114,10 +124,6 @@ def _start(settings: Settings) -> Engines:
         engines.close()
         raise
     return engines
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _age_seconds() -> float:
