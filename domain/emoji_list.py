@@ -5,7 +5,7 @@ bring a new emoji at the same moment meet here, and those who join in with one t
 on it when the last account takes it back: whether it was the last, only a stream of all accounts could tell.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from domain.event import Event, Id
@@ -23,18 +23,22 @@ class EmojiListed(Event, frozen=True):
     emoji: str
 
 
-START: Final[frozenset[str]] = frozenset()
+START: Final[Mapping[str, Id]] = {}
 
 
-def evolve(emoji: frozenset[str], event: Event) -> frozenset[str]:
-    """Which emoji are on the list after the event."""
-    return emoji | {event.emoji} if isinstance(event, EmojiListed) else emoji
+def evolve(emoji: Mapping[str, Id], event: Event) -> Mapping[str, Id]:
+    """Which emoji are on the list after the event, each with the account that brought it."""
+    return {**emoji, event.emoji: event.account_id} if isinstance(event, EmojiListed) else emoji
 
 
-def listed(emoji: frozenset[str], events: Iterable[Event], *, limits: Limits) -> tuple[Event, ...]:
+def listed(emoji: Mapping[str, Id], events: Iterable[Event], *, limits: Limits) -> tuple[Event, ...]:
     """What of an account's new reactions is put on the list. Raises ``TOO_MANY_EMOJI``."""
     new = [event for event in events if isinstance(event, ReactionAdded) and event.emoji not in emoji]
     if new and len(emoji) + len(new) > limits.emoji_max:
-        message = f"A message takes at most {limits.emoji_max} different emoji. React with one of those it has."
+        message = f"People have reacted to this with {limits.emoji_max} different emoji already; it takes one of those."
         raise Refusal(Code.TOO_MANY_EMOJI, message, "emoji")
+    for one in new:
+        if sum(one.account_id == by for by in emoji.values()) + len(new) > limits.emoji_brought_max:
+            message = f"You brought {limits.emoji_brought_max} different emoji to this already; join in with others'."
+            raise Refusal(Code.TOO_MANY_EMOJI, message, "emoji")
     return tuple(EmojiListed(one.message_id, one.channel_id, one.account_id, one.emoji) for one in new)

@@ -73,6 +73,8 @@ class Limits(Struct, frozen=True):
     emoji_max: Annotated[int, Meta(ge=1, le=EMOJI_TOLD_MAX)] = EMOJI_TOLD_MAX
     """Different emoji with which all together ever react to one message: as many as are told of it. One that somebody
     brought stays among them when it is taken back, and everybody may join in with those."""
+    emoji_brought_max: Positive = 10
+    """Of these, how many one account brings: a poll has as many answers, and nobody alone takes all places."""
     attachments_max: Positive = 10
     """Files that one message refers to; they are shown below it, all at once."""
     attachment_name_length_max: Positive = 255

@@ -40,7 +40,7 @@ channels = Projection(
     "channels",
     version=1,
     row=Channel,
-    signal=lambda row: f"standing:{row.server_id or row.channel_id}",
+    signal=lambda row: (f"standing:{row.server_id or row.channel_id}", f"structure:{row.server_id or row.channel_id}"),
     local=True,
 )
 

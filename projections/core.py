@@ -135,12 +135,13 @@ class StaleCheckpoint(Exception):
 class Projection:
     """A named, versioned view: its row, the events it handles, and how each is folded into which rows.
 
-    ``version`` grows whenever the same log would give other rows. ``signal`` names the live channel to wake, from
-    a row that changed, or from one with nothing but its key where the row is gone, once that is committed; it is never
-    called in a rebuild. ``done`` says of a row that no event after a position can touch it; rows of one event each have
-    no need of it. ``local`` says that no row is touched by events of two partitions (``schemas.topics``): whoever folds
-    one need not wait for those who fold others. ``message_log`` says that rows live in Cassandra where there is one: a
-    local view whose rows are never deleted and name the position of their last event.
+    ``version`` grows whenever the same log would give other rows. ``signal`` names the live channel or channels to
+    wake, from a row that changed, or from one with nothing but its key where the row is gone, once that is committed;
+    it is never called in a rebuild. ``done`` says of a row that no event after a position can touch it; rows of one
+    event each have no need of it. ``local`` says that no row is touched by events of two partitions
+    (``schemas.topics``): whoever folds one need not wait for those who fold others. ``message_log`` says that rows live
+    in Cassandra where there is one: a local view whose rows are never deleted and name the position of their last
+    event.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class Projection:
         *,
         version: int,
         row: type[Row],
-        signal: Callable[[Any], str | None] | None = None,
+        signal: Callable[[Any], str | tuple[str, ...] | None] | None = None,
         done: Callable[[Any, int], bool] | None = None,
         local: bool = False,
         message_log: bool = False,

@@ -37,7 +37,11 @@ class ServerMember(Row, frozen=True, gc=False):
 
 
 server_members = Projection(
-    "server_members", version=1, row=ServerMember, signal=lambda row: f"standing:{row.server_id}", local=True
+    "server_members",
+    version=1,
+    row=ServerMember,
+    signal=lambda row: (f"standing:{row.server_id}", f"membership:{row.account_id}"),
+    local=True,
 )
 
 

@@ -26,7 +26,11 @@ class ServerRole(Row, frozen=True, gc=False):
 
 
 server_roles = Projection(
-    "server_roles", version=1, row=ServerRole, signal=lambda row: f"standing:{row.server_id}", local=True
+    "server_roles",
+    version=1,
+    row=ServerRole,
+    signal=lambda row: (f"standing:{row.server_id}", f"structure:{row.server_id}"),
+    local=True,
 )
 
 

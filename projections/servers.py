@@ -30,7 +30,13 @@ class Server(Row, frozen=True, gc=False):
     position: int = 0
 
 
-servers = Projection("servers", version=1, row=Server, signal=lambda row: f"standing:{row.server_id}", local=True)
+servers = Projection(
+    "servers",
+    version=1,
+    row=Server,
+    signal=lambda row: (f"standing:{row.server_id}", f"structure:{row.server_id}"),
+    local=True,
+)
 
 
 @servers.on(ServerCreated, key=lambda e: e.server_id)

@@ -32,11 +32,9 @@ def channels_of(projections: Mapping[str, Projection], done: Mapping[str, Steppe
     for name, stepped in done.items():
         signal = projections[name].signal
         if signal is not None:
-            channels.update(
-                (channel, to)
-                for key, row in stepped.changed.items()
-                if (channel := signal(projections[name].new(key) if row is None else row)) is not None
-            )
+            for key, row in stepped.changed.items():
+                named = signal(projections[name].new(key) if row is None else row) or ()
+                channels.update(dict.fromkeys((named,) if isinstance(named, str) else named, to))
     return channels
 
 

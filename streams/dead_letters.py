@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Protocol
 
+import psycopg
 import structlog
 from msgspec import Struct
 from psycopg import Connection
@@ -21,7 +22,7 @@ from infra.signals import late
 from projections.core import Key, Projection, Row, Rows, View, fold, narrowed, touched_keys, touching
 from projections.stepping import Stepped
 from schemas.envelope import Recorded
-from streams.announcing import to_wake
+from streams.announcing import channels_of, to_wake
 from streams.batches import UNSTORABLE
 from streams.runner import Publisher
 
@@ -173,8 +174,13 @@ def retry(
             outcome = Retried(0, len(waiting), reason)
     _log.info("views.retried", projection=projection.name, key=key, applied=outcome.applied, left=outcome.left)
     if publisher is not None and changed:
-        done = {projection.name: Stepped(changed, ())}
-        publisher.publish(to_wake(connection, {projection.name: projection}, done, late(waiting[0])), None)
+        done, only, signalled = {projection.name: Stepped(changed, ())}, {projection.name: projection}, late(waiting[0])
+        try:
+            publisher.publish(to_wake(connection, only, done, signalled), None)
+        except psycopg.Error as error:  # it is done all the same: whomever it concerns is to read anew
+            _log.warning("views.retried_unsaid", projection=projection.name, error=f"{type(error).__name__}: {error}")
+            publisher.publish(channels_of(only, done, signalled), None)
+            publisher.say_lost()
     return outcome
 
 

@@ -41,6 +41,10 @@ FAULTS = (
 """Those of them that take minutes, whole fleets under faults: ``-m "stack and not faults"`` leaves them out."""
 
 
+WAITING = ("faults", "cli", "machines", "imports", "live")
+"""Folders of tests that wait for processes, which take longest: begun first, they leave no process alone at the end."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs the native stack, and what of it shares something in its file; the long ones come first."""
@@ -51,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker("faults")
             if shares(item):
                 item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: item.get_closest_marker("faults") is None)
+    items.sort(key=lambda item: (item.get_closest_marker("faults") is None, item.path.parent.name not in WAITING))
 
 
 def shares(item: pytest.Item) -> bool:

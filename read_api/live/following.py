@@ -82,6 +82,11 @@ class Source(Protocol):
         ...
 
     @property
+    def own_guards(self) -> Collection[str]:
+        """Those of the guards that tell of who follows, and of nobody else: what can wait does not wait with these."""
+        ...
+
+    @property
     def rest_seconds(self) -> float:
         """How long it is not read again after it was read: what happens meanwhile is told together.
 

@@ -27,6 +27,7 @@ from read_api.loaders import Connection, Loader, Loaders
 from read_api.schema.comments import Comment
 from read_api.schema.communities import Community
 from read_api.schema.posts import Post
+from read_api.schema.servers import Role
 
 T = TypeVar("T")
 
@@ -126,6 +127,13 @@ class _EventLoaders(Loaders):
     @_viewer_id.setter
     def _viewer_id(self, value: Viewer) -> None:
         self._viewer = value
+
+    async def _roles(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Role | None]:
+        """Whoever is told of a role is in its server."""
+        async with servers.one_moment(connection):
+            of = await servers.servers_of_roles(connection, ids)
+            every = await servers.roles_of(connection, list(set(of.values())))
+        return {row.role_id: Role(row=row) for rows in every.values() for row in rows if row.role_id in of}
 
     async def _communities(self, connection: Connection, ids: Sequence[Id]) -> dict[Id, Community | None]:
         found = {row.community_id: Community(row=row) for row in await communities.by_ids(connection, None, ids)}

@@ -24,6 +24,7 @@ class _Source(Struct, frozen=True):
     """What most have in common: nothing else is to be heard, and they are read whenever something happens."""
 
     rest_seconds: ClassVar[float] = 0.0
+    own_guards: ClassVar[tuple[str, ...]] = ()
 
     @property
     def guards(self) -> Collection[str]:
@@ -214,8 +215,13 @@ class UnreadSource(Struct, frozen=True):
 
     @property
     def guards(self) -> Collection[str]:
+        """See ``Source``. That others come and go changes nothing of what he has not read."""
+        return (*self.own_guards, f"structure:{self.server_id}")
+
+    @property
+    def own_guards(self) -> Collection[str]:
         """See ``Source``. His own markers are moved by other devices too."""
-        return (f"reads:{self.account_id}", f"standing:{self.server_id}", f"blocks:{self.account_id}")
+        return tuple(f"{what}:{self.account_id}" for what in ("reads", "blocks", "membership"))
 
     async def start(self, _: Connection) -> int:
         """See ``Source``."""

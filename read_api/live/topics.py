@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import psycopg
 import structlog
@@ -44,7 +45,7 @@ FOLLOWERS_FIRST = 8
 just that, and are spared to wait for it one by one."""
 
 MAKING_SECONDS_MAX = 0.5
-"""How long they are waited for."""
+"""How long they are waited for, all of them together."""
 
 REST_SECONDS_MAX = 0.1
 """Of a topic with many followers and many changes: it takes half of the process's time for so long, and more of it
@@ -97,7 +98,8 @@ class Topic:
         await self._stack.enter_async_context(self._signals.watch(self._source.channel, self._wake))
         try:
             for guard in self._guards:
-                await self._stack.enter_async_context(self._signals.watch(guard, self._doubt))
+                heard = self._hurry_to if guard in self._source.own_guards else self._doubt
+                await self._stack.enter_async_context(self._signals.watch(guard, heard))
             async with self._pool.connection() as connection:
                 self._position = await self._source.start(connection)
         except BaseException:
@@ -215,6 +217,19 @@ class Topic:
             tracing.pushed([event.position for event in events], began_ns, followers=len(followers))
             more = len(events) == limit and not self._source.is_value
 
+    async def _settle(self) -> None:
+        """Put out whoever may follow no more, where nothing else can be read: the right to is asked of PostgreSQL."""
+        doubts = self._doubts
+        if doubts == self._settled:
+            return
+        with suppress(psycopg.OperationalError, PoolTimeout):
+            async with self._reading:
+                followers = (*self._followers, *self._arriving)
+                async with self._pool.connection() as connection:
+                    admitted = await self._source.admitted(connection, {follower.viewer for follower in followers})
+                self._put_out(followers, admitted)
+                self._settled = doubts
+
     def _put_out(self, followers: Collection[Follower], admitted: Collection[Viewer] | None) -> Collection[Follower]:
         """End those who are not admitted. The others."""
         if admitted is None:
@@ -247,7 +262,7 @@ class Topic:
         if position is None or self._source.is_value:
             return
         arriving = [follower for follower in self._arriving if follower.position != NOW]
-        for follower in (*arriving, *(one for one in self._followers if one.position > position)):
+        for follower in (*arriving, *(one for one in self._followers if one.position >= position)):
             follower.end(_too_old("Something came late that belongs before this cursor"))
             self._followers.discard(follower)
 
@@ -255,6 +270,12 @@ class Topic:
         """Somebody may have lost the right to follow: look at all of them, whether anything happens or not."""
         self._doubts += 1
         self._wanted.set()
+
+    def _hurry_to(self, signalled: int | None) -> None:
+        """As a doubt, and it does not wait for its turn."""
+        self._doubt(signalled)
+        if signalled is not None:  # but where anything may have happened, it may have to all
+            self._hurry.set()
 
     def _hold(self) -> None:
         """Remember that what was read is not all that is there: read again when the views have come further."""
@@ -291,12 +312,12 @@ class Topic:
         taking, hurry = asyncio.create_task(self._turns.acquire()), asyncio.create_task(self._hurry.wait())
         try:
             await asyncio.wait((taking, hurry), return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
+            await end(taking, hurry)
+        except asyncio.CancelledError:  # at either: a turn that was got is given back
             await end(taking, hurry)
             if not taking.cancelled():
                 self._turns.release()
             raise
-        await end(taking, hurry)
         return not taking.cancelled()
 
     async def _rest(self, seconds: float) -> None:
@@ -319,6 +340,7 @@ class Topic:
             _log.warning("topic.unread", channel=self._source.channel, error=f"{type(error).__name__}: {error}")
             asked.set_exception(error)
             self._wanted.set()
+            await self._settle()
             rest = RETRY_SECONDS
         except Exception as error:  # noqa: BLE001 - logged, and told to everybody who follows
             _log.exception("topic.failed", channel=self._source.channel)
@@ -337,16 +359,22 @@ class Topic:
 async def _deliver(
     events: Sequence[Event], followers: Collection[Follower], hidden: Collection[tuple[Viewer, Id]]
 ) -> None:
+    left = MAKING_SECONDS_MAX
     for number, follower in enumerate(followers, 1):
+        before = [event.making for event in events] if number <= FOLLOWERS_FIRST else []
         for event in events:
             follower.take(event, hidden)
         if number % FOLLOWERS_AT_ONCE == 0:
             await asyncio.sleep(0)
-        elif number <= FOLLOWERS_FIRST:
-            await _made(events)
+        elif before and left > 0:
+            begun = [one.making for one, was in zip(events, before, strict=True) if one.making is not was]
+            left -= await _made(begun, left)
 
 
-async def _made(events: Sequence[Event]) -> None:
-    """Wait for what is being made of them for the first who asked."""
-    if making := [event.making for event in events if event.making is not None and not event.making.done()]:
-        await asyncio.wait(making, timeout=MAKING_SECONDS_MAX)
+async def _made(making: Sequence[asyncio.Future[Any] | None], seconds_max: float) -> float:
+    """Wait for what has begun to be made. How long that took."""
+    if not (waited := [one for one in making if one is not None and not one.done()]):
+        return 0.0
+    started = time.perf_counter()
+    await asyncio.wait(waited, timeout=seconds_max)
+    return time.perf_counter() - started

@@ -275,6 +275,10 @@ def test_one_reacts_with_so_many_emoji() -> None:
 def test_a_message_takes_so_many_emoji_and_everybody_joins_in_with_those() -> None:
     there = given(*HERE, said())
     faces = [chr(0x1F600 + number) for number in range(20)]
+    for emoji in faces[0:6:2]:
+        assert there.when(AddReaction(MESSAGE, emoji), key=emoji, limits=Limits(emoji_brought_max=3)).refusal is None
+    again = there.when(AddReaction(MESSAGE, faces[6]), key=faces[6], limits=Limits(emoji_brought_max=3))
+    again.then_refused(Code.TOO_MANY_EMOJI, "emoji")
     for number, emoji in enumerate(faces):
         assert there.when(AddReaction(MESSAGE, emoji), key=emoji, by=(ALICE, BOB)[number % 2]).refusal is None
     for by in (ALICE, BOB):

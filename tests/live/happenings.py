@@ -17,7 +17,8 @@ class Happenings:
     """A source in memory whose reading takes its time. What is in ``log`` is visible."""
 
     channel = CHANNEL
-    guards = ()
+    guards: tuple[str, ...] = ()
+    own_guards: tuple[str, ...] = ()
     rest_seconds = 0.0
 
     def __init__(self, chance: random.Random, *, is_value: bool) -> None:

@@ -22,7 +22,7 @@ def test_whoever_is_past_what_came_late_has_to_read_anew(postgres: str, is_value
         await past.live.wait()
         assert past.heard[-1] == 20
         source.log.append(30)
-        signals.publish({CHANNEL: late(30)}, None)  # nobody is past it
+        signals.publish({CHANNEL: late(30)}, None)  # nobody is there yet
         await settled(topics, source)
         assert past.heard[-1] == 30
         assert not past.follower.ended.done()
@@ -64,13 +64,31 @@ def test_whoever_is_catching_up_while_something_comes_late_has_to_read_anew(post
 
         arriving = asyncio.create_task(catch_up())
         await reading.wait()
-        source.log.append(15)
-        signals.publish({CHANNEL: late(19)}, None)
+        source.log.append(20)
+        signals.publish({CHANNEL: late(20)}, None)
         await settled(topics, source)
         go_on.set()
         with pytest.raises(BadInput):
             await arriving
         assert not bystander.follower.ended.done()
+        until.set()
+        await task
+
+    play(postgres, scene)
+
+
+def test_whoever_stands_where_it_came_late_has_to_read_anew(postgres: str) -> None:
+    """What was parked counts as reached: a topic that was opened since stands at its position, and does not have it."""
+
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        source, bystander, until = Happenings(random.Random(1), is_value=False), Listener(NOW), asyncio.Event()
+        source.log += [10, 20]
+        task = asyncio.create_task(bystander.listen(topics, source, random.Random(1), until))
+        await bystander.live.wait()
+        signals.publish({CHANNEL: late(20)}, None)
+        await settled(topics, source)
+        with pytest.raises(BadInput):
+            await asyncio.wait_for(bystander.follower.ended, 10)
         until.set()
         await task
 

@@ -2,14 +2,15 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from infra.signals import MemorySignals
-from read_api.live.following import NOW, Event, Reading
+from read_api.live.following import NOW, Event, FollowLimits, Reading
 from read_api.live.registry import Topics
-from read_api.live.topics import PATIENT_AT_ONCE
+from read_api.live.topics import PATIENT_AT_ONCE, Topic
 from tests.live.happenings import CHANNEL, FromPartitions, Happenings, Listener, play, settled
 
 
@@ -289,6 +290,62 @@ def test_what_can_wait_is_read_in_turn_and_at_once_for_whoever_comes(postgres: s
         await asyncio.gather(*newcomers)
         await asyncio.wait_for(all_heard.wait(), 10)
         assert [one.heard for one in listeners] == [[1]] * len(sources)
+        until.set()
+        await asyncio.gather(*tasks)
+
+    play(postgres, scene)
+
+
+def test_a_turn_is_given_back_whenever_whoever_waits_for_it_leaves() -> None:
+    async def scene(turns_of_the_loop: int) -> None:
+        turns = asyncio.Semaphore(1)
+        pool: Any = None  # nothing is read
+        topic = Topic(Patient(random.Random(1), is_value=False), MemorySignals(), pool, FollowLimits(), turns)
+        await turns.acquire()
+        waiting = asyncio.create_task(topic._take_turn())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        turns.release()
+        for _ in range(turns_of_the_loop):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with suppress(asyncio.CancelledError):
+            if await waiting:
+                turns.release()
+        assert not turns.locked(), turns_of_the_loop
+
+    for turns_of_the_loop in range(12):
+        asyncio.run(scene(turns_of_the_loop))
+
+
+def test_what_takes_long_to_make_holds_others_up_once(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first eight together, and for nothing but what was begun for one of them."""
+    monkeypatch.setattr("read_api.live.topics.MAKING_SECONDS_MAX", 0.2)
+
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        source, until = Happenings(random.Random(1), is_value=False), asyncio.Event()
+        crowd, waits = [Listener(0) for _ in range(20)], []
+        tasks = [asyncio.create_task(one.listen(topics, source, random.Random(1), until)) for one in crowd]
+
+        def deliver(one: Listener, event: Event) -> None:
+            event.making = event.making or asyncio.get_running_loop().create_future()  # and it is never done
+            one.heard.append(event.position)
+
+        wait = asyncio.wait
+
+        async def counted(*given: Any, **named: Any) -> Any:
+            waits.append(named.get("timeout"))
+            return await wait(*given, **named)
+
+        for one in crowd:
+            await one.live.wait()
+            one.follower.deliver = lambda event, one=one: deliver(one, event)  # type: ignore[misc]
+        monkeypatch.setattr("read_api.live.topics.asyncio.wait", counted)
+        source.log.append(1)
+        signals.publish({CHANNEL: 1}, 1)
+        await settled(topics, source)
+        assert [one.heard for one in crowd] == [[1]] * 20
+        assert [timeout for timeout in waits if timeout is not None] == [0.2]
         until.set()
         await asyncio.gather(*tasks)
 

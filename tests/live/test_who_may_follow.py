@@ -8,10 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from infra.cassandra.errors import CassandraUnready
 from infra.signals import MemorySignals
 from read_api.errors import ApiError
 from read_api.live.following import NOW, Reading, Viewer
 from read_api.live.registry import Topics
+from read_api.live.topics import PATIENT_AT_ONCE
 from tests.live.happenings import Guarded, Happenings, Listener, play, settled
 
 
@@ -170,6 +172,54 @@ def test_who_is_doubted_does_not_go_live_before_he_was_looked_at(postgres: str) 
         with pytest.raises(ApiError, match="nothing here"):
             await asyncio.wait_for(bob.listen(topics, source, random.Random(1), until), 10)
         assert not bob.live.is_set()
+        until.set()
+        await task
+
+    play(postgres, scene)
+
+
+def test_who_is_put_out_is_told_so_though_nothing_can_be_read(postgres: str) -> None:
+    class Away(Guarded):
+        away = False
+
+        async def read(self, *arguments: Any) -> Reading:
+            if self.away:
+                raise CassandraUnready("away")
+            return await super().read(*arguments)
+
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        source, until = Away(random.Random(1), is_value=False), asyncio.Event()
+        bob, ada = Listener(0, "bob"), Listener(0, "ada")
+        tasks = [asyncio.create_task(one.listen(topics, source, random.Random(1), until)) for one in (bob, ada)]
+        for one in (bob, ada):
+            await one.live.wait()
+        source.away, source.outside = True, {"bob"}
+        signals.publish({"standing": 1}, 1)
+        with pytest.raises(ApiError, match="nothing here"):
+            await asyncio.wait_for(bob.follower.ended, 10)
+        assert not ada.follower.ended.done()
+        until.set()
+        await asyncio.gather(*tasks)
+
+    play(postgres, scene)
+
+
+def test_what_concerns_a_topic_alone_does_not_wait_for_its_turn(postgres: str) -> None:
+    class Own(Guarded):
+        guards = ("standing", "membership")
+        own_guards = ("membership",)
+        rest_seconds = 60.0
+
+    async def scene(topics: Topics, signals: MemorySignals) -> None:
+        source, until, bob = Own(random.Random(1), is_value=False), asyncio.Event(), Listener(0, "bob")
+        task = asyncio.create_task(bob.listen(topics, source, random.Random(1), until))
+        await bob.live.wait()
+        for _ in range(PATIENT_AT_ONCE):
+            await topics._turns.acquire()
+        source.outside = {"bob"}
+        signals.publish({"membership": 1}, 1)
+        with pytest.raises(ApiError, match="nothing here"):
+            await asyncio.wait_for(bob.follower.ended, 10)
         until.set()
         await task
 

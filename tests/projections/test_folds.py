@@ -301,16 +301,18 @@ def test_live_channels() -> None:
         "unknown comment": None,
         "unknown post": None,
         "notifications": f"notifications:{ANN}",
-        "channel of a server": f"standing:{PLACE}",
+        "channel of a server": (f"standing:{PLACE}", f"structure:{PLACE}"),
         "blocks": f"blocks:{ANN}",
-        **dict.fromkeys(STANDINGS, f"standing:{PLACE}"),
+        **dict.fromkeys(STANDINGS, (f"standing:{PLACE}", f"structure:{PLACE}")),
+        "server_members": (f"standing:{PLACE}", f"membership:{ANN}"),
+        "channel_overrides": f"standing:{PLACE}",
     }
 
 
 def test_a_row_that_is_gone_is_signalled_by_its_key() -> None:
     gone, there = {(PLACE, ANN): None}, {(POST, ANN): ALL["server_members"].new((POST, ANN))}
     done = {"server_members": Stepped(changed={**gone, **there}, parked=[])}
-    assert channels_of(ALL, done, 7) == {f"standing:{PLACE}": 7, f"standing:{POST}": 7}
+    assert channels_of(ALL, done, 7) == dict.fromkeys((f"standing:{PLACE}", f"standing:{POST}", f"membership:{ANN}"), 7)
 
 
 def test_subjects_hold_every_id_of_every_event() -> None:

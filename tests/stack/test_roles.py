@@ -160,8 +160,8 @@ def _is_refused_until_it_is_set_up(fleet: Roles) -> None:
 def _says_how_it_does(fleet: Roles) -> None:
     found = until(lambda: (all_of := fleet.findings()) and all(one["ok"] for one in all_of.values()) and all_of)
     assert list(found) == [
-        "secrets", "postgresql", "replica", "redis", "kafka", "cassandra", "schema", "relay", "views",
-        "dead letters", "clock",
+        "secrets", "postgresql", "replica", "redis", "kafka", "cassandra", "schema", "message ids", "relay",
+        "views", "dead letters", "clock",
     ]  # fmt: skip
     for role in fleet.roles:
         assert httpx.get(f"{role.metrics_url}/healthz").json() == {"status": "ok"}

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from random import Random
+from typing import NoReturn
 
+import psycopg
 import pytest
 
 from domain import snowflake
@@ -28,16 +30,22 @@ SAID = snowflake.as_id(1 << 22)
 BOTH = {f"conversations:{ADA}", f"conversations:{BOB}"}
 
 
+def is_away(*_: object) -> NoReturn:
+    raise psycopg.OperationalError("away")
+
+
 class Heard:
     """A publisher that remembers which channels it was told of."""
 
     def __init__(self) -> None:
         self.channels: set[str] = set()
+        self.lost = 0
 
     def publish(self, channels: Mapping[str, int], position: int | None) -> None:
         self.channels.update(channels)
 
-    def say_lost(self) -> None: ...
+    def say_lost(self) -> None:
+        self.lost += 1
 
     def mend(self) -> None: ...
 
@@ -89,7 +97,9 @@ def test_the_other_way_round_as_well(database: str, store: GroupCommitStore) -> 
     assert folded(database, store, heard, "servers") >= BOTH
 
 
-def test_what_is_retried_wakes_them_too(database: str, store: GroupCommitStore) -> None:
+@pytest.mark.parametrize("away", [False, True])
+def test_what_is_retried_wakes_them_too(database: str, store: GroupCommitStore, away: bool) -> None:
+    """Or everybody, where it cannot be asked whom: it is done all the same."""
     heard = Heard()
     folded(database, store, heard, "servers")
     view = ALL["channel_activity"]
@@ -102,7 +112,11 @@ def test_what_is_retried_wakes_them_too(database: str, store: GroupCommitStore) 
         broken = type(handler)(handler.key, handler.keys, failing, handler.whole)
         patch.setitem(view.handlers, MessageSent, [broken])
         folded(database, store, heard, "messages")
+    heard.lost = 0
     with connect(database) as connection:
         (key,) = parked_keys(connection, view.name)
-        retry(connection, store, view, key, heard)
-    assert heard.take() >= BOTH
+        with pytest.MonkeyPatch.context() as patch:
+            if away:
+                patch.setattr("streams.dead_letters.to_wake", is_away)
+            assert retry(connection, store, view, key, heard).applied == 1
+    assert (heard.take() >= BOTH, heard.lost) == (not away, int(away))
