@@ -156,7 +156,7 @@ class Snowflakes:
     async def open(self) -> None:
         """Take a lease and keep it. Raises ``NoIds``, ``psycopg.Error`` and ``PoolTimeout``."""
         await self.renew()
-        self._renewing = asyncio.create_task(self._keep())
+        self._renewing = asyncio.create_task(self._keep(), name="moot-message-ids")
         metrics.IDS_LACKING_SECONDS.set_function(self.lacking_seconds)
 
     async def close(self) -> None:
