@@ -7,11 +7,13 @@ the way back after a crash, and the only one.
 
 import logging
 import random
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -34,13 +36,15 @@ from infra.event_log import (
 )
 from infra.kafka.limits import KafkaLimits
 
+T = TypeVar("T")
+
 TRANSACTIONAL_ID: Final = "moot-relay"
 """What makes one writer shut out another."""
 
 LANES: Final = 2
 """Producers of one writer: with one, half of all transactions wait for the marks of the last; a third gains nothing."""
 SLICE_SECONDS: Final = 0.5
-"""How long a call into librdkafka may block before it is looked whether to give up."""
+"""How long a call into either library may block before it is looked whether to give up."""
 READ_RECORDS: Final = 10_000
 """Taken from librdkafka's queue at a time."""
 READ_RETRIES_MAX: Final = 5
@@ -168,6 +172,9 @@ class KafkaLog:
 
     def ends(self, topics: Sequence[str], *, decided: bool = True) -> Mapping[Partition, Span]:
         """See ``EventLog``."""
+        return self._unless_stopped(lambda: self._ends(topics, decided=decided))
+
+    def _ends(self, topics: Sequence[str], *, decided: bool) -> Mapping[Partition, Span]:
         with self._admin() as admin:
             there = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
             if missing := [name for name in topics if name not in there]:
@@ -179,6 +186,22 @@ class KafkaLog:
                 isolation_level="read_committed" if decided else "read_uncommitted",
             )
         return {(at.topic, at.partition): (first[at].offset, last[at].offset) for at in partitions}
+
+    def _unless_stopped(self, ask: Callable[[], T]) -> T:
+        """What is asked, by a client that cannot be interrupted: whoever is told to stop does not wait for it."""
+        answer: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(ask())
+            except BaseException as error:  # noqa: BLE001 - raised by whoever waits
+                answer.set_exception(error)
+
+        threading.Thread(target=run, name="moot-kafka-admin", daemon=True).start()
+        while not wait([answer], SLICE_SECONDS).done:
+            if self._stopping():
+                raise LogUnavailable("told to stop while Kafka did not answer")
+        return answer.result()
 
     def topics(self) -> Mapping[str, TopicState]:
         """See ``EventLog``."""

@@ -34,6 +34,8 @@ SETTINGS = {
     "worker_session_seconds": 2,
     "worker_heartbeat_seconds": 0.3,
     "subscription_backfill_max": 2 * MESSAGES,
+    # PostgreSQL stays: that it is slow on a busy machine is no reason to refuse anybody.
+    "pool_answer_seconds_max": 20,
 }
 FEW = 50
 """Messages acknowledged before Cassandra goes, while it does not answer, while it is gone, and once it is back."""

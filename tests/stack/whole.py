@@ -37,20 +37,18 @@ class Whole:
     def __init__(self, stack: Stack, folder: Path, *, behind_proxy: bool = False, **settings: object) -> None:
         self.stack = stack
         self.conninfo = new_database(stack.postgres.url)
-        self.fleet = Roles(
-            stack,
-            proxied(self.conninfo, stack) if behind_proxy else self.conninfo,
-            folder,
-            proxied=behind_proxy,
-            position_wait_seconds_max=5,
-            pool_answer_seconds_max=2,
-            pool_wait_seconds_max=3,
-            store_answer_seconds_max=2,
-            store_lock_seconds_max=5,
-            sign_ins_per_account_max=3,
-            sign_ins_per_account_seconds=600,
+        given = {
+            "position_wait_seconds_max": 5,
+            "pool_answer_seconds_max": 2,
+            "pool_wait_seconds_max": 3,
+            "store_answer_seconds_max": 2,
+            "store_lock_seconds_max": 5,
+            "sign_ins_per_account_max": 3,
+            "sign_ins_per_account_seconds": 600,
             **settings,
-        ).set_up()
+        }
+        conninfo = proxied(self.conninfo, stack) if behind_proxy else self.conninfo
+        self.fleet = Roles(stack, conninfo, folder, proxied=behind_proxy, **given).set_up()
         self.secrets = load_secrets(folder / "secrets.json")
         self.sealer = Sealer(self.secrets.cursor_key)
         self._opened = ExitStack()
