@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 from msgspec import Struct
 
+from infra.setting import group
 from infra.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class BreakerLimits(Struct, frozen=True):
 
 def breaker_limits(settings: "Settings") -> BreakerLimits:
     """Those settings that begin with ``breaker_``."""
-    return BreakerLimits(**{name: getattr(settings, f"breaker_{name}") for name in BreakerLimits.__struct_fields__})
+    return group(settings, "breaker", BreakerLimits)
 
 
 def show(dependency: str, state: State) -> None:

@@ -1,4 +1,4 @@
-"""Whom a change in a conversation concerns, which no row says that changed: those who are in it.
+"""Whom a change in a conversation concerns, besides those whom a row names that changed: those who are in it.
 
 A message to a group is one row, and is signalled to each of its members on a channel of his own; so whoever follows his
 conversations listens to one channel, however many they are. Members are asked for after the commit of what changed. Of
@@ -41,13 +41,12 @@ def concerned(connection: Connection[Any], done: Mapping[str, Stepped]) -> set[s
     told = {row.conversation_id for row in _changed(done, conversations, Conversation)}
     told.update(row.channel_id for row in _changed(done, channel_activity, ChannelActivity) if row.server_id is None)
     met = {row.conversation_id for row in moved}
-    channels = {channel(row.account_id) for row in moved for channel in (conversations_channel, company_channel)}
+    channels = set()
     for conversation_id, account_id in _members(connection, told | met):
         if conversation_id in told:
             channels.add(conversations_channel(account_id))
         if conversation_id in met:
             channels.add(company_channel(account_id))
-    channels.update(company_channel(one) for row in parted for one in (row.blocker_id, row.blocked_id))
     channels.update(standing_channel(conversation_id) for conversation_id in _shared(connection, parted))
     return channels
 

@@ -22,7 +22,7 @@ from infra.fleet_settings import FleetSettings
 from infra.kafka_settings import KafkaSettings
 from infra.presence_settings import PresenceSettings
 from infra.proxies import networks
-from infra.setting import setting
+from infra.setting import group, setting
 from infra.store_limits import LIMITS, StoreLimits
 from infra.view_settings import ViewSettings
 from infra.worker_settings import WorkerSettings
@@ -362,7 +362,7 @@ class Settings(
     @property
     def store_limits(self) -> StoreLimits:
         """The settings ``store_…``."""
-        return StoreLimits(**{name: getattr(self, f"store_{name}") for name in StoreLimits.__struct_fields__})
+        return group(self, "store", StoreLimits)
 
     def engine_urls(self) -> tuple[str, str]:
         """Where PostgreSQL and Redis answer. Raises ``SettingsError`` when that is not known yet."""

@@ -19,7 +19,13 @@ class Block(Row, frozen=True, gc=False):
     position: int = 0
 
 
-blocks = Projection("blocks", version=2, row=Block, signal=lambda row: f"blocks:{row.blocker_id}", local=True)
+blocks = Projection(
+    "blocks",
+    version=2,
+    row=Block,
+    signal=lambda row: (f"blocks:{row.blocker_id}", f"company:{row.blocker_id}", f"company:{row.blocked_id}"),
+    local=True,
+)
 
 
 @blocks.on(AccountBlocked, key=lambda e: (e.blocker_id, e.blocked_id))

@@ -29,7 +29,11 @@ conversation_members = Projection(
     "conversation_members",
     version=1,
     row=ConversationMember,
-    signal=lambda row: f"standing:{row.conversation_id}",
+    signal=lambda row: (
+        f"standing:{row.conversation_id}",
+        f"conversations:{row.account_id}",
+        f"company:{row.account_id}",
+    ),
     local=True,
 )
 

@@ -193,8 +193,10 @@ class Loaders:
 
     async def is_mentioned(self, channel_id: Id, mentioned: Collection[Id]) -> bool:
         """Whether a message there that mentions these accounts and roles mentions the viewer."""
-        if self._viewer_id is None or self._viewer_id in mentioned:
-            return self._viewer_id is not None
+        if self._viewer_id is None:
+            return False
+        if self._viewer_id in mentioned:
+            return True
         channel = await self.channels.load(channel_id)
         return channel is not None and not channel.inside.targets.isdisjoint(mentioned)
 

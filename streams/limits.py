@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from infra.setting import group
 from infra.settings import Settings
 from projections.subjects import BUCKET_BITS
 from streams.runner import RunnerLimits
@@ -51,19 +52,19 @@ class RelayLimits(Struct, frozen=True):
 
 def runner_limits(settings: Settings) -> RunnerLimits:
     """Those settings that begin with ``runner_``."""
-    return RunnerLimits(**{name: getattr(settings, f"runner_{name}") for name in RunnerLimits.__struct_fields__})
+    return group(settings, "runner", RunnerLimits)
 
 
 def rebuild_limits(settings: Settings) -> RebuildLimits:
     """Those settings that begin with ``rebuild_``."""
-    return RebuildLimits(**{name: getattr(settings, f"rebuild_{name}") for name in RebuildLimits.__struct_fields__})
+    return group(settings, "rebuild", RebuildLimits)
 
 
 def relay_limits(settings: Settings) -> RelayLimits:
     """Those settings that begin with ``relay_``."""
-    return RelayLimits(**{name: getattr(settings, f"relay_{name}") for name in RelayLimits.__struct_fields__})
+    return group(settings, "relay", RelayLimits)
 
 
 def worker_limits(settings: Settings) -> WorkerLimits:
     """Those settings that begin with ``worker_``."""
-    return WorkerLimits(**{name: getattr(settings, f"worker_{name}") for name in WorkerLimits.__struct_fields__})
+    return group(settings, "worker", WorkerLimits)

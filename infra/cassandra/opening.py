@@ -9,6 +9,7 @@ from infra.cassandra.address import parse
 from infra.cassandra.errors import CassandraError
 from infra.cassandra.log import LogStore
 from infra.failures import Failure
+from infra.setting import group
 from infra.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,9 +22,7 @@ def cassandra_client(settings: Settings) -> "CassandraClient | None":
         return None
     from infra.cassandra.client import CassandraClient, CassandraLimits  # noqa: PLC0415 - see above
 
-    limits = CassandraLimits(
-        **{name: getattr(settings, f"cassandra_{name}") for name in CassandraLimits.__struct_fields__}
-    )
+    limits = group(settings, "cassandra", CassandraLimits)
     return CassandraClient(parse(settings.cassandra_url.get_secret_value()), limits, breaker_limits(settings))
 
 

@@ -11,6 +11,7 @@ from domain.event import Id
 from infra.conversation_signals import company_channel, conversations_channel
 from infra.queries.conversations import Stamp, stamps, still_in
 from infra.queries.rows import Connection
+from infra.setting import group
 from infra.settings import Settings
 from infra.signals import Signals
 from read_api.live.following import Pool, Scene, Viewer
@@ -36,8 +37,7 @@ class ConversationSceneLimits(Struct, frozen=True):
 
 def conversation_limits(settings: Settings) -> ConversationSceneLimits:
     """The limits, from the settings."""
-    names = ConversationSceneLimits.__struct_fields__
-    return ConversationSceneLimits(**{name: getattr(settings, f"conversations_{name}") for name in names})
+    return group(settings, "conversations", ConversationSceneLimits)
 
 
 class ConversationsScene(Scene):

@@ -13,6 +13,7 @@ from infra.queries import conversations
 from infra.queries.channel_viewers import viewers_of_channel
 from infra.queries.presence import joined_since, last_joined, members_among, overrides_channel, standing_channel
 from infra.queries.rows import Connection
+from infra.setting import group
 from infra.settings import Settings
 from infra.signals import Signals
 from read_api.live.following import Pool, Scene, Viewer
@@ -48,8 +49,7 @@ class PresenceSceneLimits(Struct, frozen=True):
 
 def scene_limits(settings: Settings) -> PresenceSceneLimits:
     """The limits, from the settings."""
-    names = PresenceSceneLimits.__struct_fields__
-    return PresenceSceneLimits(**{name: getattr(settings, f"presence_{name}") for name in names})
+    return group(settings, "presence", PresenceSceneLimits)
 
 
 class PresenceScene(Scene):

@@ -51,12 +51,11 @@ REST_SECONDS_MAX = 0.1
 """Of a topic with many followers and many changes: it takes half of the process's time for so long, and more of it
 beyond. What happens meanwhile is read together, and goes to each follower in one piece."""
 
-_log = structlog.get_logger(__name__)
-
-
 PATIENT_AT_ONCE = 2
 """Of the topics that rest, so many are read at the same time, and for as long again none in their place: thousands may
 be woken by one message, of which the others of the process are to feel nothing."""
+
+_log = structlog.get_logger(__name__)
 
 
 def _too_old(why: str) -> BadInput:

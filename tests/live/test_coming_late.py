@@ -9,7 +9,7 @@ from infra.signals import MemorySignals, late
 from read_api.errors import ApiCode, BadInput
 from read_api.live.following import NOW, Follower
 from read_api.live.registry import Topics
-from tests.live.test_topics import CHANNEL, Happenings, Listener, play, settled
+from tests.live.happenings import CHANNEL, Happenings, Listener, play, settled
 
 
 @pytest.mark.parametrize("is_value", [False, True])

@@ -302,7 +302,7 @@ def test_live_channels() -> None:
         "unknown post": None,
         "notifications": f"notifications:{ANN}",
         "channel of a server": (f"standing:{PLACE}", f"structure:{PLACE}"),
-        "blocks": f"blocks:{ANN}",
+        "blocks": (f"blocks:{ANN}", f"company:{ANN}", f"company:{BOB}"),
         **dict.fromkeys(STANDINGS, (f"standing:{PLACE}", f"structure:{PLACE}")),
         "server_members": (f"standing:{PLACE}", f"membership:{ANN}"),
         "channel_overrides": f"standing:{PLACE}",
