@@ -46,13 +46,16 @@ class Piped:
         self.told: list[str] = []
         self._readers: list[threading.Thread] = []
         self._lines: queue.Queue[tuple[list[str], str]] = queue.Queue()
+        self._streams: list[tuple[list[str], list[str]]] = []
         for stream, kept in ((self.process.stdout, self.said), (self.process.stderr, self.told)):
-            self._readers.append(threading.Thread(target=self._read, args=(stream, kept), daemon=True))
+            left: list[str] = []
+            self._streams.append((kept, left))
+            self._readers.append(threading.Thread(target=self._read, args=(stream, left), daemon=True))
             self._readers[-1].start()
 
-    def _read(self, stream: Any, kept: list[str]) -> None:
+    def _read(self, stream: Any, left: list[str]) -> None:
         for line in stream:
-            self._lines.put((kept, line.decode().rstrip("\n")))
+            self._lines.put((left, line.decode().rstrip("\n")))
 
     def type(self, *lines: str | bytes) -> None:
         assert self.process.stdin is not None
@@ -61,23 +64,27 @@ class Piped:
         self.process.stdin.flush()
 
     def until(self, pattern: str) -> str:
-        """The first line, of those not yet waited for, in which this is found."""
-        deadline = time.monotonic() + SECONDS
-        while True:
-            try:
-                kept, line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                raise AssertionError(f"{pattern!r} did not come: {self.said} {self.told}") from None
-            kept.append(line)
-            if re.search(pattern, line):
-                return line
+        """The first line, of those of its stream not yet waited for, in which this is found.
 
-    def until_all(self, *patterns: str) -> None:
-        """Wait until each of these is found, in whichever order they come."""
-        left = list(patterns)
-        while left:
-            line = self.until("|".join(left))
-            left = [pattern for pattern in left if not re.search(pattern, line)]
+        Which of two streams is read first is nobody's promise: waiting for a line of one passes over none of the other.
+        """
+        deadline = time.monotonic() + SECONDS
+        while (line := self._found(pattern)) is None:
+            try:
+                left, more = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"{pattern!r} did not come: {self.said} {self.told} {self._streams}") from None
+            left.append(more)
+        return line
+
+    def _found(self, pattern: str) -> str | None:
+        for kept, left in self._streams:
+            for index, line in enumerate(left):
+                if re.search(pattern, line):
+                    kept += left[: index + 1]
+                    del left[: index + 1]
+                    return line
+        return None
 
     def end(self) -> int:
         """End its input and wait; gives the exit code."""
@@ -87,8 +94,11 @@ class Piped:
         for reader in self._readers:
             reader.join(SECONDS)
         while not self._lines.empty():
-            kept, line = self._lines.get_nowait()
-            kept.append(line)
+            left, line = self._lines.get_nowait()
+            left.append(line)
+        for kept, left in self._streams:
+            kept += left
+            left.clear()
         return code
 
     def __enter__(self) -> "Piped":
@@ -97,6 +107,8 @@ class Piped:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
+        for reader in self._readers:
+            reader.join(SECONDS)
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             with contextlib.suppress(OSError):
                 stream.close()  # type: ignore[union-attr] - all three are pipes
