@@ -81,7 +81,7 @@ class Piped:
         for kept, left in self._streams:
             for index, line in enumerate(left):
                 if re.search(pattern, line):
-                    kept += left[: index + 1]
+                    kept.extend(left[: index + 1])
                     del left[: index + 1]
                     return line
         return None
@@ -97,7 +97,7 @@ class Piped:
             left, line = self._lines.get_nowait()
             left.append(line)
         for kept, left in self._streams:
-            kept += left
+            kept.extend(left)
             left.clear()
         return code
 
