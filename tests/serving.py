@@ -46,7 +46,7 @@ class Up:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "streams.cli", "up", *options],
             cwd=ROOT,
-            env=environment(PYTHONPATH=str(ROOT), **more),
+            env=environment(PYTHONPATH=str(ROOT), MOOT_POSITION_WAIT_SECONDS_MAX="30", **more),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -12,7 +12,7 @@ from infra.embedded import Engines, start_engines
 from infra.migrate import migrate
 from infra.secrets import load_or_create_secrets
 from infra.settings import load_settings
-from tests.api.stack import Client, Stack, serving
+from tests.api.stack import PATIENT, Client, Stack, serving
 from tests.databases import new_database
 
 
@@ -24,7 +24,7 @@ def stack(engines: Engines) -> Iterator[Stack]:
     migrate(database)
     load_or_create_secrets(folder, has_data=False)
     # A Redis of its own: channels are one space for all who share a server, and other tests run runners too.
-    settings = load_settings({}, data_dir=folder, database_url=database)
+    settings = load_settings({}, data_dir=folder, database_url=database, **PATIENT)
     with start_engines(settings, durable=False) as own, serving(own.settings) as running:
         yield running
     shutil.rmtree(folder, ignore_errors=True)

@@ -25,6 +25,9 @@ from read_api.ids import Kind, global_id
 from read_api.live.sockets import socket_options
 from streams.runner import Runner
 
+PATIENT = {"position_wait_seconds_max": 30.0}
+"""A mutation answers with what it made once the views have it, and other tests run on the machine, too."""
+
 
 class Stack:
     """A running server. ``moot`` and ``app`` belong to ``loop``, which runs on a thread of its own."""

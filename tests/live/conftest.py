@@ -15,7 +15,7 @@ from infra.embedded import Engines
 from infra.migrate import migrate
 from infra.secrets import load_or_create_secrets
 from infra.settings import load_settings
-from tests.api.stack import Client, Stack, serving
+from tests.api.stack import PATIENT, Client, Stack, serving
 from tests.databases import new_database
 from tests.live.redis_server import RedisServer
 
@@ -31,7 +31,8 @@ def served(
     load_or_create_secrets(folder, has_data=False)
     # A Redis of its own: two runners must not speak on the same channels.
     with nullcontext(redis) if redis else RedisServer() as redis:
-        settings = load_settings({}, data_dir=folder, **{"database_url": database, "redis_url": redis.url, **given})
+        found = {"database_url": database, "redis_url": redis.url, **PATIENT, **given}
+        settings = load_settings({}, data_dir=folder, **found)
         with serving(settings, clock) as running:
             yield running
     shutil.rmtree(folder, ignore_errors=True)

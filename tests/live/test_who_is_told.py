@@ -76,10 +76,11 @@ def test_nobody_is_told_what_people_do_whom_he_blocks(stack: Stack, somebody: So
 
     async def scene() -> None:
         async with signed_in(stack, ada) as hers, signed_in(stack, ben) as his:
+            seen = {"position": after}  # that of her block: without it she may be told before a view knows of it
             for socket in (hers, his):
-                await socket.subscribe("c", COMMENTS, variables={"id": post, "after": after})
-                await socket.subscribe("p", POSTS, variables={"id": community, "after": after})
-            await hers.subscribe("n", REPLIES, variables={"after": after})
+                await socket.subscribe("c", COMMENTS, variables={"id": post, "after": after}, extensions=seen)
+                await socket.subscribe("p", POSTS, variables={"id": community, "after": after}, extensions=seen)
+            await hers.subscribe("n", REPLIES, variables={"after": after}, extensions=seen)
             await told(comment, eve, post, "unheard")
             await told(submit_post, eve, community, title="unseen")
             assert (await his.next("c"))["commentAdded"]["comment"]["body"] == "unheard"
