@@ -102,6 +102,13 @@ async def one_moment(connection: Connection) -> AsyncIterator[None]:
         yield
 
 
+async def is_there(connection: Connection, server_id: Id) -> bool:
+    """Whether the server was made and is not deleted. Primary key."""
+    sql = f"SELECT EXISTS (SELECT FROM views.servers s WHERE s.server_id = %(id)s::uuid AND {_EXISTS})"
+    ((found,),) = await fetch(connection, sql, {"id": server_id}, lambda *row: row)
+    return bool(found)
+
+
 async def inside(connection: Connection, viewer_id: Id, server_ids: Sequence[Id]) -> list[Inside]:
     """Those of the servers that the viewer is in. Primary keys; two statements."""
     sql = f"""SELECT {_SERVER}, {_MEMBER} FROM views.servers s JOIN views.server_members m USING (server_id)

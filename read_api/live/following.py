@@ -94,6 +94,11 @@ class Source(Protocol):
         """
         ...
 
+    @property
+    def ends_with(self) -> Id | None:
+        """The server of which it is a part, where that has many: they end with it, in no turn."""
+        ...
+
     async def start(self, connection: Connection) -> int:
         """A position up to which every event is there to be read; ``NOW`` for a value."""
         ...

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from infra.signals import Signals
 from infra.telemetry import metrics
+from read_api.live.endings import Endings
 from read_api.live.following import Followed, Follower, FollowLimits, Pool, Ready, Scene, Source
 from read_api.live.topics import PATIENT_AT_ONCE, Topic
 
@@ -29,6 +30,7 @@ class Topics:
         self._pool = pool
         self.limits = limits
         self._turns = asyncio.Semaphore(PATIENT_AT_ONCE)
+        self._endings = Endings(pool)
         self._shared: dict[Source | Scene, _Shared] = {}
 
     def __len__(self) -> int:
@@ -37,7 +39,7 @@ class Topics:
     def _topic(self, source: Source | Scene) -> Followed:
         if isinstance(source, Scene):
             return source.topic(self._signals, self._pool)
-        return Topic(source, self._signals, self._pool, self.limits, self._turns)
+        return Topic(source, self._signals, self._pool, self.limits, self._turns, self._endings)
 
     @asynccontextmanager
     async def following(self, source: Source | Scene, follower: Follower, ready: Ready) -> AsyncIterator[None]:

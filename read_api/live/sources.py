@@ -25,6 +25,7 @@ class _Source(Struct, frozen=True):
 
     rest_seconds: ClassVar[float] = 0.0
     own_guards: ClassVar[tuple[str, ...]] = ()
+    ends_with: ClassVar[Id | None] = None
 
     @property
     def guards(self) -> Collection[str]:
@@ -222,6 +223,11 @@ class UnreadSource(Struct, frozen=True):
     def own_guards(self) -> Collection[str]:
         """See ``Source``. His own markers are moved by other devices too."""
         return tuple(f"{what}:{self.account_id}" for what in ("reads", "blocks", "membership"))
+
+    @property
+    def ends_with(self) -> Id | None:
+        """See ``Source``. Each member may follow one."""
+        return self.server_id
 
     async def start(self, _: Connection) -> int:
         """See ``Source``."""

@@ -28,6 +28,7 @@ from infra.signals import PROGRESS, Signals, since_late
 from infra.tasks import end
 from infra.telemetry import metrics, tracing
 from read_api.errors import ApiCode, ApiError, BadInput
+from read_api.live.endings import Endings
 from read_api.live.following import NOW, Event, Follower, FollowLimits, Pool, Ready, Source, Viewer, gone
 
 RETRY_SECONDS = 1.0
@@ -71,9 +72,16 @@ class Topic:
     """
 
     def __init__(
-        self, source: Source, signals: Signals, pool: Pool, limits: FollowLimits, turns: asyncio.Semaphore
+        self,
+        source: Source,
+        signals: Signals,
+        pool: Pool,
+        limits: FollowLimits,
+        turns: asyncio.Semaphore,
+        endings: Endings,
     ) -> None:
         self._turns = turns
+        self._endings = endings
         self._source = source
         self._signals = signals
         self._pool = pool
@@ -97,7 +105,7 @@ class Topic:
         await self._stack.enter_async_context(self._signals.watch(self._source.channel, self._wake))
         try:
             for guard in self._guards:
-                heard = self._hurry_to if guard in self._source.own_guards else self._doubt
+                heard = self._hurry_to if guard in self._source.own_guards else self._doubt_with_others
                 await self._stack.enter_async_context(self._signals.watch(guard, heard))
             async with self._pool.connection() as connection:
                 self._position = await self._source.start(connection)
@@ -269,6 +277,17 @@ class Topic:
         """Somebody may have lost the right to follow: look at all of them, whether anything happens or not."""
         self._doubts += 1
         self._wanted.set()
+
+    def _doubt_with_others(self, signalled: int | None) -> None:
+        """As a doubt; that all has ended is no matter of turns."""
+        self._doubt(signalled)
+        if (server_id := self._source.ends_with) is not None:
+            self._endings.ask(server_id, self._end_all)
+
+    def _end_all(self) -> None:
+        for follower in (*self._followers, *self._arriving):
+            follower.end(gone())
+        self._followers.clear()
 
     def _hurry_to(self, signalled: int | None) -> None:
         """As a doubt, and it does not wait for its turn."""

@@ -20,6 +20,7 @@ class Happenings:
     guards: tuple[str, ...] = ()
     own_guards: tuple[str, ...] = ()
     rest_seconds = 0.0
+    ends_with = None
 
     def __init__(self, chance: random.Random, *, is_value: bool) -> None:
         self.chance = chance

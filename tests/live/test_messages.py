@@ -15,12 +15,13 @@ from domain.message import SendMessage
 from infra.postgres import connect
 from projections.catalogue import ALL
 from read_api.ids import Kind, parse_id
+from read_api.live.topics import PATIENT_AT_ONCE
 from streams import dead_letters
 from tests.api.stack import Client, Stack
 from tests.api.test_messages import Talk, Unheld
 from tests.api.test_servers import CHANNEL, SERVER, done
 from tests.live.socket import Socket, signed_in
-from tests.live.watching import Somebody, followers, refused, told
+from tests.live.watching import Somebody, followers, operations_of, refused, told
 
 MESSAGES = """subscription($id: ID!, $after: String) { messageChanged(channelId: $id, after: $after) {
   cursor message { snowflake body deleted editedAt author { name } reactions { emoji count } } } }"""
@@ -337,6 +338,33 @@ def test_what_is_unread_is_told_to_whoever_comes_back_with_a_cursor(stack: Stack
                 event = (await socket.next("u"))["unreadChanged"]
                 assert event["server"]["channels"][0]["unread"]["count"] == 1
                 cursor = event["cursor"]
+
+    asyncio.run(scene())
+
+
+def test_a_server_that_is_deleted_ends_for_those_who_wait_for_their_turn(stack: Stack, talk: Talk) -> None:
+    """Thousands may follow it: what they have not read is counted in turn, that it is gone is found out once."""
+    turns = operations_of(stack).topics._turns
+
+    async def take(every: int) -> None:
+        for _ in range(every):
+            await turns.acquire()
+
+    async def scene() -> None:
+        async with signed_in(stack, talk.ada) as hers, signed_in(stack, talk.bob) as his:
+            for socket in (hers, his):
+                given = {"variables": {"id": talk.id}, "extensions": {"position": talk.bob.position}}
+                await socket.subscribe("u", UNREAD, **given)
+                await socket.next("u")
+            await asyncio.to_thread(stack.run, take(PATIENT_AT_ONCE))
+            try:
+                await told(talk.say, talk.bob, "They wait for their turn now")
+                await told(done, talk.ada, "deleteServer", SERVER, "ServerInput", serverId=talk.id)
+                for socket in (hers, his):
+                    await ended(socket, "u")
+            finally:
+                for _ in range(PATIENT_AT_ONCE):
+                    stack.loop.call_soon_threadsafe(turns.release)
 
     asyncio.run(scene())
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from infra.signals import MemorySignals
+from read_api.live.endings import Endings
 from read_api.live.following import NOW, Event, FollowLimits, Reading
 from read_api.live.registry import Topics
 from read_api.live.topics import PATIENT_AT_ONCE, Topic
@@ -300,7 +301,8 @@ def test_a_turn_is_given_back_whenever_whoever_waits_for_it_leaves() -> None:
     async def scene(turns_of_the_loop: int) -> None:
         turns = asyncio.Semaphore(1)
         pool: Any = None  # nothing is read
-        topic = Topic(Patient(random.Random(1), is_value=False), MemorySignals(), pool, FollowLimits(), turns)
+        source = Patient(random.Random(1), is_value=False)
+        topic = Topic(source, MemorySignals(), pool, FollowLimits(), turns, Endings(pool))
         await turns.acquire()
         waiting = asyncio.create_task(topic._take_turn())
         await asyncio.sleep(0)
