@@ -47,23 +47,22 @@ class CompanyScene(Scene):
     def __hash__(self) -> int:
         return hash(self._key)
 
-    def topic(self, signals: Signals, pool: Pool) -> CompanyTopic:
+    def topic(self, signals: Signals, pool: Pool, turns: asyncio.Semaphore) -> CompanyTopic:
         """See ``Scene``."""
-        return CompanyTopic(self, signals, pool)
+        return CompanyTopic(self, signals, pool, turns)
 
 
 class CompanyTopic(PeopleTopic):
     """How they are, while one account watches them on any device."""
 
-    def __init__(self, scene: CompanyScene, signals: Signals, pool: Pool) -> None:
+    def __init__(self, scene: CompanyScene, signals: Signals, pool: Pool, turns: asyncio.Semaphore) -> None:
         self._account_id = account_id = scene.account_id
         self._conversation_id = scene.conversation_id
         self._presences = scene.presences
         self._heard: dict[Id, AsyncExitStack] = {}
         """Who is listened to, and how to stop that."""
-        super().__init__(
-            presence_channel(account_id), [company_channel(account_id)], signals, pool, scene.limits, scene.made
-        )
+        channel, standing = presence_channel(account_id), [company_channel(account_id)]
+        super().__init__(channel, standing, signals, pool, scene.limits, scene.made, turns)
         self._stack.push_async_callback(self._hear, ())
 
     async def _read(self, *, whole: bool) -> People:

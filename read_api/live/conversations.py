@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -54,9 +55,9 @@ class ConversationsScene(Scene):
     def __hash__(self) -> int:
         return hash(("conversations", self.account_id))
 
-    def topic(self, signals: Signals, pool: Pool) -> ConversationsTopic:
+    def topic(self, signals: Signals, pool: Pool, turns: asyncio.Semaphore) -> ConversationsTopic:
         """See ``Scene``."""
-        return ConversationsTopic(self, signals, pool)
+        return ConversationsTopic(self, signals, pool, turns)
 
 
 class ConversationsTopic(SceneTopic[Standing]):
@@ -65,14 +66,14 @@ class ConversationsTopic(SceneTopic[Standing]):
     What is unread is not read here, but by whoever is told that it may be something else: of these conversations alone.
     """
 
-    def __init__(self, scene: ConversationsScene, signals: Signals, pool: Pool) -> None:
+    def __init__(self, scene: ConversationsScene, signals: Signals, pool: Pool, turns: asyncio.Semaphore) -> None:
         self._account_id = account_id = scene.account_id
         self._scene_limits = scene.limits
         self._made = scene.made
         self._view = {}
         scene_limits = SceneLimits(scene.limits.check_seconds, scene.limits.refresh_seconds)
         others = [company_channel(account_id), f"reads:{account_id}"]
-        super().__init__(conversations_channel(account_id), others, signals, pool, scene_limits)
+        super().__init__(conversations_channel(account_id), others, signals, pool, scene_limits, turns)
 
     async def _read(self, *, whole: bool) -> Standing:
         async with self._pool.connection() as connection:

@@ -171,5 +171,5 @@ class Scene(ABC):
     """What has no positions and no past, such as who is present. Equal scenes are one topic."""
 
     @abstractmethod
-    def topic(self, signals: Signals, pool: Pool) -> Followed:
-        """How it is followed."""
+    def topic(self, signals: Signals, pool: Pool, turns: asyncio.Semaphore) -> Followed:
+        """How it is followed. ``turns`` is for those that there may be thousands of: see ``SceneTopic``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ class PresenceScene(Scene):
     def __hash__(self) -> int:
         return hash(("presence", self.place_id))
 
-    def topic(self, signals: Signals, pool: Pool) -> PresenceTopic:
+    def topic(self, signals: Signals, pool: Pool, _turns: asyncio.Semaphore) -> PresenceTopic:
         """See ``Scene``."""
         return PresenceTopic(self, signals, pool)
 
@@ -83,11 +84,12 @@ class PeopleTopic(SceneTopic[People]):
         pool: Pool,
         limits: PresenceSceneLimits,
         made: MadePresence,
+        turns: asyncio.Semaphore | None = None,
     ) -> None:
         self._presence_limits = limits
         self._made = made
         self._view = {}
-        super().__init__(channel, standing, signals, pool, limits.scene)
+        super().__init__(channel, standing, signals, pool, limits.scene, turns)
 
     def _payloads(self, before: People | None, after: People, viewer: Viewer) -> Sequence[Any]:
         size = self._presence_limits.page_size
@@ -189,7 +191,7 @@ class TypingScene(Scene):
     def __hash__(self) -> int:
         return hash(("typing", self.channel_id))
 
-    def topic(self, signals: Signals, pool: Pool) -> TypingTopic:
+    def topic(self, signals: Signals, pool: Pool, _turns: asyncio.Semaphore) -> TypingTopic:
         """See ``Scene``."""
         return TypingTopic(self, signals, pool)
 

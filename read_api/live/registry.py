@@ -8,6 +8,7 @@ from infra.signals import Signals
 from infra.telemetry import metrics
 from read_api.live.endings import Endings
 from read_api.live.following import Followed, Follower, FollowLimits, Pool, Ready, Scene, Source
+from read_api.live.scenes import SCENES_AT_ONCE
 from read_api.live.topics import PATIENT_AT_ONCE, Topic
 
 
@@ -31,6 +32,7 @@ class Topics:
         self.limits = limits
         self._turns = asyncio.Semaphore(PATIENT_AT_ONCE)
         self._endings = Endings(pool)
+        self._scene_turns = asyncio.Semaphore(SCENES_AT_ONCE)
         self._shared: dict[Source | Scene, _Shared] = {}
 
     def __len__(self) -> int:
@@ -38,7 +40,7 @@ class Topics:
 
     def _topic(self, source: Source | Scene) -> Followed:
         if isinstance(source, Scene):
-            return source.topic(self._signals, self._pool)
+            return source.topic(self._signals, self._pool, self._scene_turns)
         return Topic(source, self._signals, self._pool, self.limits, self._turns, self._endings)
 
     @asynccontextmanager

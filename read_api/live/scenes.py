@@ -9,7 +9,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
 import psycopg
@@ -32,6 +32,10 @@ AWAY = (PresenceUnavailable, psycopg.OperationalError, PoolTimeout)
 FIRSTS_SECONDS = 1.0
 """For so long those who come are sent the same bytes; then names are looked up anew."""
 
+SCENES_AT_ONCE = 4
+"""Of the scenes of one account each, so many are read anew at the same time where nothing in particular has changed:
+all of them are when Redis comes back, thousands, of which the others of the process are to feel little."""
+
 View = TypeVar("View")
 
 _log = structlog.get_logger(__name__)
@@ -48,12 +52,19 @@ class SceneTopic(ABC, Generic[View]):
     """One scene while it is watched. ``View`` is how it stands: a value that is replaced, never changed.
 
     ``channel`` is signalled when what it shows has changed, each of ``standing`` when who may see it, or be seen in it,
-    has.
+    has. Where there are ``turns``, one is waited for whenever it is not this scene in particular that has changed.
     """
 
     def __init__(
-        self, channel: str, standing: Sequence[str], signals: Signals, pool: Pool, limits: SceneLimits
+        self,
+        channel: str,
+        standing: Sequence[str],
+        signals: Signals,
+        pool: Pool,
+        limits: SceneLimits,
+        turns: asyncio.Semaphore | None = None,
     ) -> None:
+        self._turns = turns
         self._channel = channel
         self._standing = standing
         self._signals = signals
@@ -65,7 +76,7 @@ class SceneTopic(ABC, Generic[View]):
         self._version = 0
         self._firsts: tuple[int, float, Sequence[Event]] | None = None
         self._wanted, self._moved = asyncio.Event(), asyncio.Event()
-        self._whole = False
+        self._whole, self._all_moved = False, False
         self._away = ""
         self._changing = asyncio.Lock()
         self._stack = AsyncExitStack()
@@ -166,8 +177,12 @@ class SceneTopic(ABC, Generic[View]):
         self._whole = self._whole or number is None
         self._wanted.set()
 
-    def _stood(self, _: int | None) -> None:
+    def _stood(self, number: int | None) -> None:
+        self._all_moved = self._all_moved or number is None
         self._moved.set()
+
+    def _turn(self, *, everything: bool) -> AbstractAsyncContextManager[None]:
+        return self._turns if everything and self._turns is not None else nullcontext()
 
     async def _follow_changes(self) -> None:
         while True:
@@ -177,7 +192,7 @@ class SceneTopic(ABC, Generic[View]):
             except TimeoutError:
                 self._whole = True
             await asyncio.sleep(self._pace())
-            async with self._trying(self._wanted), self._changing:
+            async with self._trying(self._wanted), self._turn(everything=self._whole), self._changing:
                 self._wanted.clear()
                 whole, self._whole = self._whole, False
                 try:
@@ -191,7 +206,7 @@ class SceneTopic(ABC, Generic[View]):
     async def _follow_standing(self) -> None:
         while True:
             await self._moved.wait()
-            async with self._trying(self._moved):
+            async with self._trying(self._moved), self._turn(everything=self._all_moved):
                 self._moved.clear()
                 followers = (*self._followers, *self._arriving)
                 async with self._pool.connection() as connection:
@@ -202,6 +217,7 @@ class SceneTopic(ABC, Generic[View]):
                         self._followers.discard(follower)
                 async with self._changing:
                     await self._show(await self._after_standing())
+                self._all_moved = False
             await asyncio.sleep(self._limits.check_seconds)
 
     @asynccontextmanager

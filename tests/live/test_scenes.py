@@ -13,7 +13,7 @@ from infra.signals import MemorySignals, Signals
 from read_api.errors import ApiError
 from read_api.live.following import NOW, Event, Follower, FollowLimits, Pool, Scene, Viewer
 from read_api.live.registry import Topics
-from read_api.live.scenes import SceneLimits, SceneTopic
+from read_api.live.scenes import SCENES_AT_ONCE, SceneLimits, SceneTopic
 
 CHANNEL, STANDING = "scenery", "standing"
 PAGE = 2
@@ -26,9 +26,12 @@ class Scenery(Scene):
         self.chance = chance
         self.things: dict[str, int] = {}
         self.outside: set[Viewer] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.read = 0
 
-    def topic(self, signals: Signals, pool: Pool) -> "SceneryTopic":
-        return SceneryTopic(self, signals, pool)
+    def topic(self, signals: Signals, pool: Pool, turns: asyncio.Semaphore) -> "SceneryTopic":
+        return SceneryTopic(self, signals, pool, turns)
 
     async def dawdle(self) -> None:
         for _ in range(self.chance.randint(0, 3)):
@@ -38,11 +41,14 @@ class Scenery(Scene):
 class SceneryTopic(SceneTopic[Mapping[str, int]]):
     """It, watched."""
 
-    def __init__(self, scene: Scenery, signals: Signals, pool: Pool) -> None:
+    def __init__(self, scene: Scenery, signals: Signals, pool: Pool, turns: asyncio.Semaphore) -> None:
         self._scene = scene
-        super().__init__(CHANNEL, [STANDING], signals, pool, SceneLimits(check_seconds=0.0, refresh_seconds=60.0))
+        limits = SceneLimits(check_seconds=0.0, refresh_seconds=60.0)
+        super().__init__(CHANNEL, [STANDING], signals, pool, limits, turns)
 
     async def _read(self, *, whole: bool) -> Mapping[str, int]:
+        self._scene.read += 1
+        await self._scene.gate.wait()
         await self._scene.dawdle()
         things = dict(self._scene.things)
         await self._scene.dawdle()
@@ -181,5 +187,44 @@ def test_what_was_told_adds_up_to_how_it_is(database: str, seed: int) -> None:
         assert signals.channels == []
         assert len(topics) == 0
         await pool.close()
+
+    asyncio.run(scene())
+
+
+def test_scenes_that_are_all_to_be_read_anew_take_turns(database: str) -> None:
+    async def scene() -> None:
+        pool = postgres.pool(database)
+        await pool.open(wait=True)
+        signals = MemorySignals()
+        topics = Topics(signals, pool, FollowLimits())
+        plays = [Play(random.Random(seed), topics, signals) for seed in range(SCENES_AT_ONCE + 3)]
+        watchers = [play.comes("ada") for play in plays]
+        for watcher in watchers:
+            await watcher.live.wait()
+        try:
+            async with asyncio.timeout(10):
+                await read_in_turn(plays, pool, signals)
+        finally:
+            for play in plays:
+                play.scenery.gate.set()
+                play.until.set()
+                await asyncio.gather(*play.tasks)
+            await pool.close()
+
+    async def read_in_turn(plays: Sequence[Play], pool: Pool, signals: MemorySignals) -> None:
+        for play in plays:
+            play.scenery.read = 0
+            play.scenery.gate.clear()
+            play.scenery.things["new"] = 1
+        signals.say_lost()
+        while sum(play.scenery.read for play in plays) < SCENES_AT_ONCE:  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0)
+        async with pool.connection():  # by then whoever is not kept waiting has read, too
+            pass
+        assert sum(play.scenery.read for play in plays) == SCENES_AT_ONCE
+        for play in plays:
+            play.scenery.gate.set()
+        for play in plays:
+            await play.seen()
 
     asyncio.run(scene())
