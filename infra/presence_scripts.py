@@ -218,7 +218,9 @@ for i = 4, #ARGV do
   local account = ARGV[i]
   local key = 'presence:now:' .. account
   local text = redis.call('GET', key)
-  if text and tonumber(string.match(text, '|(%d+)$')) <= now then
+  -- Of one of whom nothing is to be seen, what hid him may have ended.
+  local ends = text and string.match(text, '|(%d+)$') or redis.call('ZSCORE', 'presence:due', account)
+  if ends and tonumber(ends) <= now then
     write(account, read(account))
     text = redis.call('GET', key)
   end

@@ -187,6 +187,21 @@ def test_the_time_is_that_of_redis(server: RedisServer) -> None:
     play(server, scene)
 
 
+def test_whoever_hid_on_a_device_that_is_gone_is_seen_by_who_asks_next(server: RedisServer) -> None:
+    async def scene(presences: Presences, clock: list[int]) -> None:
+        await presences.set(ADA, "a", Presence.ONLINE, [DEN])
+        await presences.set(ADA, "b", Presence.INVISIBLE, [DEN])
+        clock[0] += 1000
+        await presences.beat(ADA, "a", [DEN])
+        number = (await presences.changes(DEN, 0)).number
+        clock[0] += EXPIRY_MS - 1000
+        assert await presences.shown([BOB, ADA]) == {ADA: Presence.ONLINE}
+        assert (await presences.changes(DEN, number)).accounts == [ADA]
+        assert await presences.present(DEN) == {ADA: Presence.ONLINE}
+
+    play(server, scene)
+
+
 def test_changes_are_bounded_and_heartbeats_are_not(server: RedisServer) -> None:
     async def scene(presences: Presences, clock: list[int]) -> None:
         states = [Presence.ONLINE, Presence.IDLE, Presence.ONLINE]
