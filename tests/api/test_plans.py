@@ -156,29 +156,30 @@ def _both(text: str, variables: dict[str, Any] | None = None) -> tuple[Any, Any]
     assert validate(schema, document, specified_rules) == []
     operation = next(node for node in document.definitions if isinstance(node, OperationDefinitionNode))
 
-    async def run() -> tuple[Any, Any]:
-        LOG.clear()
-        with warnings.catch_warnings():
-            # graphql-core leaves what is beside a failure unawaited; ours must not.
-            warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
-            gc.freeze()  # what was there before is not looked through: that takes a quarter of a second
-            try:
-                result = execute(schema, document, variable_values=variables)
-                theirs = _shown(await result if asyncio.iscoroutine(result) else result)
-                del result  # with what its errors lead to, or that is left for another test to find
-                gc.collect()
-            finally:
-                gc.unfreeze()
+    async def reference() -> Any:
+        result = execute(schema, document, variable_values=variables)
+        return _shown(await result if asyncio.iscoroutine(result) else result)
+
+    async def planned() -> Any:
         coerced = get_variable_values(schema, operation.variable_definitions or (), variables or {})
         assert isinstance(coerced, VariableValues)
-        LOG.clear()
         plan = Plans(schema, SCHEMA.schema_converter, document, operation).plan(coerced)
         run = Run(cast("Context", None), coerced)
         mutates = operation.operation is OperationType.MUTATION
-        ours = await (run.mutation(plan) if mutates else run.query(plan))
-        return theirs, _shown(ours)
+        return _shown(await (run.mutation(plan) if mutates else run.query(plan)))
 
-    return asyncio.run(run())
+    LOG.clear()
+    with warnings.catch_warnings():
+        # graphql-core leaves what is beside a failure unawaited, and some of that runs on until its loop ends.
+        warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
+        gc.freeze()  # what was there before is not looked through: that takes a quarter of a second
+        try:
+            theirs = asyncio.run(reference())
+            gc.collect()  # with what its errors lead to, or that is left for another test to find
+        finally:
+            gc.unfreeze()
+    LOG.clear()
+    return theirs, asyncio.run(planned())
 
 
 def _shown(result: Any) -> tuple[Any, list[tuple[str, str, int]]]:
