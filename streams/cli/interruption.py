@@ -1,8 +1,13 @@
-"""Stop signals while a program starts: none of them is lost."""
+"""Stop signals of programs without an event loop: none of them is lost, whatever they interrupt."""
 
 import os
 import signal
+import socket
 from types import FrameType
+from typing import Self
+
+BYTES = 4096
+"""One of each signal, read at once."""
 
 
 class Interruption:
@@ -31,3 +36,41 @@ class Interruption:
     def _interrupt(self, number: int, _: FrameType | None) -> None:
         self.number = number
         raise KeyboardInterrupt
+
+
+class StopRequest:
+    """Whether one of these signals came, and waiting for it in the main thread. A context manager: in it, one waits.
+
+    A ``threading.Event`` that a handler sets is no way to wait. Its ``set`` needs a lock that the thread which is
+    interrupted may hold in ``wait``, and a handler that becomes due just before that blocks is not run. The byte that
+    ``signal.set_wakeup_fd`` writes is there in either case.
+    """
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._came = False
+        self._bytes, written = socket.socketpair()
+        written.setblocking(False)
+        self._written = written
+        signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, self._come)
+
+    def came(self) -> bool:
+        """Whether one came. From any thread."""
+        return self._came
+
+    def wait(self) -> None:
+        """Until one comes."""
+        while not self._came:
+            self._bytes.recv(BYTES)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        self._written.close()
+        self._bytes.close()
+
+    def _come(self, _number: int, _frame: FrameType | None) -> None:
+        self._came = True

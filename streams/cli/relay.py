@@ -1,7 +1,6 @@
 """``moot relay``: the role that brings the log to Kafka."""
 
 import signal
-import threading
 
 import typer
 from rich.markup import escape
@@ -13,6 +12,7 @@ from infra.signals import RedisPublisher, publishing_client
 from infra.telemetry.serving import telemetry
 from streams.cli.console import ERROR, OK, DataDir, words
 from streams.cli.fleet import database, database_url
+from streams.cli.interruption import StopRequest
 from streams.limits import relay_limits
 from streams.relay import Relay, RelayStatus
 
@@ -30,15 +30,12 @@ def relay(data_dir: DataDir = None) -> int:
     Start any number: one leads, the others stand by. It waits for whatever is away and never ends for it. See how far
     it is with: moot log status
     """
-    with database(data_dir, log_name="relay") as settings:
-        stopping = threading.Event()
-        for number in _STOP_SIGNALS:
-            signal.signal(number, lambda *_: stopping.set())
-        log = kafka_log(settings, stopping=stopping.is_set)
+    with database(data_dir, log_name="relay") as settings, StopRequest(*_STOP_SIGNALS) as stop:
+        log = kafka_log(settings, stopping=stop.came)
         running = Relay(database_url(settings), log, _publisher(settings), limits=relay_limits(settings), changed=_say)
         with telemetry(settings, "relay", ready=lambda: _wrong(running.status)):
             running.start()
-            stopping.wait()
+            stop.wait()
             ended = running.stop(settings.shutdown_seconds_max)
         words.print(f"The relay has stopped after event {running.status.position:,}.")
     return OK if ended else ERROR
