@@ -2,6 +2,7 @@
 
 from collections import Counter
 from random import Random
+from typing import Any
 from uuid import uuid4
 
 from domain.message import MessageSent
@@ -20,12 +21,14 @@ PAGE = 100
 """Messages, the most there are in one."""
 VIEWS = [name for name in ALL if name != "messages"]
 """Those that PostgreSQL keeps in any case."""
-TOLD = (
-    "subscription($id: ID!, $after: String) { messageChanged(channelId: $id, after: $after) { cursor message { id } } }"
-)
+TOLD = """subscription($id: ID!, $after: String) { messageChanged(channelId: $id, after: $after) {
+  cursor message { id body } } }"""
 HISTORY = """query($id: ID!, $first: Int, $after: String, $last: Int, $before: String) { node(id: $id) {
   ... on Channel { messages(first: $first, after: $after, last: $last, before: $before) {
-    nodes { id } pageInfo { startCursor endCursor hasNextPage hasPreviousPage } } } } }"""
+    nodes { id body } pageInfo { startCursor endCursor hasNextPage hasPreviousPage } } } } }"""
+
+Said = tuple[str, str]
+"""A message, by its id and its text."""
 
 
 class Talkers(Crowd):
@@ -103,12 +106,13 @@ class Channel:
         talkers.assert_kept(log, self._before, self._whole.sealer)
         _, place = parse_id(self.id)
         sent = [r for r in log if isinstance(r.event, MessageSent) and r.event.channel_id == place]
-        ids, places = [global_id(Kind.MESSAGE, r.event.message_id) for r in sent], [r.position for r in sent]
+        said = [(global_id(Kind.MESSAGE, r.event.message_id), r.event.body) for r in sent]
+        places = [r.position for r in sent]
         for one in self.followers:
             until(lambda one=one: one.places(last=1) == places[-1:], TOLD_SECONDS_MAX)  # type: ignore[misc]
-            _assert_same([event["message"]["id"] for event in one.heard], ids, "live")
+            _assert_same([_said(event["message"]) for event in one.heard], said, "live")
             assert one.places() == places, "the right messages with wrong cursors"
-        newest_first = sorted(ids, key=lambda each: of_id(parse_id(each)[1]), reverse=True)
+        newest_first = sorted(said, key=lambda each: of_id(parse_id(each[0])[1]), reverse=True)
         _assert_same(self._forward(), newest_first, "the history from its end")
         _assert_same(self._backward(), newest_first, "the history from its beginning")
         self._whole.assert_views(log, VIEWS)
@@ -120,28 +124,32 @@ class Channel:
         codes = [{error["extensions"]["code"] for error in answer.get("errors", ())} for answer in answers]
         return codes == [{"UNAVAILABLE"}] * 2
 
-    def _forward(self) -> list[str]:
+    def _forward(self) -> list[Said]:
         """All messages, page by page from the newest, by one process."""
-        client, found, after = self._ways[0], list[str](), None
+        client, found, after = self._ways[0], list[Said](), None
         while True:
             page = client.ask(HISTORY, id=self.id, first=PAGE, after=after)["node"]["messages"]
-            found += [node["id"] for node in page["nodes"]]
+            found += [_said(node) for node in page["nodes"]]
             after = page["pageInfo"]["endCursor"]
             if not page["pageInfo"]["hasNextPage"]:
                 return found
 
-    def _backward(self) -> list[str]:
+    def _backward(self) -> list[Said]:
         """All messages, page by page from the oldest, by the other process; the newest first."""
-        client, found, before = self._ways[1], list[str](), None
+        client, found, before = self._ways[1], list[Said](), None
         while True:
             page = client.ask(HISTORY, id=self.id, last=PAGE, before=before)["node"]["messages"]
-            found = [*(node["id"] for node in page["nodes"]), *found]
+            found = [*(_said(node) for node in page["nodes"]), *found]
             before = page["pageInfo"]["startCursor"]
             if not page["pageInfo"]["hasPreviousPage"]:
                 return found
 
 
-def _assert_same(found: list[str], expected: list[str], where: str) -> None:
+def _said(message: dict[str, Any]) -> Said:
+    return message["id"], message["body"]
+
+
+def _assert_same(found: list[Said], expected: list[Said], where: str) -> None:
     """What is told of a difference is how many there are: of thousands of ids nobody reads more."""
     lacking, times = set(expected) - set(found), Counter(found)
     doubled = [each for each, count in times.items() if count > 1]
