@@ -1,6 +1,7 @@
 """One account's reactions to one message: any number of emoji, each once."""
 
 import re
+import unicodedata
 from typing import ClassVar, Final
 
 from domain import message as messages
@@ -21,8 +22,12 @@ _PICTURE: Final = (
 )
 _EMOJI: Final = re.compile(f"(?:[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|{_PICTURE}(?:\u200d{_PICTURE})*)\\Z")
 """One emoji, by the grammar of https://unicode.org/reports/tr51/#EBNF_and_Regex. Fonts say which there are."""
-_FIRST_ASTRAL: Final = "\U00010000"
 _AS_PICTURE: Final = "\ufe0f"
+_WIDE_TEXT: Final = frozenset("〰〽㊗㊙\U0001f202\U0001f237")
+"""The signs that are text by default although they are wide."""
+_PARTS: Final = re.compile("[\u200d\u20e3\U0001f1e6-\U0001f1ff\U000e0020-\U000e007f]")
+"""What joins, frames or spells, and is no picture of its own."""
+_SKIN: Final = re.compile("[\U0001f3fb-\U0001f3ff]")
 
 
 class ReactionAdded(Event, frozen=True):
@@ -105,5 +110,21 @@ def decide(
 
 
 def _canonical(emoji: str) -> str:
-    """A sign that can be shown as text or as a picture, as a picture: it is the same emoji."""
-    return emoji + _AS_PICTURE if len(emoji) == 1 and emoji < _FIRST_ASTRAL else emoji
+    """The emoji as Unicode recommends to write it: clients leave signs out that make a picture of what can be text.
+
+    That is the fully-qualified form (https://unicode.org/reports/tr51/#def_fully_qualified_emoji_zwj_sequence). Of all
+    pictures those that are not wide are text by default (https://unicode.org/reports/tr11/#ED4), but for six.
+    """
+    if len(emoji) > _LENGTH_MAX:
+        return emoji
+    bare = emoji.replace(_AS_PICTURE, "")
+    return "".join(
+        sign + _AS_PICTURE if _is_text(sign) and not _SKIN.match(bare, at) else sign for at, sign in enumerate(bare, 1)
+    )
+
+
+def _is_text(sign: str) -> bool:
+    """Whether it is text by default. What this Python does not know yet is a new emoji, and those never are."""
+    if _PARTS.match(sign) or unicodedata.category(sign) == "Cn":
+        return False
+    return sign in _WIDE_TEXT or unicodedata.east_asian_width(sign) != "W"

@@ -255,10 +255,30 @@ def test_what_is_no_emoji(emoji: str) -> None:
     given(*HERE, said()).when(AddReaction(MESSAGE, emoji)).then_refused(Code.INVALID_VALUE, "emoji")
 
 
-def test_a_sign_and_its_picture_are_one_emoji() -> None:
+@pytest.mark.parametrize(
+    ("written", "recommended"),
+    [
+        ("\u2764", "\u2764\ufe0f"),
+        ("\u2764\ufe0f", "\u2764\ufe0f"),
+        ("\u2705", "\u2705"),
+        ("\u2705\ufe0f", "\u2705"),
+        ("1\u20e3", "1\ufe0f\u20e3"),
+        ("\u261d\U0001f3fd", "\u261d\U0001f3fd"),
+        ("\u2764\u200d\U0001f525", "\u2764\ufe0f\u200d\U0001f525"),
+        ("\U0001f441\ufe0f\u200d\U0001f5e8", "\U0001f441\ufe0f\u200d\U0001f5e8\ufe0f"),
+        ("\U0001f3f4\u200d\u2620", "\U0001f3f4\u200d\u2620\ufe0f"),
+        ("\U0001f575\U0001f3fb\u200d\u2642", "\U0001f575\U0001f3fb\u200d\u2642\ufe0f"),
+        ("\U0001f237", "\U0001f237\ufe0f"),
+        ("\U0001f1eb\U0001f1f7", "\U0001f1eb\U0001f1f7"),
+        ("\U0001fae8", "\U0001fae8"),
+    ],
+)
+def test_however_clients_write_it_it_is_one_emoji(written: str, recommended: str) -> None:
     there = given(*HERE, said())
-    assert there.when(AddReaction(MESSAGE, "❤")).refusal is None
-    there.when(AddReaction(MESSAGE, "❤️"), key="2").then_nothing()
+    it: dict[str, Any] = {"message_id": MESSAGE, "channel_id": GENERAL, "account_id": ALICE, "emoji": recommended}
+    there.when(AddReaction(MESSAGE, written)).then(EmojiListed(**it), ReactionAdded(**it))
+    there.when(AddReaction(MESSAGE, recommended), key="2").then_nothing()
+    there.when(RemoveReaction(MESSAGE, written)).then(ReactionRemoved(**it))
 
 
 def test_one_reacts_with_so_many_emoji() -> None:
