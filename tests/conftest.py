@@ -1,5 +1,6 @@
 """Engines for the tests: one real PostgreSQL and one real Redis for the whole run, empty for each test that asks."""
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import redis
+import structlog
 
 from infra.embedded import Engines, start_engines
 from infra.migrate import migrate
@@ -102,3 +104,23 @@ def settings(database: str, redis_url: str, tmp_path: Path) -> Settings:
     migrate(database)
     load_or_create_secrets(tmp_path, has_data=False)
     return load_settings({}, data_dir=tmp_path, database_url=database, redis_url=redis_url)
+
+
+@pytest.fixture
+def logging_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Logging as it was, afterwards. Meanwhile no logger remembers how: what is configured later would pass it by."""
+    configure = structlog.configure
+    monkeypatch.setattr(
+        structlog, "configure", lambda **given: configure(**given | {"cache_logger_on_first_use": False})
+    )
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+        if handler not in before:
+            handler.close()
+    for handler in before:
+        root.addHandler(handler)
+    root.setLevel(level)
+    structlog.reset_defaults()

@@ -107,22 +107,6 @@ def test_a_database_that_does_not_answer_is_a_metric_too() -> None:
     assert [(sample.name, sample.value) for sample in samples] == [("moot_lag_known", 0.0)]
 
 
-@pytest.fixture
-def logging_again() -> Iterator[None]:
-    """Logging as it was, afterwards."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    yield
-    for handler in root.handlers[:]:
-        root.removeHandler(handler)
-        if handler not in before:
-            handler.close()
-    for handler in before:
-        root.addHandler(handler)
-    root.setLevel(level)
-    structlog.reset_defaults()
-
-
 @pytest.mark.usefixtures("logging_again")
 def test_containers_log_json_lines_with_the_trace_id_of_their_request(
     capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -16,6 +16,7 @@ from infra.settings import ROOT, Settings
 from streams.cli import main
 from tests.imports.archives import Month, lines, write
 
+pytestmark = pytest.mark.usefixtures("logging_again")
 MAY = Month(2014, 5, posts=60, comments=240, authors=40)
 
 Run = Callable[..., tuple[int, dict[str, Any], str]]
