@@ -1,13 +1,19 @@
-"""Stop signals of programs without an event loop: none of them is lost, whatever they interrupt."""
+"""Stop signals where no event loop hears them: none is lost, whatever it interrupts."""
 
 import os
 import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 BYTES = 4096
 """One of each signal, read at once."""
+
+REPEAT_SECONDS = 10.0
+"""Until what was told to end, and goes on, is told again. What is being left may take long, too."""
 
 
 class Interruption:
@@ -74,3 +80,54 @@ class StopRequest:
 
     def _come(self, _number: int, _frame: FrameType | None) -> None:
         self._came = True
+
+
+class Ending:
+    """Makes signals that end the process leave the block as Ctrl-C does, with ``SystemExit``. A context manager.
+
+    Signals that are ignored, as under nohup, stay so, and outside the main thread nothing is done. Afterwards they are
+    ignored: there is nothing left to hurry. An exception that comes from a handler can get lost (see ``Interruption``),
+    or leave a lock behind that whoever ends waits for: so it is repeated while ``work`` is not left.
+    """
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._numbers = numbers
+        self._before: dict[signal.Signals, Any] = {}
+        self._working = False
+        self._code = 0
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in (*self._numbers, signal.SIGALRM)}
+            for number in self._numbers:
+                if self._before[number] is signal.SIG_DFL:
+                    signal.signal(number, self._end)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """What is to be left; to be entered once. What is outside cleans up, and nothing interrupts that again."""
+        self._working = True
+        try:
+            yield
+        finally:
+            self._working = False
+            if self._code:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _end(self, number: int, _: object) -> None:
+        for each in self._numbers:
+            signal.signal(each, signal.SIG_IGN)
+        self._code = 128 + number
+        if self._working:
+            signal.signal(signal.SIGALRM, self._again)
+            signal.setitimer(signal.ITIMER_REAL, REPEAT_SECONDS, REPEAT_SECONDS)
+        raise SystemExit(self._code)
+
+    def _again(self, _number: int, _: object) -> None:
+        if self._working:
+            raise SystemExit(self._code)

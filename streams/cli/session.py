@@ -1,7 +1,6 @@
 """The engines for the length of one command: those of the ``moot up`` that runs, or started and stopped again."""
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from infra.secret_proofs import check_secrets, keep_proofs
 from infra.secrets import load_or_create_secrets, load_secrets
 from infra.settings import Settings, load_settings
 from projections.catalogue import ALL
+from streams.cli.interruption import Ending
 from streams.cli.preflight import check_machine
 
 END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
@@ -59,31 +59,10 @@ def engines(data_dir: Path | None, *, create: bool = False) -> Iterator[Settings
     check_machine(settings)
     make_secrets(settings)
     configure_logging(settings, name="cli")
-    with _ended_in_order(), start_engines(settings) as running, message_log(settings) as messages:
+    with Ending(*END_SIGNALS) as ending, start_engines(settings) as running, message_log(settings) as messages:
         set_up(running.database_url, settings.secrets_place, messages)
-        yield running.settings
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Make the end signals leave the block as Ctrl-C does; those that are ignored, as under nohup, stay ignored."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in END_SIGNALS}
-    for number in (number for number, handler in before.items() if handler is signal.SIG_DFL):
-        signal.signal(number, _end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _end(number: int, _: object) -> None:
-    for each in END_SIGNALS:  # from here on there is nothing left to hurry but the engines
-        signal.signal(each, signal.SIG_IGN)
-    raise SystemExit(128 + number)
+        with ending.work():
+            yield running.settings
 
 
 def make_secrets(settings: Settings) -> None:
