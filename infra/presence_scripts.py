@@ -76,6 +76,13 @@ local function read(account)
   return found
 end
 
+-- Whether the account hides, or did when it was heard last: who is silent has not shown himself.
+local function hides(account)
+  local found = read(account)
+  local holds = last_chosen(found.devices)
+  return (holds and holds.state or found.kept) == 'INVISIBLE'
+end
+
 local function renew(account, seat, public, changed)
   for _, place in ipairs(redis.call('SMEMBERS', seat)) do
     local index = 'presence:in:' .. place
@@ -162,8 +169,11 @@ else
   if verb == 'set' or not device then
     if not device or device.state ~= state or device ~= holds then
       if now - found.since >= window_ms or now < found.since then found.since, found.changes = now, 0 end
-      if found.changes >= changes_max then return {found.since + window_ms - now, ''} end
-      found.changes = found.changes + 1
+      -- Nobody has to wait to hide; what he may do too often is to show himself.
+      if verb ~= 'set' or state ~= 'INVISIBLE' then
+        if found.changes >= changes_max then return {found.since + window_ms - now, ''} end
+        found.changes = found.changes + 1
+      end
     end
     device = {order = (holds and holds.order or 0) + 1, state = state}
     found.devices[name] = device
@@ -258,8 +268,7 @@ if now - since >= window_ms or now < since then since, starts = now, 0 end
 if starts >= starts_max then return since + window_ms - now end
 redis.call('HSET', by, 'since', ms(since), 'starts', starts + 1)
 redis.call('PEXPIRE', by, window_ms)
-local holds = last_chosen(read(account).devices)
-if holds and holds.state == 'INVISIBLE' then return 0 end
+if hides(account) then return 0 end
 redis.call('ZREMRANGEBYSCORE', channel, '-inf', ms(now))
 local there = redis.call('ZSCORE', channel, account)
 if not there and redis.call('ZCARD', channel) >= people_max then return 0 end
@@ -277,10 +286,11 @@ Own ARGV: account, channel, ms that it holds, people in a channel, times in a wi
 STOP_TYPING = (
     _COMMON
     + """
+if hides(ARGV[4]) then return end
 if redis.call('ZREM', 'typing:' .. ARGV[5], ARGV[4]) == 1 then redis.call('PUBLISH', 'typing:' .. ARGV[5], ms(now)) end
 """
 )
-"""Somebody types no more. Own ARGV: account, channel."""
+"""Somebody types no more. Of who hides that ends by itself, as of one who is gone. Own ARGV: account, channel."""
 
 TYPISTS = (
     _COMMON

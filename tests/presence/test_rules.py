@@ -215,9 +215,13 @@ def test_changes_are_bounded_and_heartbeats_are_not(server: RedisServer) -> None
         assert refusal.value.retry_after_seconds == 60
         with pytest.raises(TooManyAttempts):
             await presences.beat(ADA, "b", [DEN])  # who comes is told of as well
+        assert await presences.set(ADA, "a", Presence.INVISIBLE, [DEN]) is Presence.INVISIBLE, "to hide nobody waits"
+        with pytest.raises(TooManyAttempts):
+            await presences.set(ADA, "a", Presence.ONLINE, [DEN])
         assert await presences.leave(ADA, "a") is Presence.OFFLINE
         clock[0] += 60_000
-        assert await presences.beat(ADA, "b", [DEN]) is Presence.ONLINE
+        assert await presences.beat(ADA, "b", [DEN]) is Presence.INVISIBLE
+        assert await presences.set(ADA, "b", Presence.ONLINE, [DEN]) is Presence.ONLINE
 
     play(server, scene, changes_max=3)
 
@@ -310,6 +314,24 @@ def test_typing_ends_by_itself_and_the_invisible_are_not_told_of(server: RedisSe
         await presences.set(ADA, "a", Presence.INVISIBLE, [])
         await presences.start_typing(ADA, DEN)
         assert await presences.typists(DEN) == []
+
+    play(server, scene)
+
+
+def test_nothing_of_typing_tells_that_somebody_hides(server: RedisServer) -> None:
+    """Neither when he was silent for so long that no device of his lives, nor when he hides while he types."""
+
+    async def scene(presences: Presences, clock: list[int]) -> None:
+        await presences.start_typing(ADA, DEN)
+        await presences.set(ADA, "a", Presence.INVISIBLE, [DEN])
+        await presences.stop_typing(ADA, DEN)
+        assert await presences.typists(DEN) == [(ADA, 8.0)], "as of one who is gone"
+        clock[0] += 8000
+        for _ in range(2):
+            clock[0] += EXPIRY_MS
+            await presences.start_typing(ADA, DEN)
+            assert await presences.typists(DEN) == []
+            await presences.leave(ADA, "a")
 
     play(server, scene)
 
