@@ -1,7 +1,5 @@
 """Messages: sending, editing, deleting, reacting, and saying how far one has read."""
 
-from collections.abc import Mapping
-
 from commands import standing
 from commands.ports import Acts, Written
 from commands.use_case import Act, Decision, Streams, UseCases
@@ -16,8 +14,6 @@ from domain.reaction import AddReaction, RemoveReaction
 from domain.read_marker import MarkRead
 
 cases = UseCases()
-
-_NOBODY: Mapping[str, Id] = {}
 
 
 def _nonce(_command: SendMessage, act: Act) -> Id:
@@ -127,13 +123,13 @@ async def _mentionable(streams: Streams, act: Act, place: Place | None, body: st
     """Whom the names in the text could mean there. Loads who holds them, and what these are there."""
     sees = place is not None and Permission.VIEW_CHANNELS in place.may
     if place is None or not sees or not (names := message.names_in(body, act.limits)):
-        return Mentionable(_NOBODY, _NOBODY)
-    claims = {one: claim_id("account", one, act.name_key) for one in names}
+        return Mentionable({}, {})
+    claims = {one: claim_id("account", one, act.name_key) for each in names for one in each if one.isascii()}
     await streams.fetch(*claims.values())
     holders = {one: holder for one, claim in claims.items() if (holder := streams.state(name, claim)) is not None}
     seeing = await standing.viewers(streams, place.channel_id, frozenset(holders.values()))
-    roles = streams.state(role, roles_id(place.server_id)) if place.server_id is not None else {}
-    return Mentionable(
-        {one: holder for one, holder in holders.items() if holder in seeing},
-        {each.name.lower().replace(" ", "-"): role_id for role_id, each in roles.items()},
-    )
+    roles = dict[str, list[Id]]()
+    if place.server_id is not None:
+        for role_id, each in streams.state(role, roles_id(place.server_id)).items():
+            roles.setdefault(each.name.casefold().replace(" ", "-"), []).append(role_id)
+    return Mentionable({one: holder for one, holder in holders.items() if holder in seeing}, roles)

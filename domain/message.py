@@ -4,7 +4,7 @@ Its id is a Snowflake (``domain.snowflake``): all members see the messages of a 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar, Final
 
 import msgspec
@@ -21,8 +21,12 @@ from domain.permissions import Permission
 from domain.refusal import Code, Refusal
 from domain.relation import NO_BLOCKS, Blocks
 
-_CODE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
-_NAMED: Final = re.compile(r"(?<![\w@./-])@([A-Za-z0-9_-]+)")
+_FENCED: Final = re.compile(
+    r"^ {0,3}(`{3,}(?=[^`\n]*$)|~{3,})[^\n]*(?:\n.*?)??(?:\n {0,3}\1[`~]*[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
+)
+_INLINE: Final = re.compile(r"(?<![`\\])(`+)(?!`)(?:(?!\n[ \t]*\n).)+?(?<!`)\1(?!`)", re.DOTALL)
+"""Code as in https://spec.commonmark.org/0.31.2/#fenced-code-blocks and #code-spans."""
+_NAMED: Final = re.compile(r"(?<![^\W_])(?<![@./\\-])@([^\s@<>()\[\]{}\"'`,;:!?*~|/\\]+)")
 EVERYONE: Final = "everyone"
 """The name by which all who see the channel are mentioned."""
 _MEDIA_TYPE: Final = re.compile(r"[a-z]{1,40}/[a-z0-9][a-z0-9.+-]{0,99}\Z")
@@ -157,22 +161,34 @@ class Place(Struct, frozen=True):
 
 
 class Mentionable(Struct, frozen=True):
-    """Who can be mentioned: ``members`` who see the place and ``roles`` of its server, by folded name."""
+    """Who can be mentioned: ``members`` who see the place and ``roles`` of its server, by folded name.
+
+    Roles of the same name are mentioned together.
+    """
 
     members: Mapping[str, Id]
-    roles: Mapping[str, Id]
+    roles: Mapping[str, Collection[Id]]
 
 
-def names_in(body: str, limits: Limits) -> tuple[str, ...]:
-    """The folded names that a text mentions with an ``@`` outside of code; each once, in their order.
+def names_in(body: str, limits: Limits) -> tuple[tuple[str, ...], ...]:
+    """What a text mentions with an ``@`` outside of code, each once, in their order: folded names, the longest first.
 
-    Raises ``TOO_MANY_MENTIONS``.
+    The longest that somebody has is meant: what ends a sentence or emphasis may be part of a name as well. Raises
+    ``TOO_MANY_MENTIONS``.
     """
-    found = tuple(dict.fromkeys(name.lower() for name in _NAMED.findall(_CODE.sub(" ", body))))
+    plain = _INLINE.sub(" ", _FENCED.sub(" ", body))
+    found = tuple(dict.fromkeys(_names(token.casefold()) for token in _NAMED.findall(plain)))
     if len(found) > limits.mentions_max:
         message = f"A message mentions at most {limits.mentions_max} people and roles. Mention a role, or fewer people."
         raise Refusal(Code.TOO_MANY_MENTIONS, message, "body")
     return found
+
+
+def _names(token: str) -> tuple[str, ...]:
+    letters = len(token)
+    while letters and not token[letters - 1].isalnum():
+        letters -= 1
+    return tuple(dict.fromkeys((token, token.rstrip("._-"), token[:letters])))
 
 
 def attachments_of(encoded: str) -> Sequence[Attachment]:
@@ -304,15 +320,16 @@ def _body(body: str, limits: Limits, *, required: bool) -> str:
 
 def _mentions(body: str, place: Place, mentionable: Mentionable, limits: Limits) -> bytes:
     """Whom the text mentions; who may not mention roles or everyone has only written their names."""
-    ids = set()
-    for name in names_in(body, limits):
+    roles = dict(mentionable.roles)
+    if place.server_id is not None:
+        roles[EVERYONE] = (place.server_id,)
+    ids = set[Id]()
+    for names in names_in(body, limits):
+        name = next((one for one in names if one in mentionable.members or one in roles), "")
         if name in mentionable.members:
             ids.add(mentionable.members[name])
         if Permission.MENTION_EVERYONE in place.may:
-            if name == EVERYONE and place.server_id is not None:
-                ids.add(place.server_id)
-            elif name in mentionable.roles:
-                ids.add(mentionable.roles[name])
+            ids.update(roles.get(name, ()))
     return packed(ids)
 
 

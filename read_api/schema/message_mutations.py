@@ -67,7 +67,8 @@ class SendMessageInput(Input):
     body: str = strawberry.field(
         default="",
         description="The text, in Markdown; it may be empty if there are attachments. `@name` mentions a member, "
-        "`@role-name` (a hyphen for each space) a role, `@everyone` all who see the channel, but in code.",
+        "`@role-name` (a hyphen for each space) all roles of that name, `@everyone` all who see the channel; in code "
+        "between backticks or tildes nobody, and neither after a backslash.",
     )
     reply_to_id: strawberry.ID | None = strawberry.field(
         default=None, description="The message of the channel that it answers."

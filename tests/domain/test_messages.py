@@ -169,8 +169,22 @@ def test_attachments_are_references_and_need_no_text() -> None:
         ("@BOB, @carol and @bob!", (BOB, CAROL)),
         ("@nobody @everyone @mods", ()),
         ("me@bob, https://example.org/@bob `@bob`", ()),
-        ("```\n@bob\n``` @carol", (CAROL,)),
+        ("```\n@bob\n```\n@carol", (CAROL,)),
+        ("```\n@bob\n``` @carol", ()),
         ("```\n@bob", ()),
+        ("~~~\n@bob\n~~~\n@carol", (CAROL,)),
+        ("````\n```\n@bob\n````\n@carol", (CAROL,)),
+        ("```@bob``` @carol", (CAROL,)),
+        ("`@bob\n@bob` @carol", (CAROL,)),
+        ("``@bob ` @bob`` @carol", (CAROL,)),
+        ("`@bob\n\n@carol`", (BOB, CAROL)),
+        ("a ` b @bob", (BOB,)),
+        (r"\`@bob\` and \@carol", (BOB,)),
+        ("_@bob_ **@carol**", (BOB, CAROL)),
+        ("@bob_ @carol-", (BOB, CAROL)),
+        ("@bob's @carol.", (BOB, CAROL)),
+        ("@bob... (@carol)", (BOB, CAROL)),
+        ("@bobé @bob.com @bob/@carol", (BOB,)),
     ],
 )
 def test_whom_a_text_mentions(body: str, mentions: tuple[Id, ...]) -> None:
@@ -183,6 +197,26 @@ def test_roles_and_everyone_are_mentioned_by_permission() -> None:
     given(*HERE, allowed).when(SendMessage(GENERAL, body)).then(*sent(body, (SERVER, MODS, STAFF)))
     spaced = RoleEdited(server_id=SERVER, role_id=MODS, editor_id=CAROL, name="The Mods", permissions=0)
     given(*HERE, allowed, spaced).when(SendMessage(GENERAL, "@the-mods")).then(*sent("@the-mods", (MODS,)))
+
+
+@pytest.mark.parametrize("name", ["Größe", "Модераторы", "C++", "dev.ops", "R&D", "🚀 crew", "N°1"])
+def test_a_role_of_any_name_is_mentioned(name: str) -> None:
+    allowed = overridden(allow=int(Permission.MENTION_EVERYONE))
+    roles = [
+        RoleEdited(server_id=SERVER, role_id=role_id, editor_id=CAROL, name=called, permissions=0)
+        for role_id, called in ((MODS, name), (STAFF, "Gr"))
+    ]
+    body = f"So, @{name.replace(' ', '-').upper()}..., what now?"
+    given(*HERE, allowed, *roles).when(SendMessage(GENERAL, body)).then(*sent(body, (MODS,)))
+
+
+def test_roles_of_one_name_are_mentioned_together() -> None:
+    allowed = overridden(allow=int(Permission.MENTION_EVERYONE))
+    roles = [
+        RoleEdited(server_id=SERVER, role_id=role_id, editor_id=CAROL, name=called, permissions=0)
+        for role_id, called in ((MODS, "big team"), (STAFF, "Big-Team"))
+    ]
+    given(*HERE, allowed, *roles).when(SendMessage(GENERAL, "@big-team")).then(*sent("@big-team", (MODS, STAFF)))
 
 
 def test_who_does_not_see_the_channel_is_not_mentioned() -> None:
