@@ -14,9 +14,13 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 from infra.bounded import bounded_async
 from infra.breaker import Breaker, CircuitOpen, State
 from infra.postgres import CONNECT_SECONDS_MAX, CONTEXT, POOL_SIZE_MAX, with_silence_max
+from infra.tasks import end
 
 ANSWER_SECONDS_MAX: Final = 10.0
 """How long PostgreSQL may take over one answer, unless told otherwise. A network that swallows packets says nothing."""
+
+CLOSE_SECONDS: Final = 0.5
+"""How long a pool that is closed waits for attempts to connect before it breaks them off."""
 
 _log = structlog.get_logger(__name__)
 
@@ -89,6 +93,12 @@ class GuardedPool(AsyncConnectionPool[AsyncConnection[TupleRow]]):
                 self._came_back += 1
                 self.breaker.succeeded()
         await super().putconn(conn)
+
+    async def close(self, timeout: float = CLOSE_SECONDS) -> None:  # noqa: ASYNC109 - as of whom it is inherited
+        """Close it, and break off what attempts to connect: a server that does not answer keeps nobody here."""
+        workers = tuple(self._workers)
+        await super().close(timeout)
+        await end(*workers)
 
     async def _drain(self) -> None:
         try:

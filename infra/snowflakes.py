@@ -24,6 +24,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from commands.ports import IdsUnavailable
 from domain.snowflake import EPOCH_MS, SEQUENCE_BITS, made
+from infra.bounded import BoundedAsync
 from infra.tasks import end
 from infra.telemetry import metrics
 
@@ -31,6 +32,9 @@ LEASE_SECONDS: Final = 30.0
 """How long ids are made without hearing from PostgreSQL, and how long a number is taken after a crash."""
 RETRY_SECONDS: Final = 0.5
 """About so long it is waited before PostgreSQL is asked again that did not prolong the lease."""
+GIVE_BACK_SECONDS_MAX: Final = 1.0
+"""How long whoever ends waits for PostgreSQL to take the number back."""
+
 _SEQUENCE_MAX: Final = (1 << SEQUENCE_BITS) - 1
 
 _TAKE: Final = b"""
@@ -167,7 +171,9 @@ class Snowflakes:
         clock, self._clock = self._clock, None
         if clock is not None:
             with suppress(psycopg.Error, PoolTimeout):  # it is free anyway in a while
-                async with self._pool.connection() as connection:
+                async with self._pool.connection(GIVE_BACK_SECONDS_MAX) as connection:
+                    if isinstance(connection, BoundedAsync):
+                        connection.answer_seconds_max = GIVE_BACK_SECONDS_MAX
                     lease = clock.lease
                     held = {"worker": lease.worker, "until_ms": lease.until_ms, "last_ms": clock.last_ms}
                     await connection.execute(_GIVE_BACK, held)

@@ -14,10 +14,11 @@ from psycopg_pool import AsyncConnectionPool
 
 from domain.snowflake import EPOCH_MS, milliseconds
 from infra.composition import NumbersTaken, open_moot
+from infra.guarded_pool import guarded_pool
 from infra.migrate import migrate
 from infra.postgres import connect, pool
 from infra.settings import Settings
-from infra.snowflakes import Clock, Lease, NoIds, Snowflakes
+from infra.snowflakes import GIVE_BACK_SECONDS_MAX, Clock, Lease, NoIds, Snowflakes
 from infra.telemetry import metrics
 
 BACK_SECONDS, FORWARD_SECONDS = -5, 3600
@@ -60,8 +61,8 @@ class Told:
         self.used = asyncio.Event()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        async with self._pooled.connection() as connection:
+    async def connection(self, timeout: float | None = None) -> AsyncIterator[Any]:  # noqa: ASYNC109 - as of a pool
+        async with self._pooled.connection(timeout) as connection:
             yield connection
         self.used.set()
 
@@ -232,6 +233,21 @@ def test_ids_are_made_again_soon_after_postgresql_is_back(site: Database) -> Non
         assert lacking() == 0.0
 
     site.run(use)
+
+
+def test_whoever_ends_does_not_wait_for_a_server_that_does_not_answer(site: Database) -> None:
+    async def scene() -> None:
+        pooled = guarded_pool(site.conninfo)
+        await pooled.open()
+        ids = Snowflakes(pooled)
+        await ids.open()
+        with connect(site.conninfo, autocommit=False) as frozen:
+            frozen.execute("LOCK TABLE log.id_workers")
+            async with asyncio.timeout(5 * GIVE_BACK_SECONDS_MAX):
+                await ids.close()
+        await pooled.close()
+
+    asyncio.run(scene())
 
 
 def test_every_number_taken_is_told(site: Database) -> None:

@@ -161,9 +161,32 @@ async def _wrong(connection: psycopg.AsyncConnection[Any]) -> None:
     await connection.execute("SELECT * FROM nothing_of_that_name")
 
 
+def test_a_pool_is_closed_soon_while_its_server_says_nothing() -> None:
+    async def scene() -> None:
+        asked = asyncio.Event()
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.set()
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            pool = guarded_pool(f"host=127.0.0.1 port={port} user=moot dbname=moot")
+            await pool.open()
+            await asked.wait()
+            workers = [task for task in asyncio.all_tasks() if "worker" in task.get_name()]
+            async with asyncio.timeout(4):
+                await pool.close()
+            assert workers
+            assert all(task.done() for task in workers)
+
+    asyncio.run(scene())
+
+
 def test_a_pool_whose_server_is_away_refuses_at_once_and_is_back_when_that_is(database: str) -> None:
     async def scene() -> None:
-        limits = BreakerLimits(failures_max=2, open_seconds_min=0.05, open_seconds_max=0.1)
+        limits = BreakerLimits(failures_max=2, open_seconds_min=1.0, open_seconds_max=1.0)
         pool = guarded_pool(
             psycopg.conninfo.make_conninfo(database, port=1, host="127.0.0.1"),
             wait_seconds_max=0.3,
@@ -173,12 +196,10 @@ def test_a_pool_whose_server_is_away_refuses_at_once_and_is_back_when_that_is(da
         for _ in range(2):
             with pytest.raises(psycopg.OperationalError):
                 await _ask(pool)
-        began = asyncio.get_running_loop().time()
-        with pytest.raises(PostgresAway):
+        with pytest.raises(PostgresAway):  # which says that it was not asked
             await _ask(pool)
-        assert asyncio.get_running_loop().time() - began < 0.1
         pool.conninfo = database
-        deadline = began + 15
+        deadline = asyncio.get_running_loop().time() + 15
         while True:
             try:
                 await _ask(pool)
