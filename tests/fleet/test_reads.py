@@ -1,6 +1,7 @@
 """Reads from a replica: as far as it has come, never a step back for who knows better, and not at all when it fails."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -163,21 +164,15 @@ async def _wrong(connection: psycopg.AsyncConnection[Any]) -> None:
 
 def test_a_pool_is_closed_soon_while_its_server_says_nothing() -> None:
     async def scene() -> None:
-        asked = asyncio.Event()
-
-        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            asked.set()
-            await reader.read()
-            writer.close()
-
-        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            pool = guarded_pool(f"host=127.0.0.1 port={port} user=moot dbname=moot")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            pool = guarded_pool(f"host=127.0.0.1 port={server.getsockname()[1]} user=moot dbname=moot")
             await pool.open()
-            await asked.wait()
+            silent, _ = await asyncio.get_running_loop().sock_accept(server)
             workers = [task for task in asyncio.all_tasks() if "worker" in task.get_name()]
-            async with asyncio.timeout(4):
-                await pool.close()
+            with silent:
+                async with asyncio.timeout(4):
+                    await pool.close()
             assert workers
             assert all(task.done() for task in workers)
 
