@@ -76,6 +76,15 @@ def with_silence_max(conninfo: str) -> str:
     return make_conninfo(**decided)
 
 
+def in_short(error: BaseException) -> str:
+    """What went wrong, in a line, without what people wrote.
+
+    PostgreSQL's details show the row that it refused: they are for no log, where no key that is destroyed reaches.
+    """
+    shown = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return f"{type(error).__name__}: {shown or error}".strip()
+
+
 def connect(conninfo: str, *, autocommit: bool = True, answer_seconds_max: float | None = None) -> Connection[TupleRow]:
     """One connection, in autocommit unless told otherwise. Raises ``psycopg.OperationalError``.
 

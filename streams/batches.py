@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from psycopg import Connection, DataError, IntegrityError
 
+from infra.postgres import in_short
 from infra.rows import PARTITION, Transaction, transaction
 from infra.tables import Table
 from projections.core import Parked, Projection, narrowed, touched_keys
@@ -153,7 +154,7 @@ def _key_by_key(
                 changed.update(stepped.changed)
                 parked.extend(stepped.parked)
             except UNSTORABLE as error:
-                poison = Parked(key, batch.to, f"{type(error).__name__}: {error}")
+                poison = Parked(key, batch.to, in_short(error))
                 parked.append(poison)
                 rows.park([poison])
         rows.advance(batch.expected, batch.to)

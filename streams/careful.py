@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from infra.postgres import in_short
 from infra.shadow import Shadow
 from projections.core import Parked, narrowed, touched_keys
 from projections.stepping import step
@@ -33,6 +34,6 @@ def _key_by_key(shadow: Shadow, page: Sequence[Recorded]) -> None:
             with shadow.attempt():
                 step(narrowed(shadow.projection, {key}), page, shadow.stepping(), expected=before, to=to)
         except UNSTORABLE as error:
-            shadow.stepping().park([Parked(key, to, f"{type(error).__name__}: {error}")])
+            shadow.stepping().park([Parked(key, to, in_short(error))])
         shadow.position = before
     shadow.position = to

@@ -17,6 +17,7 @@ from psycopg import Connection
 from psycopg.errors import LockNotAvailable
 
 from infra.cassandra.log import LogStore, table_of
+from infra.postgres import in_short
 from infra.rows import Transaction, key_of, key_text, lock_checkpoints
 from infra.signals import late
 from projections.core import Key, Projection, Row, Rows, View, fold, narrowed, touched_keys, touching
@@ -169,7 +170,7 @@ def retry(
                 outcome = _fold_again(opened, projection, key, [read[position] for position in waiting], changed)
         except UNSTORABLE as error:
             changed.clear()
-            reason = f"{type(error).__name__}: {error}"
+            reason = in_short(error)
             _explain(connection, projection.name, key, waiting[0], reason)
             outcome = Retried(0, len(waiting), reason)
     _log.info("views.retried", projection=projection.name, key=key, applied=outcome.applied, left=outcome.left)
@@ -178,7 +179,7 @@ def retry(
         try:
             publisher.publish(to_wake(connection, only, done, signalled), None)
         except psycopg.Error as error:  # it is done all the same: whomever it concerns is to read anew
-            _log.warning("views.retried_unsaid", projection=projection.name, error=f"{type(error).__name__}: {error}")
+            _log.warning("views.retried_unsaid", projection=projection.name, error=in_short(error))
             publisher.publish(channels_of(only, done, signalled), None)
             publisher.say_lost()
     return outcome

@@ -46,6 +46,7 @@ from infra.log_records import (
     outgoing,
     position_of,
 )
+from infra.postgres import in_short
 from infra.relay_store import EVERYTHING, RelayStore
 from infra.telemetry import metrics
 from schemas.topics import TOPICS, located
@@ -156,7 +157,7 @@ class Relay:
             show("kafka", BreakerState.OPEN)
         elif is_away(error):
             show("postgres", BreakerState.OPEN)
-        trouble = f"{type(error).__name__}: {error}".strip()
+        trouble = in_short(error)
         sending, self._sending = self._sending, []
         _log.warning("relay.failed", error=trouble, failures=failures, exc_info=unexpected, **first_of(sending))
         self._say(state="waiting", trouble=trouble, failures=failures)

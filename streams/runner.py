@@ -19,7 +19,7 @@ from commands.ports import StoreUnavailable
 from infra.cassandra.log import LogStore, table_of
 from infra.event_store import GroupCommitStore
 from infra.partitions import PartitionsFailure, leave_fleet
-from infra.postgres import connect
+from infra.postgres import connect, in_short
 from infra.rows import Checkpoint, create_missing, prepare_for_folding, read_checkpoints
 from projections.core import Projection, StaleCheckpoint
 from projections.stepping import Stepped
@@ -177,8 +177,8 @@ class Runner:
             self._active = False
 
     def _fail(self, what: str, error: Exception) -> None:
-        self.trouble = f"{what}: {type(error).__name__}: {error}".strip()
-        _log.warning("runner.failed", what=what, error=str(error), exc_info=not isinstance(error, psycopg.Error))
+        self.trouble = f"{what}: {in_short(error)}"
+        _log.warning("runner.failed", what=what, error=in_short(error), exc_info=not isinstance(error, psycopg.Error))
 
     def _elected(self, connection: Connection[Any]) -> bool:
         """Whether this is the active runner; asks at intervals until it is, or is told to stop."""
@@ -291,4 +291,4 @@ class Runner:
         try:
             self._publisher.publish(channels, min(self._positions.values()))
         except Exception as error:  # noqa: BLE001 - recorded; a view that is right must not wait for its signal
-            _log.warning("runner.signal_lost", channels=len(channels), error=f"{type(error).__name__}: {error}")
+            _log.warning("runner.signal_lost", channels=len(channels), error=in_short(error))

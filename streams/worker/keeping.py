@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from infra.log_records import NotOurs, position_of, row_of
 from infra.partitions import PartitionsFailure
+from infra.postgres import in_short
 from projections.core import StaleCheckpoint
 from streams.observing import first_of
 from streams.worker.folding import AWAY, Folded, Folding, Read
@@ -213,7 +214,7 @@ class Keeper:
 
     def _say(self, error: Exception, reads: Sequence[Read]) -> None:
         self.away = isinstance(error, AWAY)
-        self.trouble = f"{type(error).__name__}: {error}".strip()
+        self.trouble = in_short(error)
         expected = self.away or isinstance(error, PartitionsFailure)
         _log.warning("worker.waits", group=self.group, trouble=self.trouble, exc_info=not expected, **_first(reads))
 

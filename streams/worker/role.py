@@ -16,6 +16,7 @@ from infra.breaker import Breaker
 from infra.cassandra.log import LogStore
 from infra.codec import Codec
 from infra.event_log import EventLog, LogUnavailable, TopicsMissing
+from infra.postgres import in_short
 from projections.catalogue import GROUPS
 from schemas.topics import located
 from streams.runner import Publisher
@@ -110,7 +111,7 @@ class GroupWorker:
                 await self._follow(stopping)
             except Exception as error:  # noqa: BLE001 - said, and the group starts afresh
                 expected = isinstance(error, _EXPECTED) or type(error).__module__.startswith("aiokafka")
-                self._trouble = f"{type(error).__name__}: {error}".strip()
+                self._trouble = in_short(error)
                 _log.warning("worker.starts_afresh", group=self.group, trouble=self._trouble, exc_info=not expected)
             if asyncio.get_running_loop().time() - began > self._limits.stall_seconds_max:
                 pause = self._limits.retry_seconds_min
@@ -164,7 +165,7 @@ class GroupWorker:
     def _left(self, leaving: "asyncio.Task[None]") -> None:
         self._leaving.discard(leaving)
         if not leaving.cancelled() and (error := leaving.exception()) is not None:
-            _log.warning("worker.not_stopped", group=self.group, trouble=f"{type(error).__name__}: {error}".strip())
+            _log.warning("worker.not_stopped", group=self.group, trouble=in_short(error))
 
     async def _look_after(self, app: WorkerApp, keeper: Keeper, stopping: asyncio.Event) -> None:
         """Wait for the end. Now and then it is looked whether views stand otherwise than when they were looked for."""

@@ -112,6 +112,23 @@ def test_records_that_no_relay_has_sent_are_passed_over(votes: Folding, topics: 
     assert votes.fold([read([*records[:3], foreign, *records[4:9]])], 1_000).events
 
 
+def test_what_postgresql_refuses_is_parked_without_what_people_wrote(
+    database: str, votes: Folding, topics: Topics
+) -> None:
+    """The reason goes into logs, where nothing is taken back."""
+    with connect(database) as connection:
+        connection.execute("ALTER TABLE views.posts ADD CHECK (title = '')")
+    with capture_logs() as lines:
+        votes.fold([read(topics[NUMBER])], 1_000)
+    with connect(database) as connection:
+        parked = dead_letters(connection, "posts")
+    (said,) = [line for line in lines if line["event"] == "views.parked" and line["projection"] == "posts"]
+    assert parked
+    for error in (said["error"], *(one.error for one in parked)):
+        assert "violates check constraint" in error
+        assert "Failing row" not in error
+
+
 def test_an_event_that_the_codec_itself_fails_on_parks_its_stream(
     database: str, store: GroupCommitStore, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
