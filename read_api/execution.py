@@ -301,7 +301,10 @@ def formatted(error: GraphQLError, request_id: str) -> Response:
         extensions = {**(original.extensions or {}), "code": code}
     elif isinstance(original, UNAVAILABLE):
         log.error("unavailable", request_id=request_id, path=error.path, error=repr(original))
-        message = "A service that this needs does not answer. Nothing is known to have changed; try again in a moment."
+        # Below the root what was to be done is done: how that reads now is lacking.
+        deep = len(error.path or ()) > 1
+        told = "The rest of this answer holds; read this part" if deep else "Nothing is known to have changed; try"
+        message = f"A service that this needs does not answer. {told} again in a moment."
         extensions = {"code": ApiCode.UNAVAILABLE.value}
     else:
         log.error("fault", request_id=request_id, path=error.path, error=repr(original), exc_info=original)

@@ -1,8 +1,11 @@
 """``moot api``: the role of a fleet that answers clients. Any number of them, alike."""
 
 import asyncio
+import json
 import signal
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 
 import typer
@@ -16,6 +19,14 @@ from streams.cli.preflight import listen
 from streams.cli.session import check_set_up
 from streams.cli.up import Port
 
+_ANY = {
+    "0.0.0.0": "127.0.0.1",  # noqa: S104 - it is asked, not listened at
+    "::": "[::1]",
+    "::1": "[::1]",
+}
+"""By the address of the listener, that at which this machine is answered."""
+READY_SECONDS_MAX = 4.0
+"""How long the API may take to say whether it is ready: less than whoever asks for its health waits."""
 _NEEDED = {"database_url": "MOOT_DATABASE_URL", "redis_url": "MOOT_REDIS_URL"}
 
 
@@ -34,17 +45,17 @@ def api(port: Port = None, data_dir: DataDir = None, output: OutputOption = Outp
     require_engines(settings)
     configure_logging(settings, name="api")
     check_set_up(settings)
-    serving: list[bool] = []
+    serving: list[str] = []
 
     def wrong() -> dict[str, str]:
-        return {} if serving else {"api": "It is starting."}
+        return _wrong(serving[0]) if serving else {"api": "It is starting."}
 
     with listen(settings, exactly=True) as listener, telemetry(settings, "api", ready=wrong) as metrics_port:
         host, bound = listener.getsockname()[:2]
         place = {"api": f"http://{host}:{bound}", "metrics": metrics_port}
 
         def on_serving() -> None:
-            serving.append(True)
+            serving.append(f"{_ANY.get(host, host)}:{bound}")
             if output is Output.JSON:
                 show_json(place)
             else:
@@ -54,6 +65,18 @@ def api(port: Port = None, data_dir: DataDir = None, output: OutputOption = Outp
     if output is Output.TABLE:
         words.print("Stopped.")
     return OK
+
+
+def _wrong(address: str) -> dict[str, str]:
+    """What is wrong by what the API itself says."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/readyz", timeout=READY_SECONDS_MAX):
+            return {}
+    except urllib.error.HTTPError as error:
+        found: dict[str, str] = json.load(error)["wrong"]
+        return found
+    except (OSError, ValueError) as error:
+        return {"api": f"It does not answer: {type(error).__name__}."}
 
 
 def require_engines(settings: Settings) -> None:

@@ -21,6 +21,7 @@ from read_api.limits import RENDERED_COST, Cost
 from read_api.schema import schema
 from tests.api.stack import Client, Stack
 from tests.api.test_bad_input import community_of, post_of, top_code
+from tests.live.forum import a_community
 
 PAGE = """query($id: ID!) { node(id: $id) { ... on Community { feed(sort: NEW, first: 25) { edges { cursor node {
   id title author { id name } community { id name } score { up down total } myVote commentCount } }
@@ -310,6 +311,25 @@ def test_an_engine_that_is_away_is_said_to_be(visitor: Client, monkeypatch: pyte
     answer = visitor.post('{ account(name: "a") { id } }')
     assert top_code(answer) == "UNAVAILABLE"
     assert "10.1.2.3" not in str(answer)
+
+
+def test_what_was_done_and_cannot_be_read_is_not_said_to_be_undone(
+    somebody: Callable[[], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> Any:
+        raise psycopg.OperationalError("the connection is lost")
+
+    ada = somebody()
+    query = "mutation($i: SubmitPostInput!) { submitPost(input: $i) { position post { title } } }"
+    given = {"communityId": a_community(ada), "title": "A title"}
+    monkeypatch.setattr("infra.queries.items.posts", away)
+    answer = ada.post(query, {"i": given})
+    assert answer["data"]["submitPost"]["position"]
+    (error,) = answer["errors"]
+    assert error["extensions"]["code"] == "UNAVAILABLE"
+    assert error["path"] == ["submitPost", "post"]
+    assert "The rest of this answer holds" in error["message"]
+    assert "changed" not in error["message"]
 
 
 def test_views_that_lag_are_waited_for_and_then_said_to_lag(

@@ -109,6 +109,7 @@ def test_without_postgresql_everything_is_refused_soon_and_comes_back_unaided(
     until(lambda: site.readiness()[0] == 503)
     status, body = site.readiness()
     assert (status, body["checks"]["postgres"]) == (503, False)
+    assert not site.api.ready(), "what moot health is told"
     assert "nothing can be read or changed" in body["wrong"]["postgres"]
     assert httpx.get(f"{site.api.url}/healthz").status_code == 200
     # Once a breaker is open nobody waits for what does not answer, but the one who is let through to see.
