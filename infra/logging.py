@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -18,6 +19,11 @@ from infra.telemetry import tracing
 FILES_KEPT = 3
 TALKATIVE = ("aiokafka", "faust", "kafka", "mode")
 """Libraries that tell of each connection they make; only at the level ``debug`` is that anybody's business."""
+
+REPEATED_SECONDS: Final = 10.0
+"""How often the clients of Kafka may say the same."""
+REPEATED_MAX: Final = 1_000
+"""Different things of theirs that are remembered."""
 
 
 def configure_logging(settings: Settings, *, name: str = "moot") -> Path | None:
@@ -56,6 +62,7 @@ def configure_logging(settings: Settings, *, name: str = "moot") -> Path | None:
     if settings.log_to == "stderr":
         handlers = [logging.StreamHandler(sys.stderr)]
         handlers[0].setFormatter(json_lines)
+        handlers[0].addFilter(_Repeated())
     else:
         settings.logs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = settings.logs_dir / f"{name}.log"
@@ -79,7 +86,31 @@ def configure_logging(settings: Settings, *, name: str = "moot") -> Path | None:
 def _file(path: Path, size_max: int, json_lines: logging.Formatter) -> logging.Handler:
     file = RotatingFileHandler(path, maxBytes=size_max, backupCount=FILES_KEPT, encoding="utf-8", delay=True)
     file.setFormatter(json_lines)
+    file.addFilter(_Repeated())
     return file
+
+
+class _Repeated(logging.Filter):
+    """Passes each thing that the clients of Kafka say once in ``REPEATED_SECONDS``.
+
+    A worker whose broker is away would write hundreds of lines a second, of which no log is long enough.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, object], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is to be written."""
+        if not record.name.startswith(("aiokafka", "kafka")):
+            return True
+        said = (record.name, record.msg)  # without what is filled in, as node and port
+        if record.created - self._said.get(said, 0.0) < REPEATED_SECONDS:
+            return False
+        if len(self._said) >= REPEATED_MAX:
+            self._said.clear()
+        self._said[said] = record.created
+        return True
 
 
 def _words(path: Path, shared: Sequence[structlog.typing.Processor]) -> logging.Handler:

@@ -144,6 +144,21 @@ def test_what_the_client_of_kafka_tries_again_is_in_the_file_alone(
     assert "coordinator" not in said
 
 
+@pytest.mark.usefixtures("logging_again")
+@pytest.mark.parametrize("log_to", ["stderr", "file"])
+def test_what_the_client_of_kafka_says_again_and_again_is_logged_once_in_a_while(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, log_to: str
+) -> None:
+    path = configure_logging(load_settings({}, data_dir=tmp_path, log_to=log_to), name="worker")
+    for node in range(100):
+        logging.getLogger("aiokafka").error("no answer of node %s", node)
+        logging.getLogger("of.a.library").error("of interest")
+    logging.getLogger("aiokafka").error("something else")
+    said = path.read_text() if path is not None else capsys.readouterr().err
+    events = [json.loads(line)["event"] for line in said.splitlines()]
+    assert events == ["no answer of node 0", *["of interest"] * 100, "something else"]
+
+
 def test_the_api_counts_what_it_answers(stack: Stack) -> None:
     def value(name: str, **labels: str) -> float:
         return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
