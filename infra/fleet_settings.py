@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, field_validator
 
+from infra.engine_urls import check_http_url
 from infra.setting import setting
 
 
@@ -85,3 +86,10 @@ class FleetSettings(BaseModel):
     redis_connect_seconds_max: float = setting(
         1.0, "seconds", "How long connecting to Redis, and one of its answers, may take.", gt=0
     )
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if url is not None:
+            check_http_url(url)
+        return url
