@@ -34,8 +34,8 @@ class FleetSettings(BaseModel):
     api_url: str | None = setting(
         None,
         "URL",
-        "Where `moot post`, `vote` and `watch` find the API of a fleet, such as https://moot.example. Without it: the "
-        "`moot up` of the data directory.",
+        "Where `moot post`, `vote`, `watch` and `chat` find the API of a fleet, such as https://moot.example. Without "
+        "it: the `moot up` of the data directory.",
     )
     log_to: str = setting(
         "file",
