@@ -3,11 +3,19 @@
 An address may hold a password, and what a parser says of a bad one quotes it: so the sentences here are our own.
 """
 
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
 from infra.cassandra.address import parse
 from infra.failures import Failure
 
 ANSWER_SECONDS_MAX = 5
 """How long an engine may take to answer before it counts as away."""
+
+KAFKA_PORT: Final = 9092
+"""Where an address of a broker names none."""
+_BROKER: Final = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/\[\]@]+)(?::(\d{1,5}))?")
 
 
 class EngineAway(Failure):
@@ -40,6 +48,26 @@ def check_redis_url(url: str) -> None:
 def check_cassandra_url(url: str) -> None:
     """Raises ``ValueError`` for what is no address of a Cassandra."""
     parse(url)
+
+
+def checked_kafka_url(url: str) -> str:
+    """The brokers as ``host:port,host:port``, without spaces. Raises ``ValueError`` for what is no such list."""
+    brokers = [broker.strip() for broker in url.split(",")]
+    found = [_BROKER.fullmatch(broker) for broker in brokers]
+    if url and not all(broker is not None and 0 < int(broker[1] or KAFKA_PORT) < 65_536 for broker in found):
+        raise ValueError("no list of brokers of Kafka; it looks like host:9092,host:9092")
+    return ",".join(brokers)
+
+
+def check_http_url(url: str) -> None:
+    """Raises ``ValueError`` for what is neither empty nor an address that HTTP is spoken at."""
+    try:
+        parts = urlsplit(url)
+        right = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        right = False
+    if url and not right:
+        raise ValueError("no URL of http or https; it looks like http://host:4318")
 
 
 def ask_postgres(url: str) -> None:

@@ -33,6 +33,10 @@ class TopicsMissing(Exception):
     """Topics or partitions that are not there."""
 
 
+class TopicsOtherwise(TopicsMissing):
+    """Topics that have other partitions than they were declared with. To make what is missing does not help."""
+
+
 class LogRecord(Struct, frozen=True, gc=False):
     """One record. ``timestamp_ms`` is since 1970, UTC; ``offset`` is its place in the partition once it is stored."""
 

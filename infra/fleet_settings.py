@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, field_validator
 
+from infra.engine_urls import check_http_url
 from infra.setting import setting
 
 
@@ -33,8 +34,8 @@ class FleetSettings(BaseModel):
     api_url: str | None = setting(
         None,
         "URL",
-        "Where `moot post`, `vote` and `watch` find the API of a fleet, such as https://moot.example. Without it: the "
-        "`moot up` of the data directory.",
+        "Where `moot post`, `vote`, `watch` and `chat` find the API of a fleet, such as https://moot.example. Without "
+        "it: the `moot up` of the data directory.",
     )
     log_to: str = setting(
         "file",
@@ -85,3 +86,10 @@ class FleetSettings(BaseModel):
     redis_connect_seconds_max: float = setting(
         1.0, "seconds", "How long connecting to Redis, and one of its answers, may take.", gt=0
     )
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if url is not None:
+            check_http_url(url)
+        return url

@@ -1,7 +1,8 @@
 """The settings of the log on Kafka and of the relay that fills it."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
+from infra.engine_urls import checked_kafka_url
 from infra.setting import setting
 
 
@@ -74,3 +75,8 @@ class KafkaSettings(BaseModel):
     relay_publish_seconds_max: float = setting(
         0.2, "seconds", "How long the relay waits for Redis to pass on that it has got further.", gt=0
     )
+
+    @field_validator("kafka_url")
+    @classmethod
+    def _are_brokers(cls, url: str | None) -> str | None:
+        return None if url is None else checked_kafka_url(url)

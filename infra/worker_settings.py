@@ -59,7 +59,8 @@ class WorkerSettings(BaseModel):
     worker_watch_seconds: float = setting(
         5.0,
         "seconds",
-        "How often a worker looks whether it still gets on, for rebuilt views, and for signals still to be sent.",
+        "How often a worker looks whether it still gets on, for rebuilt views, for topics that were made again, and for"
+        " signals still to be sent.",
         gt=0,
     )
     worker_stall_seconds_max: float = setting(

@@ -12,6 +12,7 @@ disk did. What was once sent is kept in PostgreSQL for that, and such ends are s
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal
@@ -55,6 +56,7 @@ from streams.log_origin import AnotherLog, check_origin, last_positions, lost_en
 from streams.observing import first_of, sent
 from streams.relay_keys import AuthorKeys
 from streams.runner import Publisher
+from streams.topic_plan import check_partitions
 
 State = Literal["starting", "standing by", "leading", "waiting", "stopped"]
 
@@ -276,7 +278,7 @@ class Relay:
     def _look(self, store: RelayStore, ends: Mapping[Partition, Span]) -> dict[int, int]:
         """The last position in each partition before its end. Raises ``AnotherLog`` and ``TopicsMissing``."""
         topics = names(EVENT_TOPICS)
-        _check_partitions(ends)
+        check_partitions(Counter(topic for topic, _ in ends))
         last = last_records(self._target, {place: span for place, span in ends.items() if place[0] in topics})
         check_origin(last.values(), store.state)
         return last_positions(last.values())
@@ -331,14 +333,6 @@ class Relay:
         metrics.RELAY_LEADS.set(self.status.state == "leading")
         if (before.state, before.trouble) != (self.status.state, self.status.trouble):
             self._changed(self.status)
-
-
-def _check_partitions(ends: Mapping[Partition, Span]) -> None:
-    """Make sure that the topics have the partitions that they were declared with."""
-    declared = {(topic.name, number) for topic in TOPICS for number in range(topic.partitions)}
-    if ends.keys() != declared:
-        odd = sorted({name for name, _ in declared ^ ends.keys()})
-        raise TopicsMissing(f"other partitions than were declared: {', '.join(odd)}")
 
 
 def _check_whole(after: int, rows: Sequence[Row]) -> None:

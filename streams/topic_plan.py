@@ -1,11 +1,11 @@
 """What has to be done so that the topics are as ``schemas/topics.py`` declares them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
 
-from infra.event_log import EventLog, TopicState
+from infra.event_log import EventLog, TopicsMissing, TopicsOtherwise, TopicState
 from schemas.topics import TOPICS, Topic
 
 FOR_EVER: Final = "-1"
@@ -15,6 +15,12 @@ ERASED_WITHIN_MS: Final = 24 * 60 * 60 * 1000
 FENCE_KEPT_MS: Final = 100 * 365 * 24 * 60 * 60 * 1000
 """A hundred years: word that a key was destroyed is kept as long as the events that it made unreadable. (The largest
 number there is would overflow in the broker's sum with the time, and the word would be gone at once.)"""
+
+MAKE_ANEW: Final = (
+    "Stop the relays, delete that topic (kafka-topics.sh --delete), then moot topics apply, and start them:"
+    " the relay fills it anew. Or name another Kafka (MOOT_KAFKA_URL)."
+)
+"""What to do about a topic with other partitions than declared. A relay that goes on would not look what it lacks."""
 
 
 class Change(Struct, frozen=True):
@@ -63,7 +69,7 @@ def plan(
             changes.append(Change(topic.name, "create", what, state.config))
             continue
         if found.partitions != topic.partitions:
-            what = f"it has {found.partitions} partitions, declared are {topic.partitions}: keys would change places"
+            what = f"it {_otherwise(found.partitions, topic)}: keys would change places"
             changes.append(Change(topic.name, "refused", what, allowed=False))
         # The copies of a topic that exists are the broker's administrator's to move; what they allow goes with them.
         config = dict(state.config) | {"min.insync.replicas": str(max(1, found.replicas - 1))}
@@ -73,6 +79,23 @@ def plan(
             said = ", ".join(f"{key}: {found.config.get(key, 'default')} → {value}" for key, value in odd.items())
             changes.append(Change(topic.name, "configure", said, odd))
     return changes
+
+
+def check_partitions(there: Mapping[str, int], topics: Collection[Topic] = TOPICS) -> None:
+    """Make sure that these topics have as many partitions as declared; ``there`` has the number of each that exists.
+
+    Raises ``TopicsOtherwise`` and ``TopicsMissing``, both with what to do.
+    """
+    odd = [topic for topic in topics if there.get(topic.name, topic.partitions) != topic.partitions]
+    if odd:
+        said = "; ".join(f"{topic.name} {_otherwise(there[topic.name], topic)}" for topic in odd)
+        raise TopicsOtherwise(f"{said}: {MAKE_ANEW}")
+    if missing := [topic.name for topic in topics if topic.name not in there]:
+        raise TopicsMissing(f"{', '.join(missing)} (run: moot topics apply)")
+
+
+def _otherwise(partitions: int, topic: Topic) -> str:
+    return f"has {partitions} {'partition' if partitions == 1 else 'partitions'}, declared are {topic.partitions}"
 
 
 def apply(log: EventLog, changes: Sequence[Change], *, replicas: int) -> None:

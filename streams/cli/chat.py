@@ -34,7 +34,10 @@ def chat(
     data_dir: DataDir = None,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Talk in a channel. Without a place: list one's servers and channels. Needs a running moot up."""
+    """Talk in a channel. Without a place: list one's servers and channels.
+
+    Needs a running moot up, or the API of a fleet (MOOT_API_URL).
+    """
     client = Client(data_dir)
     name = client.become(account)
     if place is None and invite is None:

@@ -1,7 +1,7 @@
 """``moot doctor`` in a fleet: every dependency by itself, so that one that is away hides nothing of the others."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -27,7 +27,7 @@ from projections.catalogue import ALL
 from schemas.topics import TOPICS
 from streams.cli.console import counted
 from streams.cli.findings import CLOCK_SECONDS_MAX, PARKED_FIX, Finding, message_ids
-from streams.topic_plan import plan
+from streams.topic_plan import MAKE_ANEW, Change, plan
 from streams.views import list_views
 
 VERSION_MIN: Final = 180000
@@ -142,11 +142,17 @@ def _kafka(settings: Settings) -> Finding:
     changes = plan(log.topics(), replicas=settings.kafka_replicas, record_bytes_max=record_bytes_max(settings))
     took = _ms(began)
     if changes:
-        found = "; ".join(f"{change.topic}: {change.kind}, {change.what}" for change in changes)
-        return Finding("kafka", False, found, "moot topics apply")
+        return topics_otherwise(changes)
     ends = log.ends([topic.name for topic in TOPICS])
     records = sum(end - first for first, end in ends.values())
     return Finding("kafka", True, f"{len(TOPICS)} topics, {len(ends)} partitions, {records:,} offsets, in {took}")
+
+
+def topics_otherwise(changes: Sequence[Change]) -> Finding:
+    """What is found where topics are not as they are declared."""
+    found = "; ".join(f"{change.topic}: {change.kind}, {change.what}" for change in changes)
+    allowed = all(change.allowed for change in changes)
+    return Finding("kafka", False, found, "moot topics apply" if allowed else MAKE_ANEW)
 
 
 def _cassandra(settings: Settings) -> Finding:

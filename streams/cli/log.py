@@ -1,15 +1,19 @@
 """``moot log``: is all of the log in Kafka, and a lost event store from what is there."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
+from psycopg import Connection
 
 from infra.failures import Failure
 from infra.postgres import connect
 from infra.relay_store import standing
 from infra.secrets import load_secrets
-from infra.settings import load_settings
+from infra.settings import Settings, load_settings
 from streams.cli.console import (
     ERROR,
     OK,
@@ -24,7 +28,7 @@ from streams.cli.console import (
     words,
 )
 from streams.cli.fleet import database, database_url, kafka, reporter
-from streams.cli.session import engines
+from streams.cli.session import check_migrated, engines
 from streams.log_audit import Audit, audit
 from streams.log_restore import NotRestored, Restored, check_master_key, restore
 
@@ -45,9 +49,18 @@ def register(app: typer.Typer) -> None:
     app.add_typer(log, name="log")
 
 
+@contextmanager
+def _log(data_dir: Path | None) -> Iterator[tuple[Settings, Connection[Any]]]:
+    """The database that holds the log. Raises ``NotSetUp`` where that is not set up for this version."""
+    with database(data_dir) as settings:
+        check_migrated(database_url(settings))
+        with connect(database_url(settings)) as connection:
+            yield settings, connection
+
+
 def status(data_dir: DataDir = None, output: OutputOption = Output.TABLE) -> int:
     """Show how far the relay has come, and which leads. Exit code 2 when it is behind, 1 when none leads."""
-    with database(data_dir) as settings, connect(database_url(settings)) as connection:
+    with _log(data_dir) as (_, connection):
         found = standing(connection)
     if output is Output.JSON:
         show_json(msgspec.to_builtins(found))
@@ -70,8 +83,7 @@ def audit_log(data_dir: DataDir = None, output: OutputOption = Output.TABLE) -> 
     Exit code 0 when it is, 2 when the newest are still on their way, 1 when anything is wrong: it says which.
     """
     with (
-        database(data_dir) as settings,
-        connect(database_url(settings)) as connection,
+        _log(data_dir) as (settings, connection),
         kafka(settings) as log,
     ):
         found = audit(connection, log, progress=reporter("audit"))

@@ -38,7 +38,10 @@ def post(
     data_dir: DataDir = None,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Sign in and post. Needs a running moot up."""
+    """Sign in and post.
+
+    Needs a running moot up, or the API of a fleet (MOOT_API_URL).
+    """
     client = Client(data_dir)
     name = client.become(account)
     form = {"communityId": _community(client, community), "title": title, "body": body}

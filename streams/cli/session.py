@@ -117,6 +117,13 @@ def check_set_up(settings: Settings) -> None:
     database_url, _ = settings.engine_urls()
     with connect(database_url) as connection:
         check_secrets(connection, settings.secrets_place)
+    check_migrated(database_url)
+    with connect(database_url) as connection:
+        _check_place(connection, in_cassandra=settings.cassandra_url is not None)
+
+
+def check_migrated(database_url: str) -> None:
+    """Make sure that the schema is that of this version. Raises ``NotSetUp`` or ``MigrationFailure``."""
     if missing := pending(database_url):
         raise NotSetUp(
             f"The database is behind this version of Moot by {len(missing)} migrations.",
@@ -124,5 +131,3 @@ def check_set_up(settings: Settings) -> None:
             " changes them unasked.",
             "moot migrate",
         )
-    with connect(database_url) as connection:
-        _check_place(connection, in_cassandra=settings.cassandra_url is not None)

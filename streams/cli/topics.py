@@ -10,7 +10,7 @@ from infra.kafka.opening import record_bytes_max
 from infra.settings import load_settings
 from streams.cli.console import OK, PENDING, DataDir, Output, OutputOption, Refused, show_json, show_table, words
 from streams.cli.fleet import kafka
-from streams.topic_plan import Change, apply, plan
+from streams.topic_plan import MAKE_ANEW, Change, apply, plan
 
 
 def register(app: typer.Typer) -> None:
@@ -28,8 +28,9 @@ def apply_topics(
 ) -> int:
     """Make the topics as they are declared: show what has to be done, then do it.
 
-    Topics are made and their settings set. Nothing is ever taken away, and no count of partitions changed. Exit code 2
-    when --check found something to do, 3 when it may not be done.
+    Topics are made and their settings set. Nothing is ever taken away, and no count of partitions changed: a topic that
+    has another one is to be deleted first, which it says how to do. Exit code 2 when --check found something to do, 3
+    when it may not be done.
     """
     settings = load_settings(data_dir=data_dir)
     replicas = settings.kafka_replicas
@@ -40,7 +41,7 @@ def apply_topics(
             raise Refused(
                 f"The topic {refused[0].topic} cannot be made as it is declared.",
                 f"{refused[0].what}. Nothing was changed.",
-                "Bring it to another Kafka or to topics that are empty: moot topics apply, and the relay fills them.",
+                MAKE_ANEW,
             )
         if not changes:
             words.print("The topics are as they are declared.")

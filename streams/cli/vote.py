@@ -42,7 +42,10 @@ def vote(
     data_dir: DataDir = None,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Vote on a post or comment. Needs a running moot up."""
+    """Vote on a post or comment.
+
+    Needs a running moot up, or the API of a fleet (MOOT_API_URL).
+    """
     client = Client(data_dir)
     target = last_post(client, target)
     name = client.become(account)

@@ -43,7 +43,10 @@ def watch(
     data_dir: DataDir = None,
     output: OutputOption = Output.TABLE,
 ) -> int:
-    """Show a score now and whenever it changes, until Ctrl-C. Needs a running API."""
+    """Show a score now and whenever it changes, until Ctrl-C.
+
+    Needs a running moot up, or the API of a fleet (MOOT_API_URL).
+    """
     client = Client(data_dir)
     target = last_post(client, target)
     # Without an account one sees what everybody sees; with one, also what is for members.

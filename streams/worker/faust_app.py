@@ -237,6 +237,8 @@ class WorkerApp(faust.App):
             # A request to join a group is answered when all have joined.
             broker_request_timeout=limits.session_seconds + limits.rebalance_seconds + limits.release_seconds_max,
             consumer_auto_offset_reset="earliest",
+            # Topics that are made again are seen by who asks alone; of itself it would do so every five minutes.
+            consumer_metadata_max_age_ms=round(1000 * limits.watch_seconds),
         )
         self.keeper = keeper
         self.taken = asyncio.Event()

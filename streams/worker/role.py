@@ -20,6 +20,7 @@ from infra.postgres import in_short
 from projections.catalogue import GROUPS
 from schemas.topics import located
 from streams.runner import Publisher
+from streams.topic_plan import check_partitions
 from streams.worker.faust_app import FetchConsumer, WorkerApp
 from streams.worker.folding import Folding
 from streams.worker.keeping import Keeper
@@ -232,11 +233,8 @@ class Worker:
 
 def _check_topics(log: EventLog, partitions: Sequence[int]) -> None:
     """Make sure that the topics are there: a client of Kafka may make them otherwise, with other partitions."""
-    there = log.topics()
-    for topic in {located(number)[0] for number in partitions}:
-        found = there.get(topic.name)
-        if found is None or found.partitions != topic.partitions:
-            raise TopicsMissing(f"{topic.name} (run: moot topics apply)")
+    there = {name: topic.partitions for name, topic in log.topics().items()}
+    check_partitions(there, list(dict.fromkeys(located(number)[0] for number in partitions)))
 
 
 def _assigned(app: WorkerApp | None) -> Sequence[int]:

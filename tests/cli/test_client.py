@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from streams.cli.chat import chat
 from streams.cli.client import VIEWS_ATTEMPTS, Client
 from streams.cli.console import OK, PENDING, Output, Refused
 from streams.cli.post import post
 from streams.cli.vote import Way, vote
+from streams.cli.watch import watch
 
 SIGNED = {"accessToken": "token", "errors": []}
 POSTED = {"post": {"id": "the-post", "title": "Hello", "score": {"total": 0}}, "position": "p", "errors": []}
@@ -170,3 +172,9 @@ def test_only_wrong_credentials_lead_to_signing_up(api: Api, tmp_path: Path) -> 
     assert len(api.of("signUp")) == 1
     Client(tmp_path).become("ada")
     assert len(api.of("signUp")) == 2
+
+
+@pytest.mark.parametrize("command", [post, vote, watch, chat])
+def test_who_asks_for_help_is_told_both_places_that_a_command_works_against(command: Callable[..., int]) -> None:
+    said = " ".join((command.__doc__ or "").split())
+    assert "Needs a running moot up, or the API of a fleet (MOOT_API_URL)." in said

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from infra.event_log import TopicState
 from infra.event_store import postgres_store
 from infra.migrate import migrate
 from infra.postgres import connect
 from infra.settings import load_settings
-from streams.cli.doctor_fleet import CHECKS
+from streams.cli.doctor_fleet import CHECKS, topics_otherwise
 from streams.cli.findings import CLOCK_SECONDS_MAX, Finding
+from streams.topic_plan import plan
 from tests.conformance.event_store import meta, new_id, one
 
 
@@ -52,3 +54,13 @@ def test_numbers_of_who_makes_ids(database: str) -> None:
     found = check(settings)
     assert (found.ok, found.found.split()[0]) == (False, "1,024")
     assert found.fix
+
+
+def test_a_topic_with_other_partitions_is_not_for_topics_apply_to_mend() -> None:
+    """That refuses: what it advises must not lead back to it."""
+    missing = plan({}, replicas=1, record_bytes_max=1)
+    assert topics_otherwise(missing).fix == "moot topics apply"
+    otherwise = plan({"moot.people": TopicState(1, 1, {})}, replicas=1, record_bytes_max=1)
+    found = topics_otherwise(otherwise)
+    assert "moot.people: refused, it has 1 partition, declared are 4" in found.found
+    assert "delete that topic" in found.fix

@@ -8,13 +8,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from infra.breaker import State
-from infra.event_log import LogRecord, Partition, last_records
+from infra.event_log import LogRecord, Partition, TopicState, last_records
 from infra.log_memory import MemoryLog
 from infra.log_records import NUMBERS, position_of, row_of
 from infra.postgres import connect
 from infra.relay_store import LOCK
 from infra.telemetry import metrics
-from schemas.topics import TOPICS, place
+from schemas.topics import PEOPLE, TOPICS, place
 from streams.limits import RelayLimits
 from streams.relay import Relay
 from tests.conformance.event_store import meta, new_id, one
@@ -383,3 +383,15 @@ def test_who_leads_anew_says_how_far_the_log_is_although_nothing_happens(
     heard = Heard()
     with relaying(store, log, publisher=heard):
         assert heard.told.wait(30)
+
+
+def test_a_topic_with_other_partitions_is_said_with_both_counts_and_what_to_do(store: str) -> None:
+    log = MemoryLog()
+    for topic in TOPICS:
+        log.create_topic(topic.name, TopicState(1 if topic is PEOPLE else topic.partitions, 1, {}))
+    with relaying(store, log) as relay:
+        assert relay.wait(lambda status: status.state == "waiting", SECONDS_MAX), relay.status
+        trouble = relay.status.trouble
+    assert trouble is not None
+    assert trouble.startswith("TopicsOtherwise: moot.people has 1 partition, declared are 4: ")
+    assert "delete" in trouble

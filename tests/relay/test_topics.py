@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from infra.event_log import TopicState
+from infra.event_log import TopicsMissing, TopicsOtherwise, TopicState
 from infra.log_memory import MemoryLog
 from schemas.topics import AUTHOR_KEYS, PEOPLE, THREADS, TOPICS
-from streams.topic_plan import Change, apply, plan
+from streams.topic_plan import Change, apply, check_partitions, plan
 
 
 def planned(log: MemoryLog, replicas: int = 1) -> list[Change]:
@@ -55,6 +55,19 @@ def test_another_count_of_partitions_is_refused_and_nothing_done(partitions: int
     with pytest.raises(ValueError, match="keys would change places"):
         apply(log, changes, replicas=1)
     assert list(log.topics()) == [PEOPLE.name]
+
+
+def test_topics_with_other_partitions_are_named_with_both_counts_and_are_none_that_are_missing() -> None:
+    there = {topic.name: topic.partitions for topic in TOPICS}
+    check_partitions(there)
+    with pytest.raises(TopicsOtherwise) as found:
+        check_partitions(there | {PEOPLE.name: 1})
+    assert str(found.value).startswith(f"{PEOPLE.name} has 1 partition, declared are {PEOPLE.partitions}")
+    assert "delete" in str(found.value)
+    with pytest.raises(TopicsMissing, match=THREADS.name) as missing:
+        check_partitions({name: count for name, count in there.items() if name != THREADS.name})
+    assert "moot topics apply" in str(missing.value)
+    assert not isinstance(missing.value, TopicsOtherwise)
 
 
 def test_copies_of_a_topic_that_is_there_are_left_to_the_broker() -> None:

@@ -23,9 +23,11 @@ from projections.catalogue import ALL, GROUPS
 from projections.core import Projection, Row
 from projections.scores import Score
 from schemas.envelope import Recorded
+from schemas.topics import TOPICS
 from streams import dead_letters
 from streams.worker.watchdog import STALLED
 from tests.equivalence.histories import Happened
+from tests.relay.world import declare
 from tests.stack.roles import until
 from tests.stack.workers import Pauses, Site, WorkerProcess
 
@@ -36,6 +38,9 @@ TAKEOVER_SECONDS_MAX = 15.0
 STALL_SECONDS = 10
 """The least that the setting allows."""
 PAUSE_SECONDS_MAX = 5.0
+VIEWS = [projection.name for group in ("people", "votes") for projection in GROUPS[group]]
+FOUND_AGAIN_SECONDS_MAX = 60.0
+"""Far less than the five minutes after which a client of Kafka looks for partitions by itself."""
 
 
 @pytest.fixture
@@ -218,6 +223,22 @@ def test_a_worker_that_does_not_get_on_ends_itself(start: Start) -> None:
         site.worker()
         site.caught_up()
     site.assert_right()
+
+
+def test_topics_that_are_made_again_under_a_worker_are_found(start: Start) -> None:
+    """While they are away it holds no partitions. Nobody tells it that they are back: it has to look."""
+    site = start(worker_watch_seconds=1)
+    with site.relayed():
+        site.grow(500)
+        worker = site.worker("people", "votes")
+        site.caught_up(names=VIEWS)
+        site.log.delete_topics([topic.name for topic in TOPICS])
+        worker.says("votes is following 0 partitions")
+        worker.says("people is following 0 partitions")
+        declare(site.log)
+        site.grow(500)
+        site.caught_up(FOUND_AGAIN_SECONDS_MAX, VIEWS)
+        assert worker.stop() == 0
 
 
 def test_a_poison_event_parks_its_key_and_what_was_parked_is_applied_in_order(start: Start) -> None:

@@ -72,3 +72,34 @@ def test_addresses_of_engines() -> None:
         for redis_url in ("redis://cache:6379/0", "rediss://:x@cache", "unix:///run/redis.sock?db=1"):
             settings = load_settings({"MOOT_DATABASE_URL": database_url, "MOOT_REDIS_URL": redis_url})
             assert settings.engine_urls() == (database_url, redis_url)
+
+
+@pytest.mark.parametrize(
+    ("variable", "wrong"),
+    [
+        ("MOOT_KAFKA_URL", "foo:bar"),
+        ("MOOT_KAFKA_URL", "kafka:0"),
+        ("MOOT_KAFKA_URL", "kafka:90920"),
+        ("MOOT_KAFKA_URL", "kafka:9092,"),
+        ("MOOT_KAFKA_URL", "kafka://kafka:9092"),
+        ("MOOT_KAFKA_URL", "kafka:9092 other:9092"),
+        ("MOOT_OTLP_ENDPOINT", "foo"),
+        ("MOOT_OTLP_ENDPOINT", "collector:4318"),
+        ("MOOT_OTLP_ENDPOINT", "grpc://collector:4317"),
+        ("MOOT_OTLP_ENDPOINT", "http://:4318"),
+        ("MOOT_OTLP_ENDPOINT", "http://collector:bar"),
+        ("MOOT_OTLP_ENDPOINT", "http://collector:90000"),
+    ],
+)
+def test_an_address_in_a_fleet_that_is_none_is_said_with_what_it_looks_like(variable: str, wrong: str) -> None:
+    with pytest.raises(SettingsError, match="it looks like") as failure:
+        load_settings({variable: wrong})
+    assert f"{variable} = {wrong!r}" in failure.value.why
+
+
+def test_addresses_in_a_fleet() -> None:
+    for kafka_url in ("kafka:9092", "kafka", "a:1,b.example:9092", "[::1]:9092", ""):
+        assert load_settings({"MOOT_KAFKA_URL": kafka_url}).kafka_url == kafka_url
+    assert load_settings({"MOOT_KAFKA_URL": " a:1, b:2 "}).kafka_url == "a:1,b:2"
+    for endpoint in ("http://collector:4318", "https://traces.example/otlp", "http://[::1]:4318", ""):
+        assert load_settings({"MOOT_OTLP_ENDPOINT": endpoint}).otlp_endpoint == endpoint

@@ -13,9 +13,11 @@ from infra.codec import Codec
 from infra.event_log import TopicState
 from infra.keyring import Keyring, MemoryKeys
 from infra.log_memory import MemoryLog
+from schemas.topics import PEOPLE
 from streams.worker.faust_app import WorkerApp
 from streams.worker.limits import WorkerLimits
 from streams.worker.role import GroupWorker, Means
+from tests.relay.world import declare
 
 SECONDS_MAX = 30
 
@@ -61,6 +63,16 @@ def test_a_log_that_is_away_is_said_without_a_traceback() -> None:
 def test_topics_that_are_missing_are_said_with_what_to_do() -> None:
     (found,) = {(one["trouble"], one["exc_info"]) for one in said(Asked(2))}
     assert "moot topics apply" in found[0]
+    assert not found[1]
+
+
+def test_a_topic_with_other_partitions_is_said_with_both_counts_and_what_to_do() -> None:
+    log = Asked(3)
+    declare(log)
+    log.create_topic(PEOPLE.name, TopicState(1, 1, {}))
+    (found,) = {(one["trouble"], one["exc_info"]) for one in said(log)}
+    assert found[0].startswith("TopicsOtherwise: moot.people has 1 partition, declared are 4: ")
+    assert "delete" in found[0]
     assert not found[1]
 
 
