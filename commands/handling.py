@@ -11,7 +11,9 @@ Two limits follow. A key that is used again with other content gives the first o
 And a command that recorded nothing left no trace: a retry that comes after the effect was undone takes effect then.
 """
 
+import asyncio
 import os
+import random
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -30,6 +32,11 @@ from domain.limits import Limits
 from domain.name import folded, keyed_id
 from domain.refusal import Code, Refusal
 from schemas.envelope import Metadata, Recorded
+
+ATTEMPTS_AT_ONCE: Final = 3
+"""Attempts after which others who want the same are let by: of two or three each has his turn without a pause."""
+PAUSE_SECONDS_MAX: Final = 0.1
+"""The longest pause before an attempt; any part of it, so that not all come back at the same moment."""
 
 USE_CASES: Final[dict[type[Command], UseCase]] = {
     **accounts.cases,
@@ -121,7 +128,8 @@ class Commands:
         _refuse_other_types(command)
         act = self._act(command, caller)
         stream_id, subject_id = case.stream(command, act), case.subject(command, act)
-        for _ in range(self._limits.attempts_max):
+        for attempt in range(self._limits.attempts_max):
+            await _pause(attempt)
             streams = Streams(self._store.load)
             await streams.fetch(stream_id, *case.reads(command, act))
             own = streams.events(stream_id)
@@ -197,3 +205,9 @@ def _fresh_id(at: datetime) -> Id:
     """A UUIDv7 (RFC 9562): the time in milliseconds, and randomness."""
     milliseconds = int(at.timestamp() * 1000)
     return uuid_text(milliseconds.to_bytes(6, "big") + os.urandom(10), version=7)
+
+
+async def _pause(attempt: int) -> None:
+    if attempt >= ATTEMPTS_AT_ONCE:
+        longest = min(PAUSE_SECONDS_MAX, 0.002 * 2 ** (attempt - ATTEMPTS_AT_ONCE))
+        await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, no secret

@@ -178,9 +178,8 @@ async def carry_out(info: Info, given: Input, build: Callable[[], Command]) -> D
     except NotSignedIn:
         return Done(None, [user_error(ApiCode.UNAUTHENTICATED, "Sign in first, then do this again.")])
     except Contended:
-        return Done(
-            None, [user_error(Code.TOO_BUSY, "Too many people are changing this at this very moment. Try again.")]
-        )
+        message = "Too many people are changing this at this very moment. Try again."
+        return Done(None, [user_error(Code.TOO_BUSY, message, retry_after_seconds=1)])
 
 
 def refused(error: Refusal | BadInput) -> UserError:

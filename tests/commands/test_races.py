@@ -211,6 +211,13 @@ def test_as_many_as_there_are_attempts_may_meet(store: GroupCommitStore) -> None
     assert len(store.load_sync([POST])[POST]) == 1 + many
 
 
+def test_many_more_than_there_are_attempts_make_room_for_each_other(store: GroupCommitStore) -> None:
+    put(store, (*ACCOUNTS, *place(), posted()))
+    many = 4 * Limits().attempts_max
+    race(store, *((EditPost(POST, str(number)), caller(ALICE, str(number))) for number in range(many)))
+    assert len(store.load_sync([POST])[POST]) == 1 + many
+
+
 LOCKED = PostLocked(post_id=POST, community_id=PLACE, moderator_id=CAROL)
 CLOSED = CommunityEdited(
     community_id=PLACE, editor_id=CAROL, title="", description="", visibility="private", anonymous_allowed=False
