@@ -60,7 +60,7 @@ class SwitchFailed(RebuildFailure):
 
 
 class OtherLog(RebuildFailure):
-    """The topics are of another store, hold what no relay of Moot has sent, or lack what one has."""
+    """The topics are of another store, hold an event that cannot be read, or lack what was sent."""
 
 
 class LogFailed(RebuildFailure):
@@ -101,11 +101,15 @@ class Rebuilt(Struct, frozen=True):
 
 
 class RebuildSummary(Struct, frozen=True):
-    """What a rebuild did. ``events`` were in the log, which was read once for all views."""
+    """What a rebuild did. ``events`` were in the log, which was read once for all views.
+
+    ``foreign`` records of its topics were passed over: no relay has sent them.
+    """
 
     views: Sequence[Rebuilt]
     events: int
     seconds: float
+    foreign: int = 0
 
     @property
     def rate(self) -> float:
@@ -187,6 +191,7 @@ class _Rebuild:
         self._failed: BaseException | None = None
         self._reached = 0
         self._total = 0
+        self._foreign = 0
         self._started = time.perf_counter()
 
     def run(self) -> RebuildSummary:
@@ -218,7 +223,7 @@ class _Rebuild:
             largest_first = sorted(making, key=lambda one: one.shadow.rows + one.weight, reverse=True)
             finished = {one.view.projection.name: writers.submit(self._finish, one) for one in largest_first}
             views = [finished[projection.name].result() for projection in self._projections]
-        return RebuildSummary(views, self._total, time.perf_counter() - self._started)
+        return RebuildSummary(views, self._total, time.perf_counter() - self._started, self._foreign)
 
     def _say(self, phase: str) -> None:
         self._progress(Progress(phase, self._reached, self._total, time.perf_counter() - self._started))
@@ -279,6 +284,8 @@ class _Rebuild:
                 if self._bound_memory(making) and in_bulk:
                     log.bare = self._bare(making)
                 self._say("fold")
+            if isinstance(log, TopicPages):
+                self._foreign = log.foreign
         for one in making:
             one.shadow.position = self._total
 

@@ -21,6 +21,7 @@ from streams.cli.console import (
     DataDir,
     Output,
     OutputOption,
+    say_foreign,
     show_json,
     show_table,
     words,
@@ -33,7 +34,7 @@ from streams.cli.session import engines
 from streams.cli.subjects import NoSuchProjection, find_views
 from streams.cli.telling import publisher
 from streams.limits import rebuild_limits
-from streams.rebuild import RebuildFailure, RebuildSummary, rebuild
+from streams.rebuild import OtherLog, RebuildFailure, RebuildSummary, rebuild
 from streams.views import ViewStatus, list_views
 
 
@@ -143,12 +144,14 @@ def rebuild_projections(
                     message_log=messages,
                 )
         except RebuildFailure as error:
+            fix = "see what the topics hold: moot log audit" if isinstance(error, OtherLog) else "try again"
             raise NotRebuilt(
-                "The rebuild did not happen.", str(error), "The live views are as they were; try again."
+                "The rebuild did not happen.", str(error), f"The live views are as they were; {fix}."
             ) from error
         # What came in between and was folded by the rebuild alone has been signalled by nobody.
         opened.enter_context(publisher(settings)).say_lost()
     _report(summary, output)
+    say_foreign(summary.foreign)
     if any(view.differences for view in summary.views):
         return ERROR
     not_compared = [view.name for view in summary.views if view.differences is None] if compare else []
