@@ -157,15 +157,22 @@ TAIL_OFFSETS = 64
 """How far before the end of a partition its last record is looked for first; then four times as far, and so on."""
 
 
-def last_records(log: EventLog, spans: Mapping[Partition, Span]) -> dict[Partition, LogRecord]:
-    """The last record of each partition that has one. What was given up in between is passed over."""
+def every_record(_: LogRecord) -> bool:
+    """None is passed over."""
+    return True
+
+
+def last_records(
+    log: EventLog, spans: Mapping[Partition, Span], wanted: Callable[[LogRecord], bool] = every_record
+) -> dict[Partition, LogRecord]:
+    """The last wanted record of each partition that has one. What was given up in between is passed over."""
     found: dict[Partition, LogRecord] = {}
     left = {place: span for place, span in spans.items() if span[0] < span[1]}
     back = TAIL_OFFSETS
     while left:
         tails = {place: (max(first, end - back), end) for place, (first, end) in left.items()}
         for page in log.read(tails):
-            for record in page:
+            for record in filter(wanted, page):
                 found[record.topic, record.partition] = record
         left = {
             place: left[place] for place, (first, _) in tails.items() if place not in found and first > left[place][0]

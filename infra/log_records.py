@@ -14,7 +14,7 @@ from msgspec.json import Decoder
 
 from domain.event import Event, Id
 from infra.codec import Row
-from infra.event_log import LogRecord
+from infra.event_log import EventLog, LogRecord, Partition, Span, last_records
 from infra.telemetry import tracing
 from schemas.registry import UPCASTERS, WIRE, UnknownEvent, personal_fields
 from schemas.topics import AUTHOR_KEYS, KEYS, TOPICS, Topic, partition_of
@@ -30,7 +30,7 @@ NUMBERS: Final[Mapping[str, Topic]] = {topic.name: topic for topic in TOPICS}
 
 
 class NotOurs(ValueError):
-    """A record that no relay of Moot has sent."""
+    """A record that does not say which event it is, or not so that it can be read."""
 
 
 class Unplaceable(Exception):
@@ -132,6 +132,19 @@ def row_of(record: LogRecord) -> Row:
         )
     except (KeyError, ValueError) as error:
         raise NotOurs(f"{described(record)} does not say which event it is: {error}") from error
+
+
+def is_foreign(record: LogRecord) -> bool:
+    """Whether somebody else sent it: it does not even claim to be an event, by naming its position.
+
+    Whoever reads the topics passes it over. What claims to be one and cannot be read is an error.
+    """
+    return all(name != POSITION for name, _ in record.headers)
+
+
+def last_events(log: EventLog, spans: Mapping[Partition, Span]) -> dict[Partition, LogRecord]:
+    """The last record of each partition that has one which is not foreign."""
+    return last_records(log, spans, lambda record: not is_foreign(record))
 
 
 def position_of(record: LogRecord) -> int:

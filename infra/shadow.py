@@ -7,13 +7,13 @@ and with ``wal_level = minimal`` PostgreSQL writes no WAL for a table filled in 
 import struct
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection, Cursor, DataError
 from psycopg.errors import LockNotAvailable
 
 from infra.copying import HEADER, TRAILER, columns_of, packed, packed_columns
-from infra.rows import PARTITION, PostgresRows, exists, lock_checkpoints
+from infra.rows import PARTITION, PostgresRows, exists, lock_checkpoints, read_reached
 from infra.tables import SCHEMA, Table, definition
 from projections.columns import Columns, length
 from projections.core import Key, Parked, Projection, Row, StaleCheckpoint, View
@@ -24,6 +24,15 @@ FROZEN_SECONDS_MAX = 60
 
 class Busy(Exception):
     """Readers held the live table for longer than the switch may wait. Nothing changed; try again."""
+
+
+class _Standing(NamedTuple):
+    """What a shadow knows of itself, and PostgreSQL does not undo."""
+
+    position: int
+    rows: int
+    parked: list[Parked]
+    blocked: set[Key]
 
 
 class Shadow:
@@ -147,8 +156,12 @@ class Shadow:
         ).fetchone()
         return int(found[0] or 0) if found else 0
 
-    def lock(self, seconds: float) -> int:
-        """Keep the live view where it stands until the end of the transaction or savepoint; its foremost position.
+    def reached(self) -> int:
+        """The position up to which every event is in the live view, whatever partitions it is folded from."""
+        return read_reached(self._connection).get(self.projection.name, 0)
+
+    def lock(self, seconds: float) -> dict[int, int]:
+        """Keep the live view where it stands until the end of the transaction or savepoint: where, by partition.
 
         Raises ``Busy`` when a batch takes longer than that.
         """
@@ -159,7 +172,7 @@ class Shadow:
             checkpoints = lock_checkpoints(self._connection, [self.projection.name])
         except LockNotAvailable as error:
             raise Busy(str(error)) from error
-        return max((checkpoint.position for checkpoint in checkpoints.values()), default=0)
+        return {partition: checkpoint.position for (_, partition), checkpoint in checkpoints.items()}
 
     def differences(self) -> int:
         """How many rows of the live view and of this one are not in the other. Needs the lock."""
@@ -208,13 +221,32 @@ class Shadow:
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """What is done in the block is undone if it fails, and only that. Locks taken in it are let go then."""
-        position, parked, blocked = self.position, list(self.view.parked), set(self.view.blocked)
+        before = self._standing()
         try:
             with self._connection.transaction():
                 yield
         except BaseException:
-            self.position, self.view.parked, self.view.blocked = position, parked, blocked
+            self._stand(before)
             raise
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """What is folded in the block is undone at its end, whatever comes of it.
+
+        In the message log it stays, but is known by its position: whoever folds it again leaves it out.
+        """
+        before = self._standing()
+        try:
+            with self._connection.transaction(force_rollback=True):
+                yield
+        finally:
+            self._stand(before)
+
+    def _standing(self) -> _Standing:
+        return _Standing(self.position, self.rows, list(self.view.parked), set(self.view.blocked))
+
+    def _stand(self, at: _Standing) -> None:
+        self.position, self.rows, self.view.parked, self.view.blocked = at
 
     def commit(self) -> None:
         """Keep everything, for all to see."""

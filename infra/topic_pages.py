@@ -12,8 +12,18 @@ from typing import Final
 from domain.event import Event, Id
 from infra.bulk_log import KindColumns, LogPage, TooBare
 from infra.codec import Codec
-from infra.event_log import EventLog, LogRecord, Partition, last_records, settled
-from infra.log_records import EVENT_TOPICS, POSITION, names, position_of, row_of
+from infra.event_log import EventLog, LogRecord, Partition, settled
+from infra.log_records import (
+    EVENT_TOPICS,
+    POSITION,
+    NotOurs,
+    described,
+    is_foreign,
+    last_events,
+    names,
+    position_of,
+    row_of,
+)
 from schemas.registry import WIRE
 from schemas.topics import KEYS
 
@@ -26,9 +36,11 @@ _Event = tuple[int, str, bytes, bytes, int]
 
 class TopicPages:
     """The same as ``infra.bulk_log.BulkLog``, from topics. ``head`` is where the log ended at the start, ``last`` has
-    the last record of each partition of events, also of those that are not read.
+    the last event of each partition of events, also of those that are not read. Records that no relay has sent are
+    passed over; ``foreign`` is how many ``pages`` came upon.
 
-    Raises ``LogUnavailable`` and ``TopicsMissing``, and ``NotOurs`` for a record that no relay of Moot has sent.
+    Raises ``LogUnavailable`` and ``TopicsMissing``, and ``NotOurs`` for a record that claims to be an event and cannot
+    be read.
     """
 
     def __init__(self, log: EventLog, codec: Codec, wanted: Iterable[type[Event]], *, page_events: int) -> None:
@@ -39,15 +51,16 @@ class TopicPages:
         self.bare: Collection[type[Event]] = ()
         self._unwanted = frozenset(wire for wire, kind in WIRE.items() if kind not in kinds)
         # What a relay sends meanwhile may be in some partitions only: what was there before must be in all of them.
-        ended = last_records(log, settled(log, names(EVENT_TOPICS)))
+        ended = last_events(log, settled(log, names(EVENT_TOPICS)))
         self.head = max(map(position_of, ended.values()), default=0)
         every = settled(log, names(EVENT_TOPICS))
-        self.last = last_records(log, every)
+        self.last = last_events(log, every)
         topics = {KEYS[kind][0].name for kind in kinds}
         self._last = {place: position_of(record) for place, record in self.last.items() if place[0] in topics}
         self._spans = {place: every[place] for place in self._last}
         self._seen: dict[Partition, int] = {}
         self._whole_to = 0
+        self.foreign = 0
 
     def close(self) -> None:
         """Nothing is held: the log belongs to who opened it."""
@@ -56,11 +69,14 @@ class TopicPages:
         """The events after one position up to another, in order, a page at a time."""
         pages: defaultdict[int, list[_Event]] = defaultdict(list)
         self._seen = dict.fromkeys(self._spans, 0)
-        self._whole_to = 0
+        self._whole_to = self.foreign = 0
         page_events, unwanted = self._page_events, self._unwanted
         for records in self._log.read(self._spans, self._ahead):
             for record in records:
                 event = _event(record)
+                if event is None:
+                    self.foreign += 1
+                    continue
                 self._seen[record.topic, record.partition] = position = event[0]
                 if after < position <= to and event[1] not in unwanted:
                     pages[position // page_events].append(event)
@@ -103,11 +119,17 @@ class TopicPages:
         return LogPage(columns, self._codec, bare)
 
 
-def _event(record: LogRecord) -> _Event:
+def _event(record: LogRecord) -> _Event | None:
+    """``None`` for a foreign record."""
     headers = record.headers
     if len(headers) >= 4 and headers[0][0] == POSITION and record.value is not None:
         # As the relay writes them, in its order.
-        return int(headers[0][1]), headers[3][1].decode(), record.value, headers[1][1], int(headers[2][1])
+        try:
+            return int(headers[0][1]), headers[3][1].decode(), record.value, headers[1][1], int(headers[2][1])
+        except ValueError as error:
+            raise NotOurs(f"{described(record)} does not say which event it is: {error}") from error
+    if is_foreign(record):
+        return None
     position, stream, version, wire, state = row_of(record)
     return position, wire, state, stream.encode(), version
 

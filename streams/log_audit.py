@@ -13,12 +13,13 @@ from psycopg import Connection
 
 from domain.event import Id
 from infra.codec import Row
-from infra.event_log import EventLog, LogRecord, Partition, Span, last_records, settled
+from infra.event_log import EventLog, LogRecord, Partition, Span, settled
 from infra.log_records import (
     EVENT_TOPICS,
     NotOurs,
     Unplaceable,
     described,
+    last_events,
     names,
     outgoing,
     position_of,
@@ -118,7 +119,7 @@ def audit(
 def _sent(log: EventLog, ends: Mapping[Partition, Span]) -> int:
     """The last position in Kafka."""
     positions = [0]
-    for record in last_records(log, ends).values():
+    for record in last_events(log, ends).values():
         with suppress(NotOurs):
             positions.append(position_of(record))
     return max(positions)

@@ -14,7 +14,7 @@ class AnotherLog(Exception):
 def check_origin(records: Iterable[LogRecord], stored: Callable[[int], bytes | None]) -> None:
     """Make sure that these were sent from this store: ``stored`` is what it has at a position.
 
-    Raises ``AnotherLog``, and ``NotOurs`` for a record that no relay of Moot has sent.
+    Raises ``AnotherLog``, and ``NotOurs`` for a record that does not say which event it is.
     """
     for record in records:
         position = position_of(record)

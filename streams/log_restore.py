@@ -16,7 +16,7 @@ from domain.event import Id
 from infra.event_log import EventLog, settled
 from infra.failures import Failure
 from infra.keyring import Keyring, MemoryKeys, WrongMasterKey
-from infra.log_records import EVENT_TOPICS, NotOurs, Unplaceable, names, outgoing, row_of
+from infra.log_records import EVENT_TOPICS, NotOurs, Unplaceable, is_foreign, names, outgoing, row_of
 from streams.log_audit import read_keys
 
 MISSING_LISTED_MAX: Final = 10
@@ -27,13 +27,17 @@ class NotRestored(Failure):
 
 
 class Restored(Struct, frozen=True):
-    """What was brought back. ``unreadable`` authors have events and neither a key nor word that it was destroyed."""
+    """What was brought back. ``unreadable`` authors have events and neither a key nor word that it was destroyed.
+
+    ``foreign`` records were passed over: they are in the topics, and no relay has sent them.
+    """
 
     events: int
     streams: int
     keys: int
     destroyed_keys: int
     unreadable: list[Id]
+    foreign: int = 0
 
 
 def restore(
@@ -52,19 +56,20 @@ def restore(
             connection.execute("LOCK TABLE log.stored_events IN EXCLUSIVE MODE")
             _check_empty(connection)
             authors: set[Id] = set()
-            done = 0
+            done = foreign = 0
             with connection.cursor().copy(
                 "COPY log.stored_events (notification_id, originator_id, originator_version, topic, state)"
                 " FROM STDIN (FORMAT binary)"
             ) as copy:
                 copy.set_types(["int8", "uuid", "int8", "text", "bytea"])
                 for page in log.read(ends):
-                    rows = [row_of(record) for record in page]
+                    rows = [row_of(record) for record in page if not is_foreign(record)]
+                    foreign += len(page) - len(rows)
                     authors |= outgoing(rows).authors
                     for position, stream_id, *others in rows:
                         copy.write_row((position, UUID(stream_id), *others))
                     done += len(rows)
-                    progress(done, of)
+                    progress(done + foreign, of)
             streams = _check_whole(connection)
             _put_keys(connection, keys)
             # They came partition by partition; pages of the log are read by position.
@@ -76,7 +81,7 @@ def restore(
         raise _not_whole(f"{error}.") from error
     connection.execute("ANALYZE log.stored_events")
     destroyed = sum(wrapped is None for wrapped in keys.values())
-    return Restored(done, streams, len(keys) - destroyed, destroyed, sorted(authors - keys.keys()))
+    return Restored(done, streams, len(keys) - destroyed, destroyed, sorted(authors - keys.keys()), foreign)
 
 
 def check_master_key(log: EventLog, master_key: bytes) -> Mapping[Id, bytes | None]:

@@ -34,7 +34,7 @@ from infra.topic_pages import TopicPages
 from projections.core import Projection, Row, View, fold
 from schemas.envelope import Recorded
 from streams.batches import UNSTORABLE
-from streams.careful import step_carefully
+from streams.exchanging import Exchange
 from streams.limits import RebuildLimits
 from streams.log_origin import AnotherLog, check_origin, last_positions, lost_ends
 from streams.making import Making
@@ -60,7 +60,7 @@ class SwitchFailed(RebuildFailure):
 
 
 class OtherLog(RebuildFailure):
-    """The topics are of another store, hold what no relay of Moot has sent, or lack what one has."""
+    """The topics are of another store, hold an event that cannot be read, or lack what was sent."""
 
 
 class LogFailed(RebuildFailure):
@@ -87,7 +87,10 @@ class Progress(Struct, frozen=True):
 
 
 class Rebuilt(Struct, frozen=True):
-    """What became of one view. ``differences``: rows that were not in both the old and the new table, if compared."""
+    """What became of one view.
+
+    ``differences``: rows that were not in both the old and the new table, ``None`` if these were not compared.
+    """
 
     name: str
     version: int
@@ -98,11 +101,15 @@ class Rebuilt(Struct, frozen=True):
 
 
 class RebuildSummary(Struct, frozen=True):
-    """What a rebuild did. ``events`` were in the log, which was read once for all views."""
+    """What a rebuild did. ``events`` were in the log, which was read once for all views.
+
+    ``foreign`` records of its topics were passed over: no relay has sent them.
+    """
 
     views: Sequence[Rebuilt]
     events: int
     seconds: float
+    foreign: int = 0
 
     @property
     def rate(self) -> float:
@@ -126,7 +133,10 @@ def rebuild(
     With ``topics`` the log is read from there, all partitions at the same time, and what came meanwhile from the event
     store. Views of the message log are built in the ``message_log``, where there is one.
 
-    ``compare`` counts differences to the live view while it is held still: for large views that takes a while.
+    ``compare`` counts differences to the live view while it is held still: for large views that takes a while. It is
+    exact, however far apart the partitions are that the view is folded from: the new one is folded up to where the live
+    one stands in each. A live view that does not come to where the new one begins is waited for, as long as the limits
+    say (``ahead_seconds_max``), and then exchanged without having been compared.
     Raises ``RebuildFailure``; ``psycopg.Error``, ``StoreUnavailable``, ``LogUnavailable`` or ``TopicsMissing`` when the
     database or the topics fail. Views already
     exchanged by then stay so, the others are as they were.
@@ -175,13 +185,13 @@ class _Rebuild:
         self._log = log
         self._projections = projections
         self._progress = progress or (lambda _: None)
-        self._compare = compare
         self._limits = limits
+        self._exchange = Exchange(log, limits, compare=compare)
         self._waiting = threading.BoundedSemaphore(limits.copies_waiting_max)
         self._failed: BaseException | None = None
         self._reached = 0
         self._total = 0
-        self._patient_until = 0.0
+        self._foreign = 0
         self._started = time.perf_counter()
 
     def run(self) -> RebuildSummary:
@@ -207,13 +217,13 @@ class _Rebuild:
             writers = stack.enter_context(_pool(self._limits.writers))
             self._fold([one for one in making if one.view.projection.name not in careful], writers, in_bulk=in_bulk)
             self._reached = self._total
-            self._patient_until = time.monotonic() + self._limits.ahead_seconds_max
+            self._exchange.begin()
             self._say("index")
             # The largest first, so that none is left alone at the end.
             largest_first = sorted(making, key=lambda one: one.shadow.rows + one.weight, reverse=True)
             finished = {one.view.projection.name: writers.submit(self._finish, one) for one in largest_first}
             views = [finished[projection.name].result() for projection in self._projections]
-        return RebuildSummary(views, self._total, time.perf_counter() - self._started)
+        return RebuildSummary(views, self._total, time.perf_counter() - self._started, self._foreign)
 
     def _say(self, phase: str) -> None:
         self._progress(Progress(phase, self._reached, self._total, time.perf_counter() - self._started))
@@ -274,6 +284,8 @@ class _Rebuild:
                 if self._bound_memory(making) and in_bulk:
                     log.bare = self._bare(making)
                 self._say("fold")
+            if isinstance(log, TopicPages):
+                self._foreign = log.foreign
         for one in making:
             one.shadow.position = self._total
 
@@ -360,51 +372,20 @@ class _Rebuild:
             return self._switch(one.shadow)
 
     def _switch(self, shadow: Shadow) -> Rebuilt:
-        for _ in range(self._limits.switch_attempts_max):
-            self._catch_up(shadow)
-            try:
-                with shadow.attempt():
-                    live = shadow.lock(self._limits.batch_seconds_max)
-                    if shadow.live_at_start < live < shadow.position and time.monotonic() < self._patient_until:
-                        # The log went on while we read it. Views that are kept are exchanged where they stand: none may
-                        # be ahead of others, and only at one position can they be compared.
-                        raise Busy(f"{shadow.projection.name} stands at {live}, before {shadow.position}")  # noqa: TRY301
-                    self._catch_up_to(shadow, live)
-                    differences = shadow.differences() if self._compare and live >= shadow.position else None
-                    shadow.switch(self._limits.lock_seconds)
-            except Busy:
-                time.sleep(self._limits.switch_pause_seconds)
-                continue
-            shadow.commit()
-            return Rebuilt(
-                shadow.projection.name,
-                shadow.projection.version,
-                shadow.position,
-                shadow.count(),
-                len(shadow.view.parked),
-                differences,
-            )
-        raise SwitchFailed(f"{shadow.projection.name}: its readers left no moment to exchange the tables; try again")
-
-    def _catch_up(self, shadow: Shadow) -> None:
-        """Come close to the live view; to the end of the log where nobody keeps that up to date."""
-        left = self._limits.lag_events_max + 1
-        while left > self._limits.lag_events_max:
-            live = shadow.live_position()
-            to = live if live > shadow.live_at_start else self._log.head_sync()
-            left = to - shadow.position
-            if left > 0:
-                self._step(shadow, min(left, self._limits.page_events))
-
-    def _catch_up_to(self, shadow: Shadow, position: int) -> None:
-        while shadow.position < position:
-            self._step(shadow, min(position - shadow.position, self._limits.page_events))
-
-    def _step(self, shadow: Shadow, limit: int) -> int:
-        page = self._log.read_sync(shadow.position, limit)
-        if page:
-            step_carefully(shadow, page)
-        return len(page)
+        try:
+            differences = self._exchange.make(shadow)
+        except Busy as error:
+            raise SwitchFailed(
+                f"{shadow.projection.name}: its readers left no moment to exchange the tables; try again"
+            ) from error
+        return Rebuilt(
+            shadow.projection.name,
+            shadow.projection.version,
+            shadow.position,
+            shadow.count(),
+            len(shadow.view.parked),
+            differences,
+        )
 
 
 def _release(connection: Connection[Any], name: str) -> None:

@@ -34,7 +34,6 @@ from infra.event_log import (
     Partition,
     Span,
     TopicsMissing,
-    last_records,
     settled,
 )
 from infra.guarded_pool import is_away
@@ -42,6 +41,7 @@ from infra.log_records import (
     EVENT_TOPICS,
     NotOurs,
     Unplaceable,
+    last_events,
     names,
     number_of,
     outgoing,
@@ -279,7 +279,7 @@ class Relay:
         """The last position in each partition before its end. Raises ``AnotherLog`` and ``TopicsMissing``."""
         topics = names(EVENT_TOPICS)
         check_partitions(Counter(topic for topic, _ in ends))
-        last = last_records(self._target, {place: span for place, span in ends.items() if place[0] in topics})
+        last = last_events(self._target, {place: span for place, span in ends.items() if place[0] in topics})
         check_origin(last.values(), store.state)
         return last_positions(last.values())
 

@@ -83,6 +83,9 @@ VIEW_EVENTS: Final = _counter("moot_view_events_total", "Events folded into at l
 VIEW_BATCH_EVENTS: Final = _histogram("moot_view_batch_events", "Events in one batch of folds.", buckets=_EVENTS)
 VIEW_BATCH_SECONDS: Final = _histogram("moot_view_batch_seconds", "Of one batch, from its first query to its commit.")
 VIEW_PARKED: Final = _counter("moot_view_parked_total", "Events that went to the dead letters.", "projection")
+FOREIGN_RECORDS: Final = _counter(
+    "moot_foreign_records_total", "Records of the topics that a worker passed over, as no relay has sent them."
+)
 VIEW_LAST_COMMIT: Final = _gauge("moot_view_last_commit_timestamp_seconds", "When a batch was last committed.")
 
 # How far everything is, as PostgreSQL knows it: asked for at a scrape, by the roles that follow the log.

@@ -57,6 +57,15 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+def say_foreign(records: int) -> None:
+    """Say how many records of the topics were passed over, if any."""
+    if records:
+        words.print(
+            f"{counted(records, 'record')} passed over that no relay has sent: somebody else writes into the topics"
+            " (moot log audit tells where)."
+        )
+
+
 def explain_error(error: Exception, *, internal: bool) -> int:
     """Say what happened, why, and the fix. Gives the exit code."""
     if isinstance(error, Failure):

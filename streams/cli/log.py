@@ -22,6 +22,7 @@ from streams.cli.console import (
     Output,
     OutputOption,
     Refused,
+    say_foreign,
     show_json,
     show_table,
     text,
@@ -123,6 +124,7 @@ def restore_log(data_dir: DataDir = None, output: OutputOption = Output.TABLE) -
     except NotRestored as error:
         raise Refused(error.what, error.why, error.fix) from error
     _show_restored(found, output)
+    say_foreign(found.foreign)
     if found.unreadable:
         raise Unreadable(
             f"{len(found.unreadable):,} authors have events that nobody can read.",

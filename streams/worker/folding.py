@@ -23,6 +23,7 @@ from infra.keyring import KeysUnavailable, WrongMasterKey
 from infra.log_records import NotOurs, position_of, row_of
 from infra.postgres import connect
 from infra.rows import prepare_for_folding
+from infra.telemetry import metrics
 from projections.core import Projection, StaleCheckpoint
 from schemas.envelope import Recorded
 from schemas.registry import WIRE
@@ -246,6 +247,7 @@ class Folding:
             try:
                 row = row_of(record)  # type: ignore[arg-type]  # it has what that asks for
             except NotOurs as error:
+                metrics.FOREIGN_RECORDS.inc()
                 _log.error("worker.foreign_record", reason=str(error))
                 continue
             if row[0] <= after:

@@ -274,6 +274,21 @@ def test_a_rebuild_gives_the_same_rows(folder: Path) -> None:
     assert one.stdout.splitlines()[1].split()[0] == "scores"
 
 
+def test_a_view_that_cannot_be_compared_is_not_said_to_be_the_same(folder: Path) -> None:
+    with (
+        start_engines(load_settings({}, data_dir=folder)) as engines,
+        psycopg.connect(engines.database_url, autocommit=True) as connection,
+    ):
+        connection.execute("UPDATE views.checkpoints SET position = position - 1 WHERE projection = 'karma'")
+    found = moot("projections", "rebuild", "karma", "--compare", "--data-dir", str(folder), "--output", "json")
+    assert found.returncode == 2, found.stderr
+    assert json.loads(found.stdout)["views"][0]["differences"] is None
+    assert "Not compared" in found.stderr
+    assert "karma" in found.stderr
+    again = moot("projections", "rebuild", "karma", "--compare", "--data-dir", str(folder))
+    assert (again.returncode, "Not compared" in again.stderr) == (0, False), again.stderr
+
+
 def test_doctor_is_content_and_names_the_fix_when_a_view_is_behind(folder: Path) -> None:
     sound = moot("doctor", "--data-dir", str(folder), "--output", "json")
     assert sound.returncode == 0, sound.stdout

@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from domain.event import Id
 from infra import migrate
-from infra.event_log import Partition, Span
+from infra.event_log import LogRecord, Partition, Span
 from infra.event_store import postgres_store
 from infra.log_memory import MemoryLog
-from infra.log_records import EVENT_TOPICS, names
+from infra.log_records import EVENT_TOPICS, POSITION, names, outgoing
 from infra.postgres import connect
 from infra.rows import create_missing, transaction
 from infra.rows_memory import MemoryViews
@@ -286,6 +287,34 @@ def test_a_rebuild_from_topics_waits_until_what_is_written_there_is_decided_ever
         rebuild(views, store, list(ALL.values()), topics=late)
     finally:
         store.close()
+    assert all_rows(views) == straight(recorded(history))
+
+
+@pytest.mark.parametrize("limits", [RebuildLimits(), SPILLING], ids=["in memory", "spilling"])
+def test_what_no_relay_has_sent_is_passed_over_by_a_rebuild(views: str, limits: RebuildLimits) -> None:
+    history = list(World(13).happen(300))
+    store = postgres_store(views, bytes(32))
+    topics = log_of_topics()
+    try:
+        with connect(views) as connection:
+            head = Filler(connection, store.codec).fill(history)
+        places = list(topics.ends(names(EVENT_TOPICS)))
+        writer = topics.writer()
+        writer.write([LogRecord(*place, b"k", b"garbage", [("of", b"somebody else")] * 4) for place in places])
+        relay_all(topics, store.recorder.page(0, head))
+        writer = topics.writer()
+        writer.write([LogRecord(*place, b"k", value) for place in places for value in (b"garbage", None)])
+        summary = rebuild(views, store, list(ALL.values()), topics=topics, limits=limits)
+        *_, last = events = outgoing(store.recorder.page(0, head)).records
+        claim = msgspec.structs.replace(last, headers=[(POSITION, b"x"), *last.headers[1:]])
+        for follows in ([], [last]):
+            writer.write([claim, *follows])
+            with pytest.raises(OtherLog, match="does not say which event it is"):
+                rebuild(views, store, list(ALL.values()), topics=topics)
+    finally:
+        store.close()
+    # Partitions without any event are not read.
+    assert summary.foreign == 3 * len({(event.topic, event.partition) for event in events})
     assert all_rows(views) == straight(recorded(history))
 
 

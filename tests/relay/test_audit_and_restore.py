@@ -127,6 +127,11 @@ WRONG: dict[str, tuple[str, Callable[[Records], Records], str]] = {
         lambda r: [*r, with_header(r[0], POSITION, b"999999")],
         "event 999999",
     ),
+    "one claims to be an event": (
+        "foreign",
+        lambda r: [*r, with_header(r[0], POSITION, b"x")],
+        "does not say",
+    ),
     "one is no event": ("foreign", lambda r: [*r, LogRecord(PEOPLE.name, 0, b"k", b"v")], "does not say"),
 }
 
@@ -211,13 +216,25 @@ def test_a_store_that_is_not_empty_is_left_alone(site: Site) -> None:
         ("one is missing", "1 of .* are missing, the first at 77"),
         ("one is there twice", "twice"),
         ("a version is another", "do not follow each other"),
-        ("one is no event", "does not say which event"),
+        ("one claims to be an event", "does not say which event"),
     ],
 )
 def test_topics_that_are_not_whole_are_refused(site: Site, empty: str, wrong: str, said: str) -> None:
     refused(empty, log_of(WRONG[wrong][1](list(site.records)), site.keys), said)
     with connect(empty) as connection:
         assert connection.execute("SELECT count(*) FROM log.author_keys").fetchone() == (0,)
+
+
+def test_what_no_relay_has_sent_is_not_restored_and_keeps_nothing_from_it(site: Site, empty: str) -> None:
+    foreign = [LogRecord(one.topic, one.partition, b"k", b"garbage") for one in site.records[:3]]
+    log = log_of([foreign[0], *site.records, *foreign[1:], LogRecord(PEOPLE.name, 0, b"k", None)], site.keys)
+    with connect(empty) as connection:
+        summary = restore(connection, log, MASTER_KEY)
+    assert (summary.events, summary.foreign) == (site.head, 4)
+    assert stored(empty) == stored(site.conninfo)
+    with relaying(empty, log) as relay:
+        assert relay.wait(lambda status: status.state == "leading", SECONDS_MAX), relay.status
+        assert relay.status.position == site.head
 
 
 def test_other_secrets_are_refused(site: Site, empty: str) -> None:

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +45,24 @@ def test_all_views_are_rebuilt_beside_workers_at_work_again_and_again(
         with site.load():
             for _ in range(REBUILDS_LONG if request.config.getoption("--long") else REBUILDS):
                 before = site.head
-                done = _rebuilt(site, look)
+                done = _rebuilt(site, look, (0, 2))
+                assert {view["differences"] for view in done["views"]} <= {0, None}, done
                 assert {view["name"] for view in done["views"]} == ALL.keys()
                 assert all(view["position"] >= before and view["parked"] == 0 for view in done["views"]), done
         site.caught_up()
         assert all(worker.alive for worker in workers)
         site.assert_right()
-        # Nothing happens any more, so the live views can be held against what is in the topics.
-        assert {view["differences"] or 0 for view in _rebuilt(site, look, "--compare")["views"]} == {0}
+        # Nothing happens any more, so no live view is too far behind to be held against what is in the topics.
+        assert {view["differences"] for view in _rebuilt(site, look)["views"]} == {0}
     longest = {group: round(each.longest, 1) for group, each in pauses.items()}
     sys.stderr.write(f"longest pauses of a partition beside rebuilds, in seconds: {longest}\n")
     assert max(longest.values()) < PAUSE_SECONDS_MAX, longest
 
 
-def _rebuilt(site: Site, look: Callable[[], None], *options: str) -> Any:
-    """What ``moot projections rebuild --all`` says in the end, as a process; ``look`` is called often meanwhile."""
+def _rebuilt(site: Site, look: Callable[[], None], codes: Collection[int] = (0,)) -> Any:
+    """What ``moot projections rebuild --all --compare`` says in the end; ``look`` is called often meanwhile."""
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "streams.cli", "projections", "rebuild", "--all", "--output", "json", *options],
+        [sys.executable, "-P", "-m", "streams.cli", "projections", "rebuild", "--all", "--compare", "--output", "json"],
         cwd=ROOT,
         env=site.variables(site.workers[0].folder),
         stdin=subprocess.DEVNULL,
@@ -73,5 +74,5 @@ def _rebuilt(site: Site, look: Callable[[], None], *options: str) -> Any:
             look()
             time.sleep(SAMPLE_SECONDS)
         said, words = process.communicate()
-    assert process.returncode == 0, words
+    assert process.returncode in codes, words
     return json.loads(said)

@@ -14,6 +14,7 @@ import pytest
 
 from commands.ports import Append
 from domain.name import NameClaimed
+from infra.event_log import LogRecord
 from infra.postgres import connect
 from infra.secrets import FILE_NAME, KEY_LENGTH, Secrets
 from infra.settings import ROOT
@@ -392,19 +393,25 @@ def test_a_lost_store_is_restored_and_its_views_with_it(start: Start, empty: str
     fleet.relay()
     fleet.moves_on()
     fleet.finish()
+    somebody_else = fleet.log.writer()
+    somebody_else.write([LogRecord(THREADS.name, 0, b"k", b"garbage")])
+    somebody_else.close()
     folder = tmp_path / "data"
     keep_secrets(folder)
     code, given, said = moot(fleet, folder, "log", "restore", "--output", "json", database_url=empty)
     assert code == 0, said
-    assert json.loads(given)["events"] == fleet.head
+    assert (json.loads(given)["events"], json.loads(given)["foreign"]) == (fleet.head, 1)
+    assert "1 record passed over" in said
     assert stored(empty) == stored(fleet.conninfo)
     code, given, said = moot(fleet, folder, "projections", "rebuild", "--all", "-o", "json", database_url=empty)
     assert code == 0, said
+    assert json.loads(given)["foreign"] == 1
     assert {view["position"] for view in json.loads(given)["views"]} == {fleet.head}
     assert {view["parked"] for view in json.loads(given)["views"]} == {0}
     code, _, said = moot(fleet, folder, "log", "restore", database_url=empty)
     assert (code, "not empty" in said) == (3, True)
-    assert moot(fleet, folder, "log", "audit", database_url=empty)[0] == 0
+    code, given, _ = moot(fleet, folder, "log", "audit", "-o", "json", database_url=empty)
+    assert (code, json.loads(given)["foreign"]["count"], json.loads(given)["missing"]["count"]) == (1, 1, 0)
 
 
 def test_the_commands(start: Start, tmp_path: Path) -> None:

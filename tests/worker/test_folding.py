@@ -109,7 +109,9 @@ def test_the_offset_that_is_kept_is_that_after_the_whole_batch(database: str, vo
 def test_records_that_no_relay_has_sent_are_passed_over(votes: Folding, topics: Topics) -> None:
     records = topics[NUMBER]
     foreign = msgspec.structs.replace(records[3], headers=[])
+    before = metrics.REGISTRY.get_sample_value("moot_foreign_records_total")
     assert votes.fold([read([*records[:3], foreign, *records[4:9]])], 1_000).events
+    assert metrics.REGISTRY.get_sample_value("moot_foreign_records_total") == (before or 0) + 1
 
 
 def test_what_postgresql_refuses_is_parked_without_what_people_wrote(
