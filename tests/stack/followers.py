@@ -14,6 +14,7 @@ from websockets.exceptions import WebSocketException
 
 from domain.ballot import VoteCast
 from domain.comment import CommentSubmitted
+from infra.tasks import end
 from read_api.cursors import open_position
 from read_api.ids import Kind, global_id, parse_id
 from tests.api.stack import Client
@@ -129,8 +130,7 @@ class Following:
         following = [asyncio.create_task(one.persevere()) for one in self._followers]
         self._begun.set()
         await self._enough.wait()
-        for each in following:
-            each.cancel()
+        await end(*following)  # a cancellation can get lost
         self._ended = await asyncio.gather(*following, return_exceptions=True)
 
     def __enter__(self) -> Self:
