@@ -28,7 +28,7 @@ RETRY_SECONDS = 0.2
 STAYS_SECONDS = 2.0
 """For how long one who is restless stays at a process, on average."""
 BEGIN_SECONDS_MAX = 10.0
-TOLD_SECONDS_MAX = 30.0
+TOLD_SECONDS_MAX = 120.0
 """Until followers have heard what is in the views; on a machine that is busy with other things."""
 
 

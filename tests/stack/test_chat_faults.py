@@ -53,7 +53,7 @@ def start(stack: Stack, tmp_path: Path) -> Iterator[Start]:
 
 
 def test_ten_thousand_messages_while_a_gateway_and_the_workers_are_killed(start: Start) -> None:
-    whole = start(cassandra=True)
+    whole = start()
     channel, gone = Channel(whole, DEVICES), whole.apis[1]
     with channel.following:
         with channel.talkers(lines=LINES) as talkers:
