@@ -109,10 +109,10 @@ class MessageChanged(LiveEvent):
 
     row: strawberry.Private[MessageRow]
 
-    @strawberry.field(description="The message as it is now; `hidden` if you block who wrote it, as in the history.")
+    @strawberry.field(description="The message as it is now. People you block are left out.")
     def message(self) -> Message:
         """The message as it is now."""
-        return Message(row=self.row)
+        return Message(row=self.row, author_not_blocked=True)
 
 
 @strawberry.type(description="What you have not read in a server may be something else now.")

@@ -173,7 +173,7 @@ class MessagesSource(_Source, frozen=True):
             for one in changed:
                 row = rows.get(one.message_id)
                 if row is not None:
-                    events.append(Event(one.position, self.made(one.position, row)))
+                    events.append(Event(one.position, self.made(one.position, row), row.author_id))
                 elif one.said > reached:  # nothing may be told that comes after it
                     return Reading(events, held=True)
             if len(changed) < wanted:

@@ -93,9 +93,10 @@ class MessageVersion:
     "order, that of `snowflake`."
 )
 class Message(Node):
-    """A message."""
+    """A message. ``author_not_blocked`` is known where it came with something else."""
 
     row: strawberry.Private[MessageRow]
+    author_not_blocked: strawberry.Private[bool] = False
 
     @strawberry.field(description="Opaque, and for ever.")
     def id(self) -> strawberry.ID:
@@ -216,7 +217,9 @@ class Message(Node):
         return self.row.deleted_at is not None
 
     async def _is_hidden(self, info: Info) -> bool:
-        return self.row.author_id is not None and await info.context.loaders.blocks(self.row.author_id)
+        if self.author_not_blocked or self.row.author_id is None:
+            return False
+        return await info.context.loaders.blocks(self.row.author_id)
 
 
 @strawberry.type(

@@ -49,29 +49,6 @@ async def ended(socket: Socket, name: str = "m") -> None:
     assert [error["extensions"]["code"] for error in message["payload"]] == ["NOT_FOUND"]
 
 
-def test_whoever_blocks_somebody_hears_of_his_messages_what_the_history_says(stack: Stack, talk: Talk) -> None:
-    """That there are some, and not what they say; that one is deleted, so that nothing of it stays on a screen."""
-    query = MESSAGES.replace("body deleted", "body hidden deleted")
-
-    async def scene() -> None:
-        said = await told(talk.say, talk.ada, "One")
-        talk.bob.position = talk.ada.position
-        await told(talk.bob.do, "blockAccount", kind_of_input="AccountInput", accountId=talk.ada.id)
-        async with signed_in(stack, talk.bob) as socket:
-            await socket.subscribe(
-                "m", query, variables={"id": talk.channel}, extensions={"position": talk.bob.position}
-            )
-            await followers(stack, 1)
-            await told(talk.say, talk.ada, "Two")
-            two = await changed(socket)
-            assert (two["body"], two["hidden"], two["deleted"]) == (None, True, False)
-            await told(talk.act, talk.ada, "deleteMessage", "MessageInput", messageId=said["id"])
-            gone = await changed(socket)
-            assert (gone["deleted"], gone["snowflake"] < two["snowflake"]) == (True, True)
-
-    asyncio.run(scene())
-
-
 def test_whoever_follows_sees_what_becomes_of_a_message(stack: Stack, talk: Talk) -> None:
     async def scene() -> None:
         async with signed_in(stack, talk.bob) as socket:
